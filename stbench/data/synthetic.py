@@ -1,0 +1,356 @@
+"""Generated videos, for trying a backbone where no dataset has been downloaded.
+
+A video is a function of (seed, index) and of time in frames, in unit coordinates (x to the right and y down, the frame
+is [0,1] x [0,1]): frame f of a clip shows time f * frame_stride, and a higher resolution shows the same motion sharper.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stbench.data.clips import Clip, ClipDataset
+from stbench.data.motions import MOTIONS, Draws, Pose, at_rest
+from stbench.data.noise import Floats, fractal_noise, pixel_centres, smoothstep, uniform
+from stbench.errors import StbenchError, unknown_name
+
+# Streams of random numbers; those of the noise's octaves lie between.
+_SCENE_STREAM, _COLOR_STREAM = 0, 16
+
+# Clips are drawn a few at a time, so that the arrays at work stay within a core's cache.
+_PIXELS_AT_ONCE = 2**17
+
+
+class _Synthetic(ClipDataset):
+    """Videos drawn on demand. A video goes on as long as one asks, and every draw shows it from its beginning."""
+
+    def __init__(self, image_size: int, num_frames: int, frame_stride: int, seed: int, length: int) -> None:
+        super().__init__(image_size, num_frames, frame_stride, seed)
+        if length < 1:
+            raise StbenchError(f"dataset.length={length}: expected at least 1 video")
+        self.length = length
+        self.time = np.arange(num_frames, dtype=np.float32) * frame_stride
+
+    def __len__(self) -> int:
+        return self.length
+
+    def video_id(self, index: int) -> str:
+        """Return the name of video `index`."""
+        return f"{type(self).__name__.lower()}-{index:06d}"
+
+    def clip(self, index: int, draw: int) -> Clip:
+        """Return the clip of video `index`; every draw is the same."""
+        frames, labels = self.batch([index], [draw])
+        return Clip(frames[0], int(labels[0]), self.video_id(index))
+
+    def batch(self, indices: Sequence[int], draws: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return uint8 (B,F,H,W,3) and labels int64 (B,), drawn for many videos at once; every draw is the same."""
+        videos = np.asarray(indices, dtype=np.int64)
+        for index in videos[(videos < 0) | (videos >= self.length)]:
+            raise IndexError(f"video {index} of {self.length}")
+        at_once = max(1, _PIXELS_AT_ONCE // (self.num_frames * self.image_size**2))
+        parts = [self._draw(videos[first : first + at_once]) for first in range(0, len(videos), at_once)]
+        return np.concatenate([to_uint8(part) for part in parts]), self._labels(videos)
+
+    def _labels(self, videos: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the classes in turn, so that they are equally frequent; 0 when unconditional."""
+        return videos % max(1, self.num_classes)
+
+    @abstractmethod
+    def _draw(self, videos: NDArray[np.int64]) -> Floats:
+        """Return float32 (3,B,F,H,W) in [0,1]."""
+
+
+def to_uint8(canvas: Floats) -> NDArray[np.uint8]:
+    """Turn (3,B,F,H,W) in [0,1] into uint8 (B,F,H,W,3)."""
+    rounded = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(rounded, 0, -1))
+
+
+# Each function takes coordinates in radii from the shape's centre and returns the distance to its outline, positive
+# inside.
+
+
+def _disc(x: Floats, y: Floats) -> Floats:
+    return 1 - np.sqrt(x * x + y * y)
+
+
+def _ring(x: Floats, y: Floats) -> Floats:
+    return 0.25 - np.abs(np.sqrt(x * x + y * y) - 0.8)
+
+
+def _square(x: Floats, y: Floats) -> Floats:
+    return 0.85 - np.maximum(np.abs(x), np.abs(y))
+
+
+def _towards_sides(x: Floats, y: Floats, num_sides: int) -> list[Floats]:
+    """Return how far points lie from the centre in the direction of each side of a regular polygon."""
+    angles = [2 * np.pi * side / num_sides + np.pi / 2 for side in range(num_sides)]
+    return [x * float(np.cos(angle)) + y * float(np.sin(angle)) for angle in angles]
+
+
+def _triangle(x: Floats, y: Floats) -> Floats:
+    first, second, third = _towards_sides(x, y, 3)
+    return 0.6 - np.maximum(np.maximum(first, second), third)
+
+
+def _star(x: Floats, y: Floats) -> Floats:
+    """A pentagram: within at least four of its five lines."""
+    largest, *others = _towards_sides(x, y, 5)
+    second = np.full_like(largest, -np.inf)
+    for side in others:
+        second = np.maximum(second, np.minimum(largest, side))
+        largest = np.maximum(largest, side)
+    return 0.4 - second
+
+
+SHAPES: dict[str, Callable[[Floats, Floats], Floats]] = {
+    "disc": _disc,
+    "square": _square,
+    "triangle": _triangle,
+    "ring": _ring,
+    "star": _star,
+}
+ROUND_SHAPES = ("disc", "ring")
+
+COLORS: dict[str, tuple[float, float, float]] = {
+    "red": (0.93, 0.20, 0.20),
+    "green": (0.20, 0.80, 0.30),
+    "blue": (0.22, 0.42, 0.98),
+    "yellow": (0.98, 0.85, 0.15),
+    "magenta": (0.90, 0.30, 0.85),
+    "cyan": (0.20, 0.85, 0.90),
+    "orange": (0.98, 0.55, 0.12),
+    "white": (0.95, 0.95, 0.95),
+}
+PLAIN_BACKGROUND = np.array([0.10, 0.10, 0.13], dtype=np.float32).reshape(3, 1, 1, 1, 1)
+BACKGROUNDS = ("textured", "plain")
+_TEXTURE_OCTAVES = 5
+
+
+class _Scene(NamedTuple):
+    """The shapes of some videos, apart from where they are: `kind` and `color` index the options, radius in widths."""
+
+    kind: NDArray[np.int64]
+    color: NDArray[np.int64]
+    radius: Floats
+    draws: Draws
+
+
+class Shapes(_Synthetic):
+    """Coloured shapes that move; the class is the kind of motion.
+
+    Args:
+        image_size: height and width, in pixels.
+        num_frames: frames of a clip.
+        frame_stride: by how many frames time advances between two frames of a clip.
+        seed: another seed gives other videos.
+        length: number of videos; the classes take turns.
+        num_shapes: shapes in a video, all with the same kind of motion.
+        shapes: which shapes occur, names of `SHAPES`.
+        motions: the classes in order, names of `MOTIONS`.
+        colors: which colours occur, names of `COLORS`.
+        background: "textured" (fractal noise of two dark colours, at rest) or "plain" (one dark colour).
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        num_frames: int,
+        frame_stride: int,
+        seed: int = 0,
+        length: int = 10000,
+        num_shapes: int = 3,
+        shapes: Sequence[str] = tuple(SHAPES),
+        motions: Sequence[str] = tuple(MOTIONS),
+        colors: Sequence[str] = tuple(COLORS),
+        background: str = "textured",
+    ) -> None:
+        super().__init__(image_size, num_frames, frame_stride, seed, length)
+        if num_shapes < 1:
+            raise StbenchError(f"dataset.num_shapes={num_shapes}: expected at least 1")
+        self.num_shapes = num_shapes
+        self.shapes = _known_names("shapes", shapes, SHAPES)
+        self.class_names = _known_names("motions", motions, MOTIONS)
+        self.colors = _known_names("colors", colors, COLORS)
+        self.background = _known_names("background", [background], BACKGROUNDS)[0]
+        if "rotate" in motions and not self._turnable():
+            raise StbenchError(
+                "dataset.motions: 'rotate' cannot be seen on a disc or ring: add a square to dataset.shapes"
+            )
+
+    def content(self) -> object:
+        """Return the arguments that decide what the videos show."""
+        return {
+            "generator": "shapes-1",
+            "seed": self.seed,
+            "length": self.length,
+            "num_shapes": self.num_shapes,
+            "shapes": self.shapes,
+            "motions": self.class_names,
+            "colors": self.colors,
+            "background": self.background,
+        }
+
+    def _turnable(self) -> list[int]:
+        return [kind for kind, name in enumerate(self.shapes) if name not in ROUND_SHAPES]
+
+    def _draw(self, videos: NDArray[np.int64]) -> Floats:
+        scene = self._scene(videos)
+        pose = self._pose(scene, self._labels(videos))
+        canvas = self._background(videos)
+        for shape in range(self.num_shapes):
+            coverage = self._coverage(scene, pose, shape)
+            color = np.array([COLORS[name] for name in self.colors], dtype=np.float32)[scene.color[:, shape]]
+            for channel in range(3):
+                canvas[channel] += coverage * (color[:, channel, None, None, None] - canvas[channel])
+        return canvas
+
+    def _scene(self, videos: NDArray[np.int64]) -> _Scene:
+        B, K = len(videos), self.num_shapes
+        chance = uniform(self.seed, videos, _SCENE_STREAM, (K, 8))
+        kind, color, radius, across, *others = np.moveaxis(chance, -1, 0)
+        # Each shape keeps to a lane of its own, and takes the next colour after a random first one.
+        across = 0.2 + 0.6 * (np.arange(K, dtype=np.float32) + across) / K
+        first_color = (color[:, :1] * len(self.colors)).astype(np.int64)
+        speed, along, phase, turn = others
+        return _Scene(
+            kind=self._kinds(videos, kind),
+            color=(first_color + np.arange(K)) % len(self.colors),
+            radius=(0.18 + 0.04 * radius) * K ** (-1 / 3),
+            draws=Draws(*(value.reshape(B, K, 1) for value in (speed, along, across, phase, turn))),
+        )
+
+    def _kinds(self, videos: NDArray[np.int64], chance: Floats) -> NDArray[np.int64]:
+        """Choose each shape among all of `shapes`; where the class is "rotate", among those that are not round."""
+        kinds = (chance * len(self.shapes)).astype(np.int64)
+        if "rotate" in self.class_names:
+            rows = self._labels(videos) == self.class_names.index("rotate")
+            turnable = np.array(self._turnable())
+            kinds[rows] = turnable[(chance[rows] * len(turnable)).astype(np.int64)]
+        return kinds
+
+    def _pose(self, scene: _Scene, labels: NDArray[np.int64]) -> Pose:
+        pose = at_rest(scene.draws, self.time)
+        for label in np.unique(labels):
+            rows = labels == label
+            moved = MOTIONS[self.class_names[label]](Draws(*(value[rows] for value in scene.draws)), self.time)
+            for whole, part in zip(pose, moved, strict=True):
+                whole[rows] = part
+        return pose
+
+    def _background(self, videos: NDArray[np.int64]) -> Floats:
+        canvas = np.empty((3, len(videos), self.num_frames, self.image_size, self.image_size), dtype=np.float32)
+        canvas[:] = self._texture(videos) if self.background == "textured" else PLAIN_BACKGROUND
+        return canvas
+
+    def _texture(self, videos: NDArray[np.int64]) -> Floats:
+        """Mix two dark colours by fractal noise that stands still: (3,B,1,H,W)."""
+        still = np.zeros((_TEXTURE_OCTAVES, len(videos), 1), dtype=np.float32)
+        noise = smoothstep(2.2 * fractal_noise(self.seed, videos, self.image_size, still, still) - 0.6)
+        colors = 0.05 + 0.2 * uniform(self.seed, videos, _COLOR_STREAM, (2, 3, 1, 1, 1))
+        first, second = colors.transpose(1, 2, 0, 3, 4, 5)
+        return first + second * noise
+
+    def _coverage(self, scene: _Scene, pose: Pose, shape: int) -> Floats:
+        """Return how much of each pixel a shape covers, (B,F,H,W) in [0,1]."""
+        B, F, S = len(scene.kind), self.num_frames, self.image_size
+        radius = (scene.radius[:, shape, None] * pose.scale[:, shape])[..., None, None]
+        coverage = np.empty((B, F, S, S), dtype=np.float32)
+        for kind in np.unique(scene.kind[:, shape]):
+            rows = scene.kind[:, shape] == kind
+            name = self.shapes[kind]
+            x, y = self._local(pose, rows, shape, turned=name not in ROUND_SHAPES)
+            inside = SHAPES[name](x / radius[rows], y / radius[rows]) * radius[rows]
+            coverage[rows] = np.clip(inside * S + 0.5, 0, 1)
+        return coverage
+
+    def _local(self, pose: Pose, rows: NDArray[np.bool_], shape: int, turned: bool) -> tuple[Floats, Floats]:
+        """Return every pixel's offset from a shape's centre; one that leaves the frame comes back on the other side."""
+        pixels = pixel_centres(self.image_size)
+        x = (pixels - pose.x[rows, shape, :, None])[..., None, :]
+        y = (pixels - pose.y[rows, shape, :, None])[..., :, None]
+        x, y = x - np.round(x), y - np.round(y)
+        if not turned:
+            return x, y
+        cos = np.cos(pose.angle[rows, shape])[..., None, None]
+        sin = np.sin(pose.angle[rows, shape])[..., None, None]
+        return cos * x + sin * y, cos * y - sin * x
+
+
+def _known_names(option: str, names: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Return `names` as a tuple when each is known, none is there twice and there is at least one."""
+    for name in names:
+        if name not in known:
+            raise unknown_name(f"name in dataset.{option}", name, known)
+    if not names or len(set(names)) != len(names):
+        raise StbenchError(f"dataset.{option}={list(names)}: expected at least one name, each once")
+    return tuple(names)
+
+
+# ---- clouds ----------------------------------------------------------------------------------------------------------
+
+_CLOUD_OCTAVES = 6
+
+# Colours (R,G,B) by day and at dusk.
+_SKY_TOP = ((0.16, 0.38, 0.75), (0.14, 0.14, 0.34))
+_SKY_BOTTOM = ((0.58, 0.76, 0.93), (0.95, 0.52, 0.28))
+_CLOUD = ((0.97, 0.97, 0.97), (0.80, 0.52, 0.48))
+
+
+class Clouds(_Synthetic):
+    """A sky with drifting clouds under changing light; unconditional.
+
+    Args:
+        image_size: height and width, in pixels.
+        num_frames: frames of a clip.
+        frame_stride: by how many frames time advances between two frames of a clip.
+        seed: another seed gives other videos.
+        length: number of videos.
+    """
+
+    def __init__(self, image_size: int, num_frames: int, frame_stride: int, seed: int = 0, length: int = 10000) -> None:
+        super().__init__(image_size, num_frames, frame_stride, seed, length)
+
+    def content(self) -> object:
+        """Return the arguments that decide what the videos show."""
+        return {"generator": "clouds-1", "seed": self.seed, "length": self.length}
+
+    def _draw(self, videos: NDArray[np.int64]) -> Floats:
+        wind, gust, cover, hour, pace = np.moveaxis(uniform(self.seed, videos, _SCENE_STREAM, (5,)), -1, 0)[..., None]
+        noise = self._noise(videos, wind, gust)
+        cloud = smoothstep(5 * (noise - 0.54 + 0.16 * cover[..., None, None]))
+        # 0 by day, 1 at dusk
+        dusk = 0.5 + 0.5 * np.sin(2 * np.pi * hour + (0.03 + 0.05 * pace) * self.time)
+        return self._light(cloud, noise, dusk.astype(np.float32)[..., None, None])
+
+    def _noise(self, videos: NDArray[np.int64], wind: Floats, gust: Floats) -> Floats:
+        """Return the clouds' density; finer octaves drift faster, so that the clouds change their shape."""
+        octave = np.arange(_CLOUD_OCTAVES, dtype=np.float32)[:, None, None]
+        speed = (0.01 + 0.02 * wind) * (1 + 0.15 * octave)
+        sign = np.where(gust < 0.5, np.float32(1), np.float32(-1))
+        return fractal_noise(
+            self.seed,
+            videos,
+            self.image_size,
+            drift_x=sign * speed * self.time,
+            drift_y=0.3 * (gust - 0.5) * speed * self.time,
+        )
+
+    def _light(self, cloud: Floats, noise: Floats, dusk: Floats) -> Floats:
+        """Mix sky and clouds, each between its colour by day and at dusk; thick cloud is darker."""
+        height = pixel_centres(self.image_size)[:, None]
+        canvas = np.empty((3, *cloud.shape), dtype=np.float32)
+        shade = 1.08 - 0.55 * smoothstep(2.5 * (noise - 0.5))
+        for channel in range(3):
+            top, bottom, lit = (
+                day[channel] + (evening[channel] - day[channel]) * dusk
+                for day, evening in (_SKY_TOP, _SKY_BOTTOM, _CLOUD)
+            )
+            sky = top + (bottom - top) * height
+            canvas[channel] = sky + cloud * (lit * shade - sky)
+        return canvas

@@ -1,0 +1,188 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from stbench.data import video
+from stbench.data.video import (
+    MissingFramesError,
+    UnreadableVideoError,
+    declared_num_frames,
+    decodable_num_frames,
+    natural_order,
+    read_frames,
+    square,
+)
+from stbench.errors import StbenchError
+
+WriteVideo = Callable[..., Path]
+# Name of the file and encoder; H.264 comes with B-frames, VP8 and VP9 with hidden ones.
+FILES = [
+    ("clip.mp4", "libx264"),
+    ("clip.mkv", "libx264"),
+    ("clip.avi", "libx264"),
+    ("clip.avi", "mpeg4"),
+    ("clip.webm", "libvpx-vp9"),
+    ("clip.webm", "libvpx"),
+    ("clip.mkv", "mjpeg"),
+    ("clip.gif", "gif"),
+]
+PICKS = [[0], [19], [3, 5, 7], [6, 7], [12, 15, 18], [7, 7, 2]]
+
+
+@pytest.mark.parametrize(("name", "codec"), FILES)
+def test_chosen_frames_are_those_of_a_full_decode(write_video: WriteVideo, name: str, codec: str) -> None:
+    path = write_video(name, codec)
+    with av.open(str(path)) as container:
+        full = np.stack([square(frame.to_image(), 24) for frame in container.decode(video=0)])
+    assert len(full) == 20
+    assert len({frame.tobytes() for frame in full}) == 20
+    for indices in PICKS:
+        assert np.array_equal(read_frames(path, indices, 24), full[indices]), indices
+
+
+@pytest.mark.parametrize(("name", "codec"), FILES)
+def test_frames_are_counted(write_video: WriteVideo, name: str, codec: str) -> None:
+    path = write_video(name, codec)
+    assert decodable_num_frames(path) == 20
+    assert declared_num_frames(path) in (0, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "seeks"), [(*FILES[0], True), (*FILES[4], True), (*FILES[3], False), (*FILES[7], False)]
+)
+def test_seeking_is_used_where_safe(
+    write_video: WriteVideo, monkeypatch: pytest.MonkeyPatch, name: str, codec: str, seeks: bool
+) -> None:
+    calls: list[Path] = []
+    read_from_start = video._read_from_start
+
+    def counted(path: Path, wanted: set[int], image_size: int) -> dict[int, NDArray[np.uint8]]:
+        calls.append(path)
+        return read_from_start(path, wanted, image_size)
+
+    monkeypatch.setattr(video, "_read_from_start", counted)
+    read_frames(write_video(name, codec), [15, 17], 16)
+    assert len(calls) == (0 if seeks else 1)
+
+
+def test_image_folder_is_in_natural_order(write_images: WriteVideo) -> None:
+    folder = write_images("frames", num_frames=12, size=(8, 8))
+    frames = read_frames(folder, [1, 2, 10, 11], 8)
+    expected = [np.asarray(Image.open(folder / f"frame_{index}.png")) for index in (1, 2, 10, 11)]
+    assert np.array_equal(frames, expected)
+    assert declared_num_frames(folder) == decodable_num_frames(folder) == 12
+
+
+def test_natural_order_compares_numbers() -> None:
+    names = ["a10.jpg", "a9.jpg", "a09b.jpg", "b20.jpg", "b1.jpg", "1.jpg"]
+    ordered = sorted((Path(name) for name in names), key=natural_order)
+    assert [path.name for path in ordered] == ["1.jpg", "a9.jpg", "a09b.jpg", "a10.jpg", "b1.jpg", "b20.jpg"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (48, 64), (16, 16), (10, 7), (640, 31)])
+def test_resize_rule_is_short_side_then_centre(width: int, height: int) -> None:
+    # A horizontal and a vertical ramp: their centre and slope after the rule are known.
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    image = Image.fromarray(
+        np.stack([255 * (x + 0.5) / width, 255 * (y + 0.5) / height, 0 * x + 77], -1).astype(np.uint8)
+    )
+    frame = square(image, 16).astype(float)
+    assert frame.shape == (16, 16, 3)
+    assert frame[..., 2].min() == frame[..., 2].max() == 77
+    middle = frame[4:12, 4:12]
+    assert middle[..., :2].mean(axis=(0, 1)) == pytest.approx([127.5, 127.5], abs=13)
+    long_side = max(width, height) / min(width, height)
+    slope_x = np.diff(middle[..., 0], axis=1).mean()
+    slope_y = np.diff(middle[..., 1], axis=0).mean()
+    assert slope_x == pytest.approx(255 / 16 / (long_side if width > height else 1), abs=1.2)
+    assert slope_y == pytest.approx(255 / 16 / (long_side if height > width else 1), abs=1.2)
+
+
+def test_resizing_is_antialiased() -> None:
+    stripes = np.zeros((64, 64, 3), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    frame = square(Image.fromarray(stripes), 8)
+    assert np.abs(frame.astype(float) - 127.5).max() < 6
+
+
+def test_grey_and_palette_images_become_rgb(tmp_path: Path) -> None:
+    Image.new("L", (8, 8), 90).save(tmp_path / "0.png")
+    Image.new("P", (8, 8), 0).save(tmp_path / "1.png")
+    assert read_frames(tmp_path, [0, 1], 4).shape == (2, 4, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("empty.mp4", b""), ("page.mp4", b"<html>404 not found</html>" * 50), ("noise.avi", bytes(range(256)) * 40)],
+)
+def test_what_is_no_video_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    for attempt in (declared_num_frames, decodable_num_frames, lambda path: read_frames(path, [0], 8)):
+        with pytest.raises(UnreadableVideoError, match=name) as caught:
+            attempt(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_truncated_mp4_is_named(write_video: WriteVideo) -> None:
+    path = write_video("cut.mp4", "libx264")
+    path.write_bytes(path.read_bytes()[:-800])
+    with pytest.raises(StbenchError, match=r"cut\.mp4: unreadable"):
+        read_frames(path, [0], 8)
+
+
+def test_truncated_avi_declares_more_than_it_holds(write_video: WriteVideo) -> None:
+    path = write_video("cut.avi", "mpeg4", num_frames=40)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    assert declared_num_frames(path) == 40
+    assert 0 < decodable_num_frames(path) < 40
+    with pytest.raises(MissingFramesError, match=r"cut\.avi: frame 39 is not there"):
+        read_frames(path, [0, 39], 8)
+
+
+def test_sound_without_pictures_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono")
+        frame.rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with pytest.raises(UnreadableVideoError, match="no video stream"):
+        declared_num_frames(path)
+
+
+def test_broken_image_is_named(write_images: WriteVideo) -> None:
+    folder = write_images("frames", num_frames=3)
+    (folder / "frame_1.png").write_bytes(b"not a picture")
+    with pytest.raises(UnreadableVideoError, match=r"frame_1\.png: unreadable image"):
+        read_frames(folder, [0, 1], 8)
+
+
+def test_frames_beyond_an_image_folder_are_missed(write_images: WriteVideo) -> None:
+    with pytest.raises(MissingFramesError, match="frame 3 is not there"):
+        read_frames(write_images("frames", num_frames=3), [2, 3, 4], 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_frames"),
+    [
+        ("UCF-101/CricketShot/v_CricketShot_g04_c01.avi", 79),
+        ("sky_timelapse/sky_train/sunset/sunset_1", 16),
+        ("videos/kitten.mp4", 49),
+        ("videos/train_running.mp4", 49),
+        ("videos/blackswan.gif", 16),
+    ],
+)
+def test_real_videos(shared_clips: Path, name: str, num_frames: int) -> None:
+    path = shared_clips / name
+    assert decodable_num_frames(path) == num_frames
+    frames = read_frames(path, [0, num_frames - 1], 32)
+    assert frames.shape == (2, 32, 32, 3)
+    assert frames.std() > 20
+    with pytest.raises(MissingFramesError):
+        read_frames(path, [num_frames], 32)
