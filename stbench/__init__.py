@@ -1,0 +1,34 @@
+"""stbench: a benchmark and ablation harness for spatio-temporal backbones of video diffusion models.
+
+What scripts, notebooks and plug-ins may rely on is listed in `__all__` and loaded on first use, so that importing the
+package stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "build_backbone": "stbench.build",
+    "load_published": "stbench.backbones.checkpoints",
+    "Conditioning": "stbench.backbones.base",
+    "diffusion_loss": "stbench.diffusion.loss",
+    "build_detector": "stbench.metrics.detectors",
+    "frechet_distance": "stbench.metrics.frechet",
+    "load_records": "stbench.records.store",
+    "StbenchError": "stbench.errors",
+}
+__all__ = ["__version__", *_EXPORTS]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'stbench' has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,52 @@
+"""The contract of a backbone, and what its `forward` receives.
+
+A backbone is any `nn.Module` whose constructor takes keyword arguments and whose `forward` is
+
+    forward(noisy_latents (B,C,F,H,W), timesteps (B,), conditioning) -> prediction (B,C or 2C,F,H,W)
+
+The prediction has 2C channels when the backbone was built with `learned_variance=True`: the predicted noise first, the
+interpolation weights of the variance after it.
+
+Some constructor arguments are facts about the task, not choices of the variant: `in_channels`, `sample_size` (H = W of
+the latents), `num_frames`, `num_classes` (0 when unconditional) and `learned_variance`. A run hands on those that the
+constructor has; a fully convolutional network simply does not list `sample_size`.
+
+Letters used in every file here: B batch, C channels, F frames, H height, W width, N tokens of one frame, D width of a
+token, K images appended to a clip. `t` is only ever the diffusion timestep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+TASK_ARGUMENTS = ("in_channels", "sample_size", "num_frames", "num_classes", "learned_variance")
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Everything a prediction may depend on besides the noisy latents and the timestep.
+
+    Attributes:
+        class_labels: (B,) integers in [0, num_classes]; `num_classes` itself is the null class of guidance.
+        context: text embedding, (B, L, E) tokens or (B, E) pooled.
+        fps: (B,) frames per second.
+        num_images: how many of the last frames are independent images (image-video joint training).
+        image_labels: (B, K) class labels of those images; only with `num_images`, in class-conditional training.
+    """
+
+    class_labels: Tensor | None = None
+    context: Tensor | None = None
+    fps: Tensor | None = None
+    num_images: int = 0
+    image_labels: Tensor | None = None
+
+    def to(self, device: torch.device) -> Conditioning:
+        """The same conditioning on another device."""
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)  # type: ignore[arg-type]
+
+
+UNCONDITIONAL = Conditioning()

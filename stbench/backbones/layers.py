@@ -1,0 +1,95 @@
+"""Parts that several backbones share: position tables, timestep embedding, rotary positions, the MLP.
+
+Position tables and the timestep sinusoid follow the authors' code of DiT (arXiv 2212.09748) and Latte
+(arXiv 2401.03048): w first in the 2D table, each half [sin | cos]; cos first in the timestep sinusoid.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def sincos_table(positions: Tensor, dim: int) -> Tensor:
+    """Sinusoidal position table [sin | cos] with frequencies 10000^(-i / (dim/2)).
+
+    Args:
+        positions: (N,) positions.
+        dim: even width of the table.
+
+    Returns:
+        (N, dim), float32, computed in float64.
+    """
+    omega = 10000.0 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim / 2))
+    angles = positions.double()[:, None] * omega
+    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+
+
+def sincos_table_2d(grid_size: int, dim: int) -> Tensor:
+    """2D position table of a square grid in row-major order: the first half encodes the column, the second the row.
+
+    Returns:
+        (grid_size**2, dim), float32
+    """
+    line = torch.arange(grid_size)
+    rows, columns = line.repeat_interleave(grid_size), line.repeat(grid_size)
+    return torch.cat([sincos_table(columns, dim // 2), sincos_table(rows, dim // 2)], dim=1)
+
+
+def timestep_sinusoid(timesteps: Tensor, dim: int) -> Tensor:
+    """Sinusoid [cos | sin] of the timesteps, frequencies exp(-ln(10000) i / (dim/2)).
+
+    Args:
+        timesteps: (B,), integer or fractional.
+        dim: even width.
+
+    Returns:
+        (B, dim), float32
+    """
+    half = dim // 2
+    frequencies = torch.exp(-math.log(10000) * torch.arange(half, device=timesteps.device, dtype=torch.float32) / half)
+    angles = timesteps[:, None].float() * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def apply_rotary(x: Tensor, positions: Tensor) -> Tensor:
+    """Rotate pairs of channels by an angle proportional to the position (RoPE, arXiv 2104.09864, section 3.2.2).
+
+    Args:
+        x: queries or keys (..., N, E) with even E; channel i is paired with channel i + E/2.
+        positions: (N,)
+
+    Returns:
+        (..., N, E)
+    """
+    half = x.shape[-1] // 2
+    omega = 10000.0 ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
+    angles = positions[:, None].float() * omega
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    first, second = x.split(half, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+class TimestepEmbedding(nn.Module):
+    """Sinusoid of 256 channels through a two-layer SiLU MLP (DiT, section 3.2)."""
+
+    SINUSOID_DIM = 256
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(self.SINUSOID_DIM, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, timesteps: Tensor) -> Tensor:
+        """Embed timesteps (B,) as (B, D)."""
+        sinusoid = timestep_sinusoid(timesteps, self.SINUSOID_DIM)
+        return self.mlp(sinusoid)
+
+
+class Mlp(nn.Sequential):
+    """Linear, tanh-approximated GELU, Linear: the position-wise part of a transformer block."""
+
+    def __init__(self, width: int, hidden_width: int) -> None:
+        super().__init__(nn.Linear(width, hidden_width), nn.GELU(approximate="tanh"), nn.Linear(hidden_width, width))
+        self.hidden_width = hidden_width

@@ -1,0 +1,205 @@
+"""The command line. Every command imports what it needs when it runs, so that `--help` and `list` answer at once.
+
+Exit status: 0 fine; 1 a regression or a failed check; 2 wrong use; 3 finished in part; 4 not comparable.
+What programs read goes to files or standard output; progress and messages go to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from stbench import __version__, paths
+from stbench.errors import StbenchError
+
+app = typer.Typer(
+    name="stbench",
+    help="Train, sample and measure spatio-temporal backbones of video diffusion models: one command, one record.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Overrides = Annotated[
+    Optional[list[str]],  # noqa: UP045  # typer reads this annotation at run time, on Python 3.10 as well
+    typer.Argument(
+        metavar="KEY=VALUE...", help="Settings, e.g. variant=latte1 dataset=shapes preset=demo train.lr=1e-3."
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the runs; each gets a folder of its own in it.")]
+Json = Annotated[Optional[str], typer.Option("--json", help="Write JSON to this file; - is standard output.")]  # noqa: UP045
+
+
+class Listing(str, Enum):
+    """What `stbench list` can list."""
+
+    variants = "variants"
+    datasets = "datasets"
+    presets = "presets"
+    protocols = "protocols"
+    detectors = "detectors"
+
+
+def main() -> None:
+    """Entry point: run the command and turn errors into one line and an exit status."""
+    try:
+        app()
+    except StbenchError as error:
+        print(f"stbench: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_status) from None
+    except KeyboardInterrupt:
+        print("stbench: interrupted; --resume goes on from the newest checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"stbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    config_dir: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Another folder with variants/ and datasets/; also by STBENCH_CONFIG_DIR.", exists=True),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
+) -> None:
+    """Options of every command."""
+    if config_dir is not None:
+        os.environ[paths.CONFIG_DIR_VARIABLE] = str(config_dir)
+
+
+@app.command("list")
+def list_command(
+    what: Annotated[Optional[Listing], typer.Argument(help="What to list; everything when left out.")] = None,  # noqa: UP045
+) -> None:
+    """List variants, datasets, presets, protocols and detectors."""
+    from stbench.listing import print_listing
+
+    for each in [what] if what else list(Listing):
+        print_listing(each.value)
+
+
+@app.command()
+def run(
+    overrides: Overrides = None,
+    out: Out = paths.DEFAULT_RUNS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and its hash.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+) -> None:
+    """Train, sample and evaluate one variant on one dataset, and write its record."""
+    from stbench.config import resolve
+
+    config = resolve(overrides or [])
+    if dry_run:
+        from stbench.listing import print_config
+
+        print_config(config)
+        return
+    from stbench.listing import print_record
+    from stbench.run import run as run_config
+
+    print_record(run_config(config, out, resume))
+
+
+@app.command()
+def profile(
+    overrides: Overrides = None,
+    counts_only: Annotated[bool, typer.Option("--counts-only", help="Count; run and time nothing.")] = False,
+    batch_size: Annotated[int, typer.Option(help="Clips of a timed step.", min=1)] = 1,
+    json_path: Json = None,
+) -> None:
+    """Parameters, operations, times and memory of a variant (latents 4x16x32x32 unless dataset=... says otherwise)."""
+    from stbench.costs import print_costs, profile_variant
+
+    costs = profile_variant(overrides or [], counts_only, batch_size)
+    if json_path:
+        _write_json(json_path, costs)
+    if json_path != "-":
+        print_costs(costs)
+
+
+@app.command()
+def sample(
+    source: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a weights file with KEY=VALUEs.")],
+    overrides: Overrides = None,
+    num: Annotated[int, typer.Option("--num", help="How many clips.", min=1)] = 16,
+    out: Annotated[Optional[Path], typer.Option("--out", help="Folder to write to.")] = None,  # noqa: UP045
+) -> None:
+    """Draw samples from a trained run or from published weights, as a moving picture and an .npz file."""
+    from stbench.reuse import sample_from
+
+    print(sample_from(source, overrides or [], num, out))
+
+
+@app.command()
+def evaluate(
+    source: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a weights file with KEY=VALUEs.")],
+    overrides: Overrides = None,
+    out: Out = paths.DEFAULT_RUNS,
+    json_path: Json = None,
+) -> None:
+    """Measure a run again under another protocol, sampler or guidance, or published weights for the first time."""
+    from stbench.listing import print_quality
+    from stbench.reuse import evaluate_again
+
+    quality = evaluate_again(source, overrides or [], out)
+    if json_path:
+        _write_json(json_path, quality)
+    if json_path != "-":
+        print_quality(quality)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of runs.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the report.")],
+) -> None:
+    """Tables, plots and one self-contained HTML page from any number of runs."""
+    from stbench.listing import print_report
+    from stbench.reports import write_report
+
+    print_report(write_report(runs, out))
+
+
+@app.command()
+def compare(
+    base: Annotated[Path, typer.Argument(help="A run, or a folder of runs.")],
+    new: Annotated[Path, typer.Argument(help="What to compare with it.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the comparison.")],
+) -> None:
+    """Compare runs with a baseline: exit status 1 for a regression, 4 when nothing can be compared."""
+    from stbench.reports import compare as compare_runs
+
+    comparison = compare_runs(base, new, out)
+    print(comparison.markdown)
+    raise typer.Exit(comparison.exit_status)
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine has: devices, precisions, attention backends, weights, and how to get what is missing."""
+    from stbench.doctor import print_diagnosis
+
+    print_diagnosis()
+
+
+def _write_json(path: str, content: Any) -> None:
+    text = json.dumps(content, indent=1)
+    if path == "-":
+        print(text)
+    else:
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""Variants and datasets as YAML files: an import path, and constructor arguments checked against its signature.
+
+backbone: stbench.backbones.latte:Latte     # or `dataset: module:Class`; any importable module works the same
+size: S                                     # every other key is a constructor argument
+source: "arXiv 2401.03048, section 3.2"     # where it comes from
+expect: {params_m: 32.48}                   # what the tests check
+presets:
+  demo: {size: tiny}                        # arguments under a preset; a key with a dot is a setting of the run
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stbench import paths
+from stbench.errors import StbenchError, unknown_name
+
+TARGET_KEYS = {"variant": "backbone", "dataset": "dataset"}
+DESCRIPTIVE_KEYS = ("source", "expect", "presets")
+
+
+@dataclass(frozen=True)
+class Component:
+    """One YAML file: what to build, and with which arguments.
+
+    Attributes:
+        kind: "variant" or "dataset".
+        name: the file's name without its ending.
+        target: import path "module:Class".
+        arguments: constructor arguments.
+        presets: per preset, arguments that differ there and (dotted) settings of the run.
+        source: where the thing is described.
+        expect: figures that the tests check.
+    """
+
+    kind: str
+    name: str
+    target: str
+    arguments: Mapping[str, Any]
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    source: str = ""
+    expect: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_arguments(self, overrides: Mapping[str, Any]) -> Component:
+        """The same component with some arguments changed, each checked against the constructor.
+
+        Raises:
+            StbenchError: for an argument that the constructor does not have.
+        """
+        for key in overrides:
+            self.check_argument(key)
+        return replace(self, arguments={**self.arguments, **overrides})
+
+    def with_preset(self, preset: str) -> tuple[Component, dict[str, Any]]:
+        """Apply the file's block for `preset`; returns the component and the block's settings of the run."""
+        block = self.presets.get(preset, {})
+        arguments = {key: value for key, value in block.items() if "." not in key}
+        settings = {key: value for key, value in block.items() if "." in key}
+        return self.with_arguments(arguments), settings
+
+    def check_argument(self, key: str) -> None:
+        """Refuse a key that the constructor does not accept."""
+        known = signature_parameters(self)
+        if key not in known:
+            raise unknown_name(f"key of {self.kind} {self.name!r}", key, known)
+
+    def construct(self, task: Mapping[str, Any] | None = None) -> Any:
+        """Build the thing.
+
+        Args:
+            task: facts about the task that a constructor may want; those it does not list are left out.
+
+        Raises:
+            StbenchError: when the arguments do not fit together, with the constructor's reason.
+        """
+        known = signature_parameters(self)
+        facts = {key: value for key, value in (task or {}).items() if key in known}
+        arguments = {**self.arguments, **facts}
+        missing = [
+            name
+            for name, parameter in known.items()
+            if parameter.default is inspect.Parameter.empty and name not in arguments
+        ]
+        if missing:
+            raise StbenchError(f"{self.kind} {self.name!r} lacks {', '.join(missing)}, which {self.target} needs")
+        try:
+            return load_target(self)(**arguments)
+        except StbenchError as error:
+            raise type(error)(f"{self.kind} {self.name!r}: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise StbenchError(f"{self.kind} {self.name!r}: {self.target} refused its arguments: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The part that decides what is built, for the record."""
+        return {"name": self.name, TARGET_KEYS[self.kind]: self.target, "arguments": dict(self.arguments)}
+
+
+def load_component(kind: str, name_or_path: str) -> Component:
+    """Read a component's YAML file.
+
+    Args:
+        kind: "variant" or "dataset".
+        name_or_path: the name of a file in the configuration folders, or a path ending in .yaml.
+
+    Raises:
+        StbenchError: for an unknown name, a missing or malformed file, an unknown key.
+    """
+    path = _find(kind, str(name_or_path))
+    content = _read_mapping(path)
+    target_key = TARGET_KEYS[kind]
+    if not isinstance(content.get(target_key), str) or ":" not in content[target_key]:
+        raise StbenchError(f"{path}: a {kind} needs the key `{target_key}: module:Class`")
+    descriptive = {key: content.pop(key) for key in DESCRIPTIVE_KEYS if key in content}
+    component = Component(
+        kind=kind,
+        name=path.stem,
+        target=content.pop(target_key),
+        arguments={},
+        presets=_preset_blocks(path, descriptive.get("presets") or {}),
+        source=str(descriptive.get("source", "")),
+        expect=descriptive.get("expect") or {},
+    )
+    try:
+        return component.with_arguments(content)
+    except StbenchError as error:
+        raise StbenchError(f"{path}: {error}") from error
+
+
+def load_target(component: Component) -> type:
+    """Import the class that a component's `target` names."""
+    module_name, _, class_name = component.target.partition(":")
+    where = f"{component.kind} {component.name!r}: {TARGET_KEYS[component.kind]}: {component.target}"
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise StbenchError(f"{where}: cannot import it: {error}") from error
+    if not hasattr(module, class_name):
+        classes = [name for name, value in vars(module).items() if inspect.isclass(value)]
+        raise StbenchError(f"{where}: {unknown_name('class', class_name, classes)}")
+    return getattr(module, class_name)
+
+
+def signature_parameters(component: Component) -> dict[str, inspect.Parameter]:
+    """The keyword arguments of a component's constructor."""
+    parameters = inspect.signature(load_target(component)).parameters
+    return {name: parameter for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
+
+
+def describe_file(kind: str, path: Path) -> dict[str, str]:
+    """Name, target and source of a YAML file as it stands, without importing what it names."""
+    content = _read_mapping(path)
+    target = str(content.get(TARGET_KEYS[kind], "?"))
+    return {"name": path.stem, "target": target, "source": str(content.get("source", ""))}
+
+
+def _find(kind: str, name_or_path: str) -> Path:
+    if name_or_path.endswith((".yaml", ".yml")):
+        path = Path(name_or_path).expanduser()
+        if not path.is_file():
+            raise StbenchError(f"{kind} file {name_or_path} does not exist")
+        return path
+    files = paths.config_files(f"{kind}s")
+    if name_or_path not in files:
+        raise unknown_name(kind, name_or_path, files)
+    return files[name_or_path]
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StbenchError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise StbenchError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}")
+    return content
+
+
+def _preset_blocks(path: Path, blocks: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(blocks, dict) or not all(isinstance(block, dict) for block in blocks.values()):
+        raise StbenchError(f"{path}: presets must map a preset's name to a mapping of keys")
+    return blocks

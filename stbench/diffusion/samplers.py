@@ -1,0 +1,233 @@
+"""From noise to latents: ancestral sampling, DDIM, Euler integration, and classifier-free guidance.
+
+`ddpm` is DDPM's algorithm 2 (arXiv 2006.11239) with the learned variance, `ddim` is equation 12 of arXiv 2010.02502,
+both without clipping, as Latte (arXiv 2401.03048) samples; `euler` integrates the velocity of rectified flow
+(arXiv 2209.03003). Guidance follows arXiv 2207.12598: conditional and unconditional prediction in one doubled batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from stbench.backbones.base import Conditioning
+from stbench.diffusion.loss import Backbone, check_channels, find_objective
+from stbench.diffusion.schedule import NUM_TIMESTEPS, NoiseSchedule
+from stbench.errors import StbenchError, unknown_name
+
+Predict = Callable[[Tensor, Tensor], Tensor]
+"""(noisy_latents (B,C,F,H,W), timestep scalar) -> guided prediction, float32."""
+StepNoise = Callable[[Tensor], Tensor]
+"""Standard normal noise of the shape and device of its argument."""
+Progress = Callable[[int, int], None]
+"""Told after each step how many of how many are done."""
+
+GUIDED_CHANNELS = ("published", "all")
+SPACINGS = ("uniform", "ddim")
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """The choices of `sample` that its solvers read; see there."""
+
+    num_sampling_steps: int
+    spacing: str
+    eta: float
+    draw_noise: StepNoise
+    progress: Progress | None
+
+    def report(self, done: int) -> None:
+        """Tell the listener, if any, how many steps are done."""
+        if self.progress is not None:
+            self.progress(done, self.num_sampling_steps)
+
+
+Solver = Callable[[Predict, Tensor, SamplingPlan], Tensor]
+
+
+@torch.no_grad()
+def sample(
+    backbone: Backbone,
+    noise: Tensor,
+    conditioning: Conditioning,
+    *,
+    objective: str,
+    sampler: str,
+    num_sampling_steps: int,
+    num_classes: int,
+    cfg_scale: float = 1.0,
+    guided_channels: str = "published",
+    spacing: str = "uniform",
+    eta: float = 0.0,
+    draw_noise: StepNoise = torch.randn_like,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Turn noise into latents.
+
+    Args:
+        backbone: a backbone in evaluation mode, or any callable like it.
+        noise: standard normal (B,C,F,H,W).
+        conditioning: of the B clips; no appended images.
+        objective: what the backbone was trained with, "ddpm" or "flow".
+        sampler: "ddpm" or "ddim" for the first, "euler" for the second.
+        num_sampling_steps: how often the backbone is called.
+        num_classes: the null class label of guidance.
+        cfg_scale: 1 for the conditional prediction alone; otherwise the batch is doubled with the null label and a
+            zero context.
+        guided_channels: "published" guides the noise and keeps the variance of the conditional half, as the authors
+            do; "all" guides the variance as well.
+        spacing: "uniform" over all timesteps, first and last included (Latte's), or "ddim", a constant stride from 0.
+        eta: DDIM's share of fresh noise, 0 (none) to 1.
+        draw_noise: source of the fresh noise of each step.
+        progress: see `Progress`.
+
+    Returns:
+        Latents (B,C,F,H,W), float32.
+
+    Raises:
+        StbenchError: for an unknown name, choices that exclude each other, or guidance without any conditioning.
+    """
+    solve = _find_solver(objective, sampler, spacing, eta)
+    guided = _guided_channel_count(objective, guided_channels, noise.shape[1])
+    if conditioning.num_images:
+        raise StbenchError(f"sampling makes clips only: expected num_images=0, got {conditioning.num_images}")
+    predict: Predict = partial(_predict, backbone, conditioning)
+    if cfg_scale != 1.0:
+        doubled = _doubled(conditioning, _null_conditioning(conditioning, num_classes))
+        predict = partial(_predict_guided, backbone, doubled, cfg_scale, guided)
+    plan = SamplingPlan(num_sampling_steps, spacing, eta, draw_noise, progress)
+    return solve(predict, noise.float(), plan)
+
+
+def _find_solver(objective: str, sampler: str, spacing: str, eta: float) -> Solver:
+    """The solver of that name, once its options are known to fit it."""
+    find_objective(objective)
+    if sampler not in SAMPLERS:
+        raise unknown_name("sampler", sampler, SAMPLERS)
+    if spacing not in SPACINGS:
+        raise unknown_name("spacing", spacing, SPACINGS)
+    needed, solve = SAMPLERS[sampler]
+    if needed != objective:
+        fitting = [name for name, (trained_with, _) in SAMPLERS.items() if trained_with == objective]
+        raise StbenchError(f"sampler={sampler} does not fit objective={objective}: expected {' or '.join(fitting)}")
+    if sampler == "euler" and spacing != "uniform":
+        raise StbenchError(f"spacing={spacing} does not fit sampler=euler: its steps are always uniform")
+    if not 0 <= eta <= 1:
+        raise StbenchError(f"eta={eta}: expected a number from 0 to 1")
+    if eta and sampler != "ddim":
+        raise StbenchError(f"eta={eta} does not fit sampler={sampler}: only ddim has it")
+    return solve
+
+
+def _sample_ddpm(predict: Predict, latents: Tensor, plan: SamplingPlan) -> Tensor:
+    """DDPM's algorithm 2 with the learned variance."""
+    schedule = _sampling_schedule(plan, latents.device)
+    for step in reversed(range(schedule.num_steps)):
+        noise, variance_weights = _noise_and_variance(predict(latents, schedule.timestep_map[step]), latents)
+        clean = schedule.clean_from_noise(latents, noise, step)
+        mean = schedule.posterior_mean(clean, latents, step)
+        log_variance = schedule.interpolated_log_variance(variance_weights, step)
+        latents = mean + (0.5 * log_variance).exp() * plan.draw_noise(latents) if step else mean
+        plan.report(schedule.num_steps - step)
+    return latents
+
+
+def _sample_ddim(predict: Predict, latents: Tensor, plan: SamplingPlan) -> Tensor:
+    """DDIM, equation 12, with sigma of equation 16 scaled by eta. The learned variance is not used."""
+    schedule = _sampling_schedule(plan, latents.device)
+    level, previous = schedule.alphas_cumprod, schedule.alphas_cumprod_previous
+    sigma = plan.eta * ((1 - previous) / (1 - level) * (1 - level / previous)).sqrt()
+    direction = (1 - previous - sigma**2).sqrt()
+    for step in reversed(range(schedule.num_steps)):
+        noise, _ = _noise_and_variance(predict(latents, schedule.timestep_map[step]), latents)
+        clean = schedule.clean_from_noise(latents, noise, step)
+        latents = previous[step].sqrt().float() * clean + direction[step].float() * noise
+        if plan.eta:
+            latents = latents + sigma[step].float() * plan.draw_noise(latents)
+        plan.report(schedule.num_steps - step)
+    return latents
+
+
+def _sample_euler(predict: Predict, latents: Tensor, plan: SamplingPlan) -> Tensor:
+    """Equal Euler steps along the velocity from noise (share 1, timestep 1000) to clean latents (share 0)."""
+    count = plan.num_sampling_steps
+    if count < 1:
+        raise StbenchError(f"num_sampling_steps={count}: expected at least 1")
+    timesteps = torch.linspace(NUM_TIMESTEPS, 0, count + 1, device=latents.device)
+    for step in range(count):
+        velocity = predict(latents, timesteps[step])
+        check_channels(velocity, latents.shape[1], learned_variance=False)
+        latents = latents - velocity / count
+        plan.report(step + 1)
+    return latents
+
+
+SAMPLERS: dict[str, tuple[str, Solver]] = {
+    "ddpm": ("ddpm", _sample_ddpm),
+    "ddim": ("ddpm", _sample_ddim),
+    "euler": ("flow", _sample_euler),
+}
+"""Name of a sampler -> the objective it needs, and its solver."""
+
+
+def _sampling_schedule(plan: SamplingPlan, device: torch.device) -> NoiseSchedule:
+    prefix = "ddim" if plan.spacing == "ddim" else ""
+    return NoiseSchedule.linear().respaced(f"{prefix}{plan.num_sampling_steps}").to(device)
+
+
+def _noise_and_variance(prediction: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+    check_channels(prediction, latents.shape[1], learned_variance=True)
+    noise, variance_weights = prediction.chunk(2, dim=1)
+    return noise, variance_weights
+
+
+def _predict(backbone: Backbone, conditioning: Conditioning, latents: Tensor, timestep: Tensor) -> Tensor:
+    return backbone(latents, timestep.expand(len(latents)), conditioning).float()
+
+
+def _predict_guided(
+    backbone: Backbone, doubled: Conditioning, cfg_scale: float, guided: int, latents: Tensor, timestep: Tensor
+) -> Tensor:
+    """Predict u + cfg_scale * (c - u) from conditional c and unconditional u, in the first `guided` channels."""
+    both = _predict(backbone, doubled, torch.cat([latents, latents]), timestep)
+    conditional, unconditional = both.chunk(2)
+    guidance = unconditional + cfg_scale * (conditional - unconditional)
+    return torch.cat([guidance[:, :guided], conditional[:, guided:]], dim=1)
+
+
+def _guided_channel_count(objective: str, guided_channels: str, in_channels: int) -> int:
+    if guided_channels not in GUIDED_CHANNELS:
+        raise unknown_name("guided_channels", guided_channels, GUIDED_CHANNELS)
+    has_variance = find_objective(objective).learned_variance
+    return 2 * in_channels if has_variance and guided_channels == "all" else in_channels
+
+
+def _null_conditioning(conditioning: Conditioning, num_classes: int) -> Conditioning:
+    """What the unconditional half of a doubled batch sees: the null label, a zero context, the same fps."""
+    labels, context = conditioning.class_labels, conditioning.context
+    if labels is None and context is None:
+        raise StbenchError("guidance needs class labels or a context: with neither, expected cfg_scale=1")
+    if labels is not None and num_classes < 1:
+        raise StbenchError(f"guidance by class labels needs the backbone's num_classes, got {num_classes}")
+    return replace(
+        conditioning,
+        class_labels=None if labels is None else torch.full_like(labels, num_classes),
+        context=None if context is None else torch.zeros_like(context),
+    )
+
+
+def _doubled(conditional: Conditioning, unconditional: Conditioning) -> Conditioning:
+    """Both conditionings in one batch, the conditional half first."""
+
+    def both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+        return None if first is None or second is None else torch.cat([first, second])
+
+    return Conditioning(
+        class_labels=both(conditional.class_labels, unconditional.class_labels),
+        context=both(conditional.context, unconditional.context),
+        fps=both(conditional.fps, unconditional.fps),
+    )

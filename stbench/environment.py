@@ -1,0 +1,81 @@
+"""The conditions of a run: device, precision, and randomness that is a function of the seed and a purpose.
+
+Nothing here depends on how many processes or batches the work is split into: every random draw has a generator of its
+own, seeded by (seed, purpose, index).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from stbench.backbones.attention import resolve_attention
+from stbench.errors import StbenchError
+from stbench.profiling.hardware import fast_bfloat16
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how the backbone runs.
+
+    Attributes:
+        device: what it runs on.
+        precision: "float32" or "bfloat16" (autocast; weights, optimizer and average stay in float32).
+        attention: the attention backend.
+    """
+
+    device: torch.device
+    precision: str
+    attention: str
+
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Run the backbone's matrix products in this precision."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            yield
+
+
+def choose_runtime(device: str, precision: str, attention: str) -> Runtime:
+    """Resolve the `auto` settings on this machine.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: "auto" (bfloat16 where a matrix product shows that it is fast), "float32" or "bfloat16".
+        attention: see `resolve_attention`.
+
+    Raises:
+        StbenchError: when the device or the backend is not there.
+    """
+    chosen = choose_device(device)
+    if precision == "auto":
+        precision = "bfloat16" if fast_bfloat16(chosen) else "float32"
+    return Runtime(chosen, precision, resolve_attention(attention, chosen, PRECISIONS[precision]))
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `name` stands for; "auto" takes a GPU when there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise StbenchError(f"device={name} is not available: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def derived_seed(seed: int, *purpose: str | int) -> int:
+    """A seed of its own for every purpose: 63 bits of a hash of (seed, purpose)."""
+    text = "/".join(map(str, (seed, *purpose)))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def generator(device: torch.device, seed: int, *purpose: str | int) -> torch.Generator:
+    """A random generator on `device` for one purpose of a seed."""
+    return torch.Generator(device=device).manual_seed(derived_seed(seed, *purpose))

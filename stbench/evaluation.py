@@ -1,0 +1,117 @@
+"""Quality of a backbone: features of real and generated clips, and the distances between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from stbench.data.loading import clips_to_tensor, evaluation_clips, tensor_to_clips
+from stbench.generation import generate, labels_of_samples
+from stbench.metrics.detectors import extract_features
+from stbench.metrics.quality import assess
+from stbench.task import Task
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """Some clips to look at: uint8 (N, F, H, W, 3), with labels (N,)."""
+
+    clips: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of one evaluation.
+
+    Attributes:
+        quality: the record's section.
+        real_features: (n_real, D), one row per real video, kept so that every interval can be recomputed.
+        fake_features: (n_fake, D)
+        samples: the first few generated clips.
+    """
+
+    quality: dict[str, Any]
+    real_features: NDArray[np.float32]
+    fake_features: NDArray[np.float32]
+    samples: ClipSet
+
+
+class Evaluator:
+    """Compares generated clips with the same real ones, as often as one likes."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        settings = task.config.settings
+        self.num_clips = settings.eval.num_clips
+        self.seed = settings.seed
+        limit = task.protocol.num_real
+        self.num_real = len(task.reference) if limit is None else min(limit, len(task.reference))
+
+    @cached_property
+    def real_features(self) -> NDArray[np.float32]:
+        """Features of the real clips, computed once."""
+        batches = (batch.clips for batch in self._real_batches(self.num_real))
+        return extract_features(self.task.detector, batches, self.num_real, "features, real")
+
+    def evaluate(self, backbone: nn.Module, purpose: str, label: str) -> Evaluation:
+        """Sample from `backbone` and assess.
+
+        Args:
+            backbone: in evaluation mode.
+            purpose: which noise: "final", or "curve" for the evaluations during training, which all share theirs.
+            label: shown beside the progress bar.
+        """
+        kept = _KeepFirst(self.task.config.settings.eval.report_clips)
+        task = self.task
+        sampled = generate(backbone, task.autoencoder, task.runtime, task.sampling, self.num_clips, self.seed, purpose)
+        fake = extract_features(task.detector, map(clips_to_tensor, kept.watch(sampled)), self.num_clips, label)
+        labels = labels_of_samples(range(len(kept.clips)), task.dataset.num_classes)
+        quality = assess(task.protocol, self.real_features, fake)
+        return Evaluation(quality, self.real_features, fake, ClipSet(kept.clips, labels))
+
+    def real_examples(self) -> ClipSet:
+        """Real clips to show beside the samples: with the same labels in the same order, as far as there are any."""
+        wanted = labels_of_samples(range(self.task.config.settings.eval.report_clips), self.task.dataset.num_classes)
+        found: dict[int, list[NDArray[np.uint8]]] = {}
+        for batch in self._real_batches(min(self.num_real, 8 * len(wanted))):
+            labels = [0] * len(batch.clips) if batch.labels is None else batch.labels.tolist()
+            for label, clip in zip(labels, tensor_to_clips(batch.clips), strict=True):
+                found.setdefault(label, []).append(clip)
+        chosen = [(label, found[label].pop(0)) for label in wanted.tolist() if found.get(label)]
+        clips = np.stack([clip for _, clip in chosen]) if chosen else np.zeros((0, 1, 1, 1, 3), np.uint8)
+        return ClipSet(clips, np.array([label for label, _ in chosen], dtype=np.int64))
+
+    def _real_batches(self, num_clips: int) -> Iterator[Any]:
+        task = self.task
+        settings = task.config.settings
+        return evaluation_clips(
+            task.reference,
+            num_clips,
+            task.protocol.clip_seed,
+            settings.eval.batch_size,
+            settings.train.num_workers,
+        )
+
+
+class _KeepFirst:
+    """Passes batches of clips on and keeps the first few clips."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._kept: list[NDArray[np.uint8]] = []
+
+    @property
+    def clips(self) -> NDArray[np.uint8]:
+        return np.stack(self._kept)
+
+    def watch(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        for batch in batches:
+            self._kept += list(batch[: self.count - len(self._kept)])
+            yield batch

@@ -1,0 +1,114 @@
+"""Clips from a trained backbone: noise of each sample's own, the sampler, the decoder.
+
+Sample i is a function of (weights, seed, i): its starting noise and all noise on the way come from a generator of its
+own, so the batch size and the number of processes change nothing but rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from stbench.autoencoders import Autoencoder
+from stbench.backbones.base import Conditioning
+from stbench.data.loading import tensor_to_clips
+from stbench.diffusion.samplers import sample
+from stbench.environment import Runtime, generator
+
+
+@dataclass(frozen=True)
+class SamplingSpec:
+    """How samples are drawn.
+
+    Attributes:
+        objective: what the backbone predicts.
+        sampler: ddpm, ddim or euler.
+        num_sampling_steps: network evaluations per sample.
+        cfg_scale: guidance, 1 for none.
+        guided_channels: which channels are guided.
+        num_classes: 0 when unconditional; sample i has the label i modulo this.
+        latent_shape: (C, F, H, W)
+        batch_size: how many are sampled at once.
+    """
+
+    objective: str
+    sampler: str
+    num_sampling_steps: int
+    cfg_scale: float
+    guided_channels: str
+    num_classes: int
+    latent_shape: tuple[int, int, int, int]
+    batch_size: int
+
+
+class NoiseOfSamples:
+    """Standard normal noise in which every sample has its own stream.
+
+    Args:
+        seed: of the run.
+        purpose: what the samples are for; another purpose gives other noise.
+        indices: which samples.
+        device: where the noise is drawn.
+    """
+
+    def __init__(self, seed: int, purpose: str, indices: Sequence[int], device: torch.device) -> None:
+        self.generators = [generator(device, seed, "sample", purpose, index) for index in indices]
+
+    def __call__(self, like: Tensor) -> Tensor:
+        """The next noise of the shape of `like` (B, C, F, H, W)."""
+        return torch.stack(
+            [torch.randn(like.shape[1:], generator=each, device=each.device) for each in self.generators]
+        )
+
+
+def labels_of_samples(indices: Sequence[int], num_classes: int) -> NDArray[np.int64]:
+    """The class of each sample: the classes in turn; zeros when there are none."""
+    return np.asarray(indices, dtype=np.int64) % max(num_classes, 1)
+
+
+def generate(
+    backbone: nn.Module,
+    autoencoder: Autoencoder,
+    runtime: Runtime,
+    spec: SamplingSpec,
+    num_clips: int,
+    seed: int,
+    purpose: str,
+) -> Iterator[NDArray[np.uint8]]:
+    """Sample clips 0 to `num_clips` - 1 in batches.
+
+    Args:
+        backbone: in evaluation mode.
+        autoencoder: decodes the latents.
+        runtime: device and precision.
+        spec: how to sample.
+        num_clips: how many.
+        seed: of the run.
+        purpose: see `NoiseOfSamples`.
+
+    Yields:
+        Clips (B, F, H, W, 3), uint8, B at most `spec.batch_size`.
+    """
+    for start in range(0, num_clips, spec.batch_size):
+        indices = range(start, min(start + spec.batch_size, num_clips))
+        noise = NoiseOfSamples(seed, purpose, indices, runtime.device)
+        labels = torch.from_numpy(labels_of_samples(indices, spec.num_classes)).to(runtime.device)
+        with runtime.autocast():
+            latents = sample(
+                backbone,
+                noise(torch.empty(len(indices), *spec.latent_shape)),
+                Conditioning(class_labels=labels if spec.num_classes else None),
+                objective=spec.objective,
+                sampler=spec.sampler,
+                num_sampling_steps=spec.num_sampling_steps,
+                num_classes=spec.num_classes,
+                cfg_scale=spec.cfg_scale,
+                guided_channels=spec.guided_channels,
+                draw_noise=noise,
+            )
+        yield tensor_to_clips(autoencoder.decode(latents))

@@ -1,0 +1,73 @@
+"""The presets, side by side: how long to train, how to sample, how to judge.
+
+| preset | where | what for |
+|---|---|---|
+| smoke | any CPU, seconds | does every stage run |
+| demo | 2 CPU cores, minutes | a network that visibly learns |
+| small | one GPU, hours | ablations between variants |
+| paper | eight GPUs, a week | the published recipe of Latte (arXiv 2401.03048 and the authors' training files) |
+
+What a preset changes in a variant or a dataset stands in that one's YAML file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+DEFAULT_PRESET = "small"
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "autoencoder.name": "pixels",
+        "diffusion.objective": "flow",
+        "train.steps": 6,
+        "train.batch_size": 4,
+        "train.lr": 1e-3,
+        "train.ema_decay": 0.9,
+        "train.checkpoint_every": 3,
+        "eval.num_clips": 8,
+        "eval.num_sampling_steps": 2,
+        "eval.batch_size": 8,
+        "eval.every": 0,
+    },
+    "demo": {
+        "autoencoder.name": "pixels",
+        "diffusion.objective": "flow",
+        "train.steps": 1200,
+        "train.batch_size": 32,
+        "train.lr": 2e-3,
+        "train.ema_decay": 0.99,
+        "train.checkpoint_every": 600,
+        "eval.num_clips": 256,
+        "eval.num_sampling_steps": 20,
+        "eval.batch_size": 64,
+        "eval.every": 300,
+    },
+    "small": {
+        "autoencoder.name": "pixels",
+        "diffusion.objective": "ddpm",
+        "train.steps": 50_000,
+        "train.batch_size": 16,
+        "train.lr": 1e-4,
+        "train.ema_decay": 0.999,
+        "train.checkpoint_every": 5_000,
+        "eval.num_clips": 2048,
+        "eval.num_sampling_steps": 50,
+        "eval.batch_size": 32,
+        "eval.every": 10_000,
+    },
+    "paper": {
+        "autoencoder.name": "sd-vae",
+        "diffusion.objective": "ddpm",
+        "train.steps": 1_000_000,
+        "train.batch_size": 40,  # 5 clips on each of 8 GPUs
+        "train.lr": 1e-4,
+        "train.ema_decay": 0.9999,
+        "train.checkpoint_every": 10_000,
+        "eval.num_clips": 2048,
+        "eval.num_sampling_steps": 250,
+        "eval.batch_size": 16,
+        "eval.every": 0,
+        "protocol": "latte-2048-16f",
+    },
+}

@@ -1,0 +1,143 @@
+"""Wall-clock time of work on a device: warmed up, synchronised, every sample kept.
+
+Only `time_once` reads a clock, and it waits for the device on both sides of the work, so that a time without
+synchronisation cannot be had. Results are a median and an interquartile range, not a mean: on a shared machine the
+slow tail says more about the neighbours than about the work.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+Work = Callable[[], object]
+
+SETTLED = 0.10  # warm-up is over when two calls in a row differ by less than this share
+WARMUP_SHARE = 1 / 3  # of the time allowed, before warm-up is given up as never settling
+PRECISE = 0.05  # sampling may stop when the interquartile range is below this share of the median
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one piece of work took.
+
+    Attributes:
+        what: name of the work.
+        samples: seconds of each call after warm-up, in the order taken.
+        batch_size: clips that one call processes.
+        warmup_s: seconds spent on warm-up, first call included.
+        compile_s: seconds by which the first call exceeded the median: compilation, autotuning, lazy initialisation.
+    """
+
+    what: str
+    samples: list[float]
+    batch_size: int
+    warmup_s: float
+    compile_s: float
+    unit: str = "s"
+
+    @property
+    def median(self) -> float:
+        """Median of the samples in seconds."""
+        return statistics.median(self.samples)
+
+    @property
+    def spread(self) -> float:
+        """Interquartile range of the samples in seconds; 0 for a single sample."""
+        return _interquartile_range(self.samples)
+
+    def to_json(self) -> dict[str, Any]:
+        """The timing as it stands in a record."""
+        return {
+            "what": self.what,
+            "samples": self.samples,
+            "median": self.median,
+            "spread": self.spread,
+            "unit": self.unit,
+            "batch_size": self.batch_size,
+            "compile_s": self.compile_s,
+        }
+
+
+def measure(
+    work: Work, device: torch.device, *, what: str, min_samples: int, max_seconds: float, batch_size: int
+) -> Timing:
+    """Time one piece of work; see `measure_interleaved`."""
+    works = {what: work}
+    return measure_interleaved(works, device, min_samples=min_samples, max_seconds=max_seconds, batch_size=batch_size)[
+        what
+    ]
+
+
+def measure_interleaved(
+    works: Mapping[str, Work], device: torch.device, *, min_samples: int, max_seconds: float, batch_size: int
+) -> dict[str, Timing]:
+    """Time several pieces of work in turn, so that a drift of the machine meets all of them alike.
+
+    Args:
+        works: what to call, by name.
+        device: where the work runs; waited for before every reading of the clock.
+        min_samples: samples of each that are taken in any case.
+        max_seconds: no further round begins after this many seconds of sampling; sampling ends sooner once every
+            interquartile range is below 5 % of its median. Warm-up may take a third of this on top.
+        batch_size: clips that one call processes.
+
+    Returns:
+        A timing for each, by name.
+    """
+    warmups = {name: _warm_up(work, device, WARMUP_SHARE * max_seconds / len(works)) for name, work in works.items()}
+    samples: dict[str, list[float]] = {name: [] for name in works}
+    spent, rounds = 0.0, 0
+    while rounds < min_samples or (spent < max_seconds and not all(map(_is_precise, samples.values()))):
+        # Every other round runs backwards: nobody is always the one after a particular neighbour.
+        for name in list(works)[:: -1 if rounds % 2 else 1]:
+            samples[name].append(time_once(works[name], device))
+            spent += samples[name][-1]
+        rounds += 1
+    return {name: _timing(name, taken, warmups[name], batch_size) for name, taken in samples.items()}
+
+
+def time_once(work: Work, device: torch.device) -> float:
+    """Seconds that one call takes, from an idle device to an idle device."""
+    _synchronize(device)
+    start = time.perf_counter()
+    work()
+    _synchronize(device)
+    return time.perf_counter() - start
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def _warm_up(work: Work, device: torch.device, max_seconds: float) -> list[float]:
+    """Call until two calls in a row agree or the time is up; the seconds of each call."""
+    durations = [time_once(work, device)]
+    while sum(durations) < max_seconds:
+        durations.append(time_once(work, device))
+        before, last = durations[-2:]
+        if abs(last - before) <= SETTLED * before:
+            break
+    return durations
+
+
+def _timing(what: str, samples: list[float], warmup: list[float], batch_size: int) -> Timing:
+    compile_s = max(0.0, warmup[0] - statistics.median(samples))
+    return Timing(what, samples, batch_size, warmup_s=sum(warmup), compile_s=compile_s)
+
+
+def _is_precise(samples: list[float]) -> bool:
+    return len(samples) > 1 and _interquartile_range(samples) <= PRECISE * statistics.median(samples)
+
+
+def _interquartile_range(samples: list[float]) -> float:
+    if len(samples) < 2:
+        return 0.0
+    first, _, third = statistics.quantiles(samples, n=4, method="inclusive")
+    return third - first

@@ -1,0 +1,95 @@
+"""`stbench sample` and `stbench evaluate`: a trained run, or published weights, used again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from stbench.backbones.checkpoints import initialise_from, read_any_weights
+from stbench.config import RunConfig, override, resolve
+from stbench.errors import StbenchError
+from stbench.evaluation import ClipSet, Evaluator
+from stbench.files import write_json
+from stbench.generation import generate, labels_of_samples
+from stbench.progress import progress_bar
+from stbench.records.store import read_record
+from stbench.reports.media import Clips, make_strip
+from stbench.run import run, run_config, save_clips
+from stbench.task import Task, prepare
+from stbench.weights import load_strictly
+
+REUSABLE = ("eval.", "protocol", "precision", "attention", "device", "seed", "dataset.root")
+
+
+def sample_from(source: str, words: Iterable[str], num: int, out: Path | None) -> Path:
+    """Draw clips and write `samples.npz` and `samples.webp`.
+
+    Args:
+        source: a run's folder, or a weights file.
+        words: settings that differ from the run's; for a file all settings, as of a run.
+        num: how many clips.
+        out: folder to write to; by default `sampled` in the run's folder, or beside the file.
+
+    Returns:
+        The moving picture's path.
+    """
+    path = Path(source)
+    task = prepare(_config_of(path, words))
+    backbone = _load_backbone(task, path)
+    with progress_bar("sampling", num) as advance:
+        batches = []
+        seed = task.config.settings.seed
+        for batch in generate(backbone, task.autoencoder, task.runtime, task.sampling, num, seed, "shown"):
+            batches.append(batch)
+            advance(len(batch))
+    folder = out or (path if path.is_dir() else path.parent) / "sampled"
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = ClipSet(np.concatenate(batches), labels_of_samples(range(num), task.dataset.num_classes))
+    save_clips(folder / "samples.npz", clips, task.dataset.class_names)
+    picture = folder / "samples.webp"
+    picture.write_bytes(make_strip(Clips(clips.clips, clips.labels, list(task.dataset.class_names)), None).webp)
+    return picture
+
+
+def evaluate_again(source: str, words: Iterable[str], out: Path) -> dict[str, Any]:
+    """Measure quality again, or for the first time.
+
+    Args:
+        source: a run's folder: its averaged weights are measured, and `evaluation-<hash>.json` is written into it.
+            A weights file: a run without training steps is made of it in `out`, with a record of its own.
+        words: settings that differ from the run's; for a file all settings, as of a run.
+        out: folder of runs, for a weights file.
+
+    Returns:
+        The quality section.
+    """
+    path = Path(source)
+    if not path.is_dir():
+        config = resolve([*words, f"train.init={path}", "train.steps=0"])
+        return read_record(run(config, out)).quality
+    task = prepare(_config_of(path, words))
+    quality = Evaluator(task).evaluate(_load_backbone(task, path), "final", "sampling").quality
+    write_json(path / f"evaluation-{quality['protocol_hash'][:8]}.json", quality)
+    return quality
+
+
+def _config_of(path: Path, words: Iterable[str]) -> RunConfig:
+    """The configuration of a run's folder with some settings changed, or the one that `words` describe."""
+    if not path.exists():
+        raise StbenchError(f"{path} does not exist: expected a run's folder or a weights file")
+    if not path.is_dir():
+        return resolve(words)
+    return override(run_config(path), words, REUSABLE)
+
+
+def _load_backbone(task: Task, path: Path) -> nn.Module:
+    backbone = task.build_backbone().eval()
+    if path.is_dir():
+        load_strictly(backbone, read_any_weights(path), path)
+    else:
+        initialise_from(backbone, str(path))
+    return backbone

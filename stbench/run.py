@@ -1,0 +1,282 @@
+"""One run, stage after stage: prepare, profile, train, evaluate, record.
+
+runs/<run_id>/
+  config.json               what was asked for, resolved
+  cost.json                 parameters, operations, times, memory
+  loss.csv                  one line per step
+  checkpoints/              the newest two
+  curve.json                quality during training
+  samples.npz, real.npz     clips for the report
+  features.npz              of every judged clip
+  result.json               the record, written last
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stbench.backbones.checkpoints import initialise_from
+from stbench.config import RunConfig, from_dict
+from stbench.data.loading import training_batches
+from stbench.environment import Runtime
+from stbench.errors import FinishedInPart, StbenchError
+from stbench.evaluation import ClipSet, Evaluation, Evaluator
+from stbench.files import write_json
+from stbench.profiling.hardware import machine_fingerprint, software_versions
+from stbench.profiling.memory import is_out_of_memory
+from stbench.profiling.profile import Workload, profile_backbone
+from stbench.progress import console, progress_bar
+from stbench.records.schema import Record
+from stbench.records.store import RECORD_NAME, read_record, write_record
+from stbench.task import Task, prepare
+from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
+from stbench.training.loop import TrainingDiverged, TrainingJob, new_state, train
+
+CONFIG_NAME = "config.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def curve(self) -> Path:
+        """Quality during training."""
+        return self.path / "curve.json"
+
+    @property
+    def cost(self) -> Path:
+        """The cost profile."""
+        return self.path / "cost.json"
+
+    @property
+    def record(self) -> Path:
+        """The record."""
+        return self.path / RECORD_NAME
+
+    def save_clips(self, name: str, clips: ClipSet, class_names: tuple[str, ...]) -> str:
+        """Keep clips for the report; returns the file's name."""
+        save_clips(self.path / name, clips, class_names)
+        return name
+
+
+def save_clips(path: Path, clips: ClipSet, class_names: tuple[str, ...]) -> None:
+    """Write clips, labels and class names as the report reads them."""
+    np.savez_compressed(path, clips=clips.clips, labels=clips.labels, class_names=np.array(class_names, dtype=str))
+
+
+def run_config(folder: Path) -> RunConfig:
+    """The configuration that a run's folder was made with.
+
+    Raises:
+        StbenchError: when the folder is not a run's, or its configuration no longer fits this stbench.
+    """
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        raise StbenchError(f"{folder} is not a run's folder: it has no {CONFIG_NAME}")
+    return from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def run(config: RunConfig, out: Path, resume: bool = False) -> Path:
+    """Train, sample and measure one configuration.
+
+    Args:
+        config: what to run.
+        out: the folder of runs; this one gets a folder of its own in it.
+        resume: go on from the newest checkpoint; of a finished run, do nothing.
+
+    Returns:
+        The run's folder, which holds the record.
+
+    Raises:
+        StbenchError: when something is missing or does not fit, before anything is written.
+        FinishedInPart: when training diverged or memory ran out; the record says so.
+    """
+    folder = RunFolder(out / config.run_id)
+    if _is_finished(folder, resume):
+        return folder.path
+    task = prepare(config)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_json(folder.path / CONFIG_NAME, config.to_dict())
+    stages = RunStages(task, folder)
+    try:
+        stages.profile()
+        state = stages.train()
+        evaluation = stages.evaluate(state)
+    except TrainingDiverged as error:
+        stages.write_failure("nan", str(error))
+        raise FinishedInPart(f"{folder.path}: {error}") from error
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = f"out of memory: {str(error).splitlines()[0]}"
+        stages.write_failure("oom", reason)
+        raise FinishedInPart(f"{folder.path}: {reason}") from error
+    stages.write_result(evaluation)
+    return folder.path
+
+
+class RunStages:
+    """The stages of one run. Each leaves a file, which the last one gathers into the record."""
+
+    def __init__(self, task: Task, folder: RunFolder) -> None:
+        self.task, self.folder = task, folder
+        self.settings = task.config.settings
+        self.evaluator = Evaluator(task)
+        self.job = TrainingJob(
+            config=self.settings.train,
+            objective=self.settings.diffusion.objective,
+            seed=self.settings.seed,
+            num_classes=task.dataset.num_classes,
+            runtime=task.runtime,
+            autoencoder=task.autoencoder,
+            folder=folder.path,
+            config_hash=task.config.config_hash,
+        )
+
+    def profile(self) -> None:
+        """Measure the cost of the backbone, on weights of its own that are thrown away."""
+        if not self.folder.cost.exists():
+            profile = profile_backbone(
+                self.task.construct_backbone,
+                self.task.runtime,
+                Workload(self.task.latent_shape, self.task.dataset.num_classes),
+                objective=self.settings.diffusion.objective,
+                batch_size=self.settings.train.batch_size,
+                compile_mode=self.settings.compile,
+            )
+            write_json(self.folder.cost, profile.to_json())
+
+    def train(self) -> TrainingState:
+        """Train from the newest checkpoint, or from the start, evaluating on the way."""
+        config = self.settings.train
+        backbone = self.task.build_backbone()
+        if config.init:
+            initialise_from(backbone, config.init)
+        state = new_state(backbone, config)
+        checkpoints = list_checkpoints(self.job.checkpoints)
+        if checkpoints:
+            load_checkpoint(state, checkpoints[-1], self.job.config_hash)
+        if state.step == 0:
+            self._evaluate_on_the_way(state)
+        batches = training_batches(
+            self.task.dataset,
+            config.batch_size,
+            self.settings.seed,
+            first_step=state.step,
+            num_steps=config.steps - state.step,
+            num_workers=config.num_workers,
+        )
+        with progress_bar("training", config.steps, done=state.step) as advance:
+
+            def after_step(state: TrainingState, loss: float) -> None:
+                advance(1, note=f"loss {loss:.4f}")
+                self._evaluate_on_the_way(state)
+
+            train(state, self.job, batches, after_step)
+        return state
+
+    def evaluate(self, state: TrainingState) -> Evaluation:
+        """The final evaluation, on the averaged weights."""
+        return self.evaluator.evaluate(state.ema.module, "final", "sampling, final")
+
+    def write_result(self, evaluation: Evaluation) -> None:
+        """Keep the clips and features, then the record, last and whole."""
+        names = self.task.dataset.class_names
+        files = {
+            "samples": self.folder.save_clips("samples.npz", evaluation.samples, names),
+            "real": self.folder.save_clips("real.npz", self.evaluator.real_examples(), names),
+            "features": "features.npz",
+            "loss_curve": self.job.loss_curve.name,
+        }
+        np.savez_compressed(
+            self.folder.path / files["features"], real=evaluation.real_features, fake=evaluation.fake_features
+        )
+        quality = {**evaluation.quality, "curve": self._curve()}
+        self._write("finished", None, quality, files)
+
+    def write_failure(self, status: str, reason: str) -> None:
+        """Record a run that did not come to its end, with what it has."""
+        self._write(status, reason, {}, {"loss_curve": self.job.loss_curve.name})
+
+    def _write(self, status: str, reason: str | None, quality: dict[str, Any], files: dict[str, str]) -> None:
+        cost = json.loads(self.folder.cost.read_text()) if self.folder.cost.exists() else {}
+        record = Record(
+            run_id=self.folder.path.name,
+            status=status,
+            reason=reason,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            config=self.task.config.to_dict(),
+            config_hash=self.task.config.config_hash,
+            machine=machine_fingerprint(),
+            software=software_versions(),
+            training=training_section(self.job.loss_curve, self.settings.train.batch_size, self.task.runtime),
+            quality=quality,
+            files=files,
+            **{name: cost.get(name, {}) for name in ("counts", "timing", "memory")},
+        )
+        write_record(record, self.folder.path)
+
+    def _evaluate_on_the_way(self, state: TrainingState) -> None:
+        """Add a point to the curve when it is due. A point that a resumed run meets again is not computed twice."""
+        every = self.settings.eval.every
+        curve = self._curve()
+        if not every or state.step % every or any(point["step"] == state.step for point in curve):
+            return
+        quality = self.evaluator.evaluate(state.ema.module, "curve", f"sampling, step {state.step}").quality
+        if quality["fvd"] is not None:
+            point = {"step": state.step, "fvd": quality["fvd"], "n_fake": quality["n_fake"]}
+            write_json(self.folder.curve, [*curve, point])
+
+    def _curve(self) -> list[dict[str, Any]]:
+        return json.loads(self.folder.curve.read_text()) if self.folder.curve.exists() else []
+
+
+def training_section(loss_curve: Path, batch_size: int, runtime: Runtime) -> dict[str, Any]:
+    """The record's training section, from the loss curve.
+
+    `loss_final` is the mean over the last tenth of the steps: single steps are drawn at random timesteps. `wall_s` is
+    the time of the steps alone, without evaluations and checkpoints.
+    """
+    lines = list(_read_curve(loss_curve))
+    seconds = sum(float(line["seconds"]) for line in lines)
+    last = [float(line["loss"]) for line in lines[-max(1, len(lines) // 10) :]]
+    return {
+        "steps": len(lines),
+        "loss_curve": loss_curve.name,
+        "loss_final": sum(last) / len(last) if last else None,
+        "wall_s": round(seconds, 3),
+        "clips_per_s": round(len(lines) * batch_size / seconds, 3) if seconds else None,
+        "precision": runtime.precision,
+        "attention": runtime.attention,
+        "device": str(runtime.device),
+    }
+
+
+def _read_curve(loss_curve: Path) -> Iterator[dict[str, str]]:
+    if loss_curve.exists():
+        with loss_curve.open(newline="", encoding="utf-8") as file:
+            yield from csv.DictReader(file)
+
+
+def _is_finished(folder: RunFolder, resume: bool) -> bool:
+    """Whether there is nothing left to do; refuses to touch an earlier run unless asked to resume it."""
+    if not folder.path.exists():
+        return False
+    if not resume:
+        state = "finished" if folder.record.exists() else "begun"
+        raise StbenchError(f"{folder.path} was {state} before: --resume goes on with it, another --out starts anew")
+    if folder.record.exists() and read_record(folder.path).finished:
+        console().print(f"{folder.path} is finished: nothing to do")
+        return True
+    return False

@@ -1,0 +1,168 @@
+"""From a configuration to the things of a run: dataset, autoencoder, detector, protocol, and how to build the backbone.
+
+Everything that can be refused is refused here, before a folder is made or a step is trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from stbench.autoencoders import Autoencoder, build_autoencoder
+from stbench.backbones.attention import set_attention_backend
+from stbench.backbones.base import TASK_ARGUMENTS
+from stbench.components import Component
+from stbench.config import RunConfig
+from stbench.data.clips import ClipDataset
+from stbench.diffusion.loss import find_objective
+from stbench.environment import Runtime, choose_runtime, derived_seed
+from stbench.errors import StbenchError
+from stbench.generation import SamplingSpec
+from stbench.metrics.detectors import Detector, build_detector
+from stbench.metrics.protocol import Protocol, get_protocol
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run works with.
+
+    Attributes:
+        config: the resolved configuration.
+        runtime: device, precision and attention backend, `auto` resolved.
+        dataset: clips to train on.
+        reference: the same videos with the protocol's frame stride, which generated clips are compared with.
+        autoencoder: clips to latents.
+        detector: clips to features.
+        protocol: how quality is measured, everything filled in.
+    """
+
+    config: RunConfig
+    runtime: Runtime
+    dataset: ClipDataset
+    reference: ClipDataset
+    autoencoder: Autoencoder
+    detector: Detector
+    protocol: Protocol
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """(C, F, H, W) of one clip's latents."""
+        side = self.dataset.image_size // self.autoencoder.downsampling
+        return self.autoencoder.channels, self.dataset.num_frames, side, side
+
+    @property
+    def sampling(self) -> SamplingSpec:
+        """How this run samples."""
+        evaluation = self.config.settings.eval
+        return SamplingSpec(
+            objective=self.config.settings.diffusion.objective,
+            sampler=self.config.sampler,
+            num_sampling_steps=evaluation.num_sampling_steps,
+            cfg_scale=evaluation.cfg_scale,
+            guided_channels=evaluation.guided_channels,
+            num_classes=self.dataset.num_classes,
+            latent_shape=self.latent_shape,
+            batch_size=evaluation.batch_size,
+        )
+
+    @property
+    def backbone_arguments(self) -> dict[str, Any]:
+        """The facts about the task that a backbone's constructor may ask for."""
+        channels, num_frames, side, _ = self.latent_shape
+        learned_variance = find_objective(self.config.settings.diffusion.objective).learned_variance
+        values = (channels, side, num_frames, self.dataset.num_classes, learned_variance)
+        return dict(zip(TASK_ARGUMENTS, values, strict=True))
+
+    def construct_backbone(self) -> nn.Module:
+        """A fresh backbone on torch's current default device, its weights drawn from the run's seed."""
+        torch.manual_seed(derived_seed(self.config.settings.seed, "weights"))
+        return self.config.variant.construct(self.backbone_arguments)
+
+    def build_backbone(self) -> nn.Module:
+        """A fresh backbone on the run's device with its attention backend."""
+        backbone = self.construct_backbone().to(self.runtime.device)
+        set_attention_backend(backbone, self.runtime.attention)
+        return backbone
+
+
+def prepare(config: RunConfig) -> Task:
+    """Build everything but the backbone's weights.
+
+    Raises:
+        StbenchError: for whatever is missing or does not fit together.
+    """
+    settings = config.settings
+    given = [name for name in TASK_ARGUMENTS if name in config.variant.arguments]
+    if given:
+        raise StbenchError(f"variant.{given[0]} follows from the dataset, the autoencoder and the objective of a run")
+    runtime = choose_runtime(settings.device, settings.precision, settings.attention)
+    autoencoder = build_autoencoder(settings.autoencoder.name, settings.autoencoder.weights)
+    protocol = get_protocol(settings.protocol)
+    detector = build_detector(protocol.detector, settings.eval.detector_weights, protocol.preprocessing)
+    dataset = config.dataset.construct()
+    reference = _reference_dataset(config.dataset, dataset, protocol)
+    if dataset.image_size % autoencoder.downsampling:
+        raise StbenchError(f"dataset.image_size={dataset.image_size} is not a multiple of {autoencoder.downsampling}, "
+                           f"by which autoencoder.name={autoencoder.name} shrinks")  # fmt: skip
+    if settings.eval.cfg_scale != 1 and not dataset.num_classes:
+        raise StbenchError(f"eval.cfg_scale={settings.eval.cfg_scale} needs classes, and dataset "
+                           f"{config.dataset.name!r} has none: expected 1")  # fmt: skip
+    _check_clip_length(dataset, protocol, detector)
+    task = Task(
+        config,
+        runtime,
+        dataset,
+        reference,
+        autoencoder.to(runtime.device),
+        detector.to(runtime.device),
+        protocol,
+    )
+    with torch.device("meta"):  # figures that do not fit together are refused before any work
+        task.construct_backbone()
+    return replace(task, protocol=_filled_in(task))
+
+
+def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Protocol) -> ClipDataset:
+    """The dataset with the protocol's frame stride; the run's own where the protocol leaves it open."""
+    stride = protocol.frame_stride_real
+    if stride is None or stride == dataset.frame_stride:
+        return dataset
+    return component.with_arguments({"frame_stride": stride}).construct()
+
+
+def _check_clip_length(dataset: ClipDataset, protocol: Protocol, detector: Detector) -> None:
+    if protocol.num_frames is not None and protocol.num_frames != dataset.num_frames:
+        raise StbenchError(f"the protocol judges clips of {protocol.num_frames} frames: "
+                           f"dataset.num_frames={dataset.num_frames} does not fit")  # fmt: skip
+    if protocol.resolution is not None and protocol.resolution != dataset.image_size:
+        raise StbenchError(f"the protocol judges clips of {protocol.resolution} pixels: "
+                           f"dataset.image_size={dataset.image_size} does not fit")  # fmt: skip
+    if dataset.num_frames < detector.min_frames:
+        raise StbenchError(f"dataset.num_frames={dataset.num_frames}: the detector {detector.name} needs at least "
+                           f"{detector.min_frames}")  # fmt: skip
+
+
+def _filled_in(task: Task) -> Protocol:
+    """The preset protocol with what only the run knows."""
+    evaluation = task.config.settings.eval
+    return replace(
+        task.protocol,
+        detector_weights_sha256=task.detector.weights_sha256,
+        num_frames=task.reference.num_frames,
+        frame_stride_real=task.reference.frame_stride,
+        resolution=task.reference.image_size,
+        dataset=task.config.dataset.name,
+        dataset_manifest_sha256=task.reference.describe()["manifest_sha256"],
+        num_real=evaluation.num_clips if task.protocol.num_real is not None else None,
+        num_fake=evaluation.num_clips,
+        sampler=task.config.sampler,
+        num_sampling_steps=evaluation.num_sampling_steps,
+        cfg_scale=evaluation.cfg_scale,
+        ema=True,
+        autoencoder=task.autoencoder.name,
+        autoencoder_sha256=task.autoencoder.weights_sha256,
+        sampling_seed=task.config.settings.seed,
+    )

@@ -1,0 +1,147 @@
+"""Checkpoints: one safetensors file with weights, averaged weights, optimizer state and the step.
+
+A checkpoint is written under another name, flushed and renamed, so that the newest complete one survives a kill or a
+full disk at any moment. Data order and noise are functions of (seed, step), so the step is all the state they need.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from stbench.errors import StbenchError
+from stbench.training.ema import Ema
+
+KEPT_CHECKPOINTS = 2
+
+
+@dataclass
+class TrainingState:
+    """Everything that a training step changes.
+
+    Attributes:
+        backbone: the network that is trained.
+        ema: its average.
+        optimizer: AdamW over the backbone's trainable parameters.
+        step: optimizer steps taken.
+    """
+
+    backbone: nn.Module
+    ema: Ema
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def save_checkpoint(state: TrainingState, folder: Path, config_hash: str) -> Path:
+    """Write `step-XXXXXXXX.safetensors` whole or not at all, and drop all but the newest two.
+
+    Args:
+        state: what to save.
+        folder: the run's checkpoint folder; made when missing.
+        config_hash: of the run, so that another run's checkpoint is never taken for this one's.
+
+    Raises:
+        StbenchError: when the file cannot be written; the checkpoints before it are untouched.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{state.step:08d}.safetensors"
+    temporary = path.with_suffix(".partial")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(state).items()}
+    try:
+        save_file(tensors, temporary, metadata={"step": str(state.step), "config_hash": config_hash})
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        size_mib = sum(tensor.nbytes for tensor in tensors.values()) / 2**20
+        raise StbenchError(f"cannot write checkpoint {path} ({size_mib:.0f} MiB): {error}") from error
+    for old in list_checkpoints(folder)[:-KEPT_CHECKPOINTS]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(state: TrainingState, path: Path, config_hash: str) -> None:
+    """Load a checkpoint into `state`, in place.
+
+    Raises:
+        StbenchError: when the file is damaged, belongs to another configuration, or its tensors do not fit.
+    """
+    saved, metadata = _read(path)
+    if metadata.get("config_hash") != config_hash:
+        raise StbenchError(f"{path} was written by configuration {metadata.get('config_hash', '?')[:8]}, "
+                           f"this run is {config_hash[:8]}")  # fmt: skip
+    _initialise_optimizer_state(state)
+    _copy_strictly(_tensors(state), saved, path)
+    state.step = int(metadata["step"])
+
+
+def read_ema_weights(path: Path) -> dict[str, Tensor]:
+    """The averaged weights of a checkpoint, by the backbone's own names."""
+    saved, _ = _read(path)
+    weights = {name.removeprefix("ema."): tensor for name, tensor in saved.items() if name.startswith("ema.")}
+    if not weights:
+        raise StbenchError(f"{path} is not a checkpoint of a run: it holds no averaged weights (ema.*)")
+    return weights
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints in a folder, oldest first."""
+    return sorted(folder.glob("step-*.safetensors"))
+
+
+def _tensors(state: TrainingState) -> dict[str, Tensor]:
+    """Every tensor of the state by name: `model.*`, `ema.*`, `optimizer.<parameter>.<moment>`."""
+    tensors = {f"model.{name}": tensor for name, tensor in state.backbone.state_dict().items()}
+    tensors |= {f"ema.{name}": tensor for name, tensor in state.ema.module.state_dict().items()}
+    for name, parameter in state.backbone.named_parameters():
+        for moment, tensor in state.optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{name}.{moment}"] = tensor
+    return tensors
+
+
+def _initialise_optimizer_state(state: TrainingState) -> None:
+    """Give AdamW the moments that it would only make in its first step, so that there is something to load into."""
+    for group in state.optimizer.param_groups:
+        for parameter in group["params"]:
+            state.optimizer.state[parameter] = {
+                "step": torch.zeros((), device=parameter.device),  # where the fused AdamW keeps it
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        size = path.stat().st_size if path.exists() else 0
+        raise StbenchError(f"checkpoint {path} ({size} bytes) cannot be read: {error}; "
+                           "delete it to resume from the one before")  from error  # fmt: skip
+
+
+@torch.no_grad()
+def _copy_strictly(targets: dict[str, Tensor], saved: dict[str, Tensor], path: Path) -> None:
+    missing, left_over = sorted(targets.keys() - saved.keys()), sorted(saved.keys() - targets.keys())
+    # A step before the first leaves no moments: a checkpoint of step 0 has none to load.
+    if (
+        saved
+        and all(name.startswith("optimizer.") for name in missing)
+        and not any(name.startswith("optimizer.") for name in saved)
+    ):
+        missing = []
+    if missing or left_over:
+        raise StbenchError(f"{path} does not fit: missing {missing[:3] or 'nothing'}, left over "
+                           f"{left_over[:3] or 'nothing'} ({len(missing)} and {len(left_over)} tensors)")  # fmt: skip
+    for name, tensor in saved.items():
+        if targets[name].shape != tensor.shape:
+            raise StbenchError(f"{path}: {name} has shape {tuple(tensor.shape)}, "
+                               f"expected {tuple(targets[name].shape)}")  # fmt: skip
+        targets[name].copy_(tensor)

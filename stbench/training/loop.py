@@ -1,0 +1,219 @@
+"""The training loop: AdamW, gradient clipping, averaged weights, a loss curve written as it goes.
+
+Step s draws its clips, timesteps, noise and dropped labels from (seed, s) alone. So a run that is resumed at step s
+goes on exactly as if it had never stopped, and nothing depends on how many processes read the clips.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from stbench.autoencoders import Autoencoder
+from stbench.backbones.base import Conditioning
+from stbench.config import TrainConfig
+from stbench.data.loading import Batch
+from stbench.diffusion.loss import LossTerms, diffusion_loss, sample_timesteps
+from stbench.environment import Runtime, generator
+from stbench.errors import CheckFailed
+from stbench.training.checkpoint import TrainingState, save_checkpoint
+from stbench.training.ema import Ema
+
+LOSS_COLUMNS = ("step", "loss", "mse", "vb", "grad_norm", "lr", "seconds")
+
+
+class TrainingDiverged(CheckFailed):
+    """The loss or a gradient is not finite. The weights are those before the step that failed."""
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What one training consists of, besides the state that it changes.
+
+    Attributes:
+        config: how to train.
+        objective: of the diffusion.
+        seed: of data order, timesteps, noise and dropped labels.
+        num_classes: also the null label; 0 when unconditional.
+        runtime: device and precision.
+        autoencoder: turns clips into latents.
+        folder: the run's folder; checkpoints and the loss curve go there.
+        config_hash: of the run, for its checkpoints.
+    """
+
+    config: TrainConfig
+    objective: str
+    seed: int
+    num_classes: int
+    runtime: Runtime
+    autoencoder: Autoencoder
+    folder: Path
+    config_hash: str
+
+    @property
+    def loss_curve(self) -> Path:
+        """The CSV file that gets one line per step."""
+        return self.folder / "loss.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.folder / "checkpoints"
+
+
+def new_state(backbone: nn.Module, config: TrainConfig) -> TrainingState:
+    """The state before the first step."""
+    trainable = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    return TrainingState(backbone.train(), Ema(backbone, config.ema_decay), optimizer)
+
+
+def train(
+    state: TrainingState,
+    job: TrainingJob,
+    batches: Iterator[Batch],
+    after_step: Callable[[TrainingState, float], None],
+) -> None:
+    """Train from `state.step` to the last step, saving checkpoints on the way and at the end.
+
+    Args:
+        state: changed in place.
+        job: what to do.
+        batches: one per step, from `state.step` on.
+        after_step: called with the state and the loss after each step.
+
+    Raises:
+        TrainingDiverged: when the loss or a gradient is not finite, before the step is taken.
+    """
+    last_step = job.config.steps
+    _keep_lines_up_to(job.loss_curve, state.step)
+    with job.loss_curve.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        while state.step < last_step:
+            started = time.perf_counter()
+            line = training_step(state, job, next(batches))
+            writer.writerow([*line, f"{time.perf_counter() - started:.6f}"])
+            file.flush()
+            if state.step % job.config.checkpoint_every == 0 or state.step == last_step:
+                save_checkpoint(state, job.checkpoints, job.config_hash)
+            after_step(state, float(line[1]))
+
+
+def training_step(state: TrainingState, job: TrainingJob, batch: Batch) -> list[str]:
+    """Take one optimizer step; returns the loss curve's columns but the last.
+
+    Raises:
+        TrainingDiverged: see `train`.
+    """
+    config, step = job.config, state.step
+    terms = _loss(state.backbone, job, batch, step)
+    loss = terms.total.mean()
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    max_norm = config.gradient_clip_norm if step >= config.gradient_clip_from_step else math.inf
+    grad_norm = nn.utils.clip_grad_norm_(state.backbone.parameters(), max_norm)
+    figures = torch.stack([loss, grad_norm]).tolist()  # one synchronisation for both
+    if not all(map(math.isfinite, figures)):
+        raise TrainingDiverged(_explain_divergence(state, job, batch, figures))
+    lr = config.lr * min(1.0, (step + 1) / config.lr_warmup_steps) if config.lr_warmup_steps else config.lr
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    state.optimizer.step()
+    state.ema.update(state.backbone)
+    state.step = step + 1
+    vb = "" if terms.vb is None else f"{terms.vb.mean().item():.7g}"
+    return [
+        str(state.step),
+        f"{figures[0]:.7g}",
+        f"{terms.mse.mean().item():.7g}",
+        vb,
+        f"{figures[1]:.7g}",
+        f"{lr:.7g}",
+    ]
+
+
+def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> LossTerms:
+    """The loss of one batch under the randomness of one step."""
+    device = job.runtime.device
+    random = generator(device, job.seed, "train", step)
+    latents = job.autoencoder.encode(batch.clips.to(device, non_blocking=True), random)
+    latents, conditioning = _condition(latents, batch, job, random)
+    timesteps = sample_timesteps(job.objective, len(latents), random, device)
+    noise = torch.randn(latents.shape, generator=random, device=device)
+    with job.runtime.autocast():
+        return diffusion_loss(backbone, latents, timesteps, noise, conditioning, job.objective)
+
+
+def _condition(latents: Tensor, batch: Batch, job: TrainingJob, random: torch.Generator) -> tuple[Tensor, Conditioning]:
+    """Append the images of joint training, and replace some labels by the null class.
+
+    The images of joint training are random frames of random clips of the batch, each with the label of its clip.
+    """
+    B, _, F, _, _ = latents.shape
+    K, device = job.config.joint_images, latents.device
+    labels = None if batch.labels is None else batch.labels.to(device)
+    image_labels = None
+    if K:
+        clips = torch.randint(B, (B, K), generator=random, device=device)
+        frames = torch.randint(F, (B, K), generator=random, device=device)
+        images = latents.transpose(1, 2)[clips, frames].transpose(1, 2)  # (B, C, K, H, W)
+        latents = torch.cat([latents, images], dim=2)
+        image_labels = None if labels is None else _drop_labels(labels[clips], job, random)
+    if labels is not None:
+        labels = _drop_labels(labels, job, random)
+    return latents, Conditioning(class_labels=labels, num_images=K, image_labels=image_labels)
+
+
+def _drop_labels(labels: Tensor, job: TrainingJob, random: torch.Generator) -> Tensor:
+    """Replace a share of the labels by the null class (arXiv 2207.12598, algorithm 1)."""
+    dropped = torch.rand(labels.shape, generator=random, device=labels.device) < job.config.class_dropout
+    return torch.where(dropped, job.num_classes, labels)
+
+
+def _explain_divergence(state: TrainingState, job: TrainingJob, batch: Batch, figures: list[float]) -> str:
+    """Say at which step, in which precision and where in the network the first bad value appears."""
+    where = f"precision={job.runtime.precision}, attention={job.runtime.attention}, lr={job.config.lr:g}"
+    what = f"loss {figures[0]:g}, gradient norm {figures[1]:g}"
+    culprit = first_non_finite_module(state.backbone, lambda: _loss(state.backbone, job, batch, state.step))
+    return f"training diverged at step {state.step + 1}: {what}; {culprit}; {where}"
+
+
+@torch.no_grad()
+def first_non_finite_module(backbone: nn.Module, forward: Callable[[], object]) -> str:
+    """Run `forward` again and name the first module of `backbone` whose weights or output are not finite."""
+    for name, parameter in backbone.named_parameters():
+        if not parameter.isfinite().all():
+            return f"the weights {name} are not finite"
+    bad: list[str] = []
+    hooks = []
+    for name, module in backbone.named_modules():
+        if not any(module.children()):
+
+            def check(_module: nn.Module, _inputs: object, output: object, name: str = name) -> None:
+                if isinstance(output, Tensor) and not output.isfinite().all():
+                    bad.append(name)
+
+            hooks.append(module.register_forward_hook(check))
+    try:
+        forward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return f"the output of {bad[0]} is not finite" if bad else "every module's output is finite, so it is the gradient"
+
+
+def _keep_lines_up_to(loss_curve: Path, step: int) -> None:
+    """Start the loss curve, or cut off what was written after the checkpoint that is resumed from."""
+    lines = [list(LOSS_COLUMNS)]
+    if step and loss_curve.is_file():
+        with loss_curve.open(newline="", encoding="utf-8") as file:
+            lines += [line for line in csv.reader(file) if line and line[0].isdigit() and int(line[0]) <= step]
+    with loss_curve.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(lines)

@@ -1,0 +1,113 @@
+"""The noise schedule against the closed forms of DDPM and the published spacing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from stbench.diffusion.schedule import NoiseSchedule, respaced_steps
+from stbench.errors import StbenchError
+
+
+def test_betas_are_linear_and_end_where_ddpm_ends() -> None:
+    schedule = NoiseSchedule.linear()
+    assert schedule.betas.dtype == torch.float64
+    assert schedule.betas[0].item() == 1e-4
+    assert schedule.betas[-1].item() == pytest.approx(0.02)
+    assert schedule.betas.diff().std() < 1e-15
+
+
+def test_alphas_cumprod_against_numpy() -> None:
+    expected = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    np.testing.assert_allclose(NoiseSchedule.linear().alphas_cumprod.numpy(), expected, rtol=1e-12)
+    assert expected[-1] == pytest.approx(4.0358e-5, rel=1e-4)
+
+
+def test_posterior_variance_is_bayes_rule() -> None:
+    """1 / variance of q(x_{t-1} | x_t, x_0) = alpha_t / beta_t + 1 / (1 - alpha_bar_{t-1}) for t > 0."""
+    schedule = NoiseSchedule.linear()
+    precision = (1 - schedule.betas[1:]) / schedule.betas[1:] + 1 / (1 - schedule.alphas_cumprod[:-1])
+    torch.testing.assert_close(schedule.posterior_variance[1:], 1 / precision, rtol=1e-9, atol=0)
+    assert schedule.posterior_variance[0] == 0
+    assert schedule.posterior_log_variance[0] == schedule.posterior_log_variance[1]
+
+
+def test_posterior_mean_is_the_product_of_two_gaussians() -> None:
+    schedule = NoiseSchedule.linear()
+    generator = torch.Generator().manual_seed(0)
+    clean, noisy = torch.randn(2, 3, 1, 2, 2, 2, generator=generator, dtype=torch.float64)
+    steps = torch.tensor([1, 400, 999])
+    beta, previous = schedule.betas[steps], schedule.alphas_cumprod[steps - 1]
+    variance = schedule.posterior_variance[steps]
+    weights = (variance * (1 - beta).sqrt() / beta, variance * previous.sqrt() / (1 - previous))
+    of_noisy, of_clean = (weight.reshape(3, 1, 1, 1, 1) for weight in weights)
+    expected = of_noisy * noisy + of_clean * clean
+    torch.testing.assert_close(schedule.posterior_mean(clean, noisy, steps), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [torch.tensor([0, 500, 990]), 500])
+def test_noise_and_clean_latents_are_solutions_of_each_other(steps: torch.Tensor | int) -> None:
+    schedule = NoiseSchedule.linear()
+    clean, noise = torch.randn(2, 3, 4, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    noisy = schedule.add_noise(clean, noise, steps)
+    assert noisy.dtype == torch.float32
+    torch.testing.assert_close(schedule.clean_from_noise(noisy, noise, steps), clean, atol=1e-4, rtol=1e-4)
+
+
+def test_learned_variance_runs_from_beta_tilde_to_beta() -> None:
+    schedule = NoiseSchedule.linear()
+    steps = torch.tensor([10, 900])
+    ends = [schedule.interpolated_log_variance(torch.full((2, 1, 1, 1, 1), w), steps).flatten() for w in (-1.0, 1.0)]
+    torch.testing.assert_close(ends[0], schedule.posterior_variance[steps].log().float())
+    torch.testing.assert_close(ends[1], schedule.betas[steps].log().float())
+
+
+@pytest.mark.parametrize("count", [2, 4, 8, 16, 20, 25, 32, 50, 64, 100, 125, 128, 200, 250, 256, 500, 512, 1000])
+def test_common_counts_are_spaced_as_linspace(count: int) -> None:
+    assert respaced_steps(str(count)) == np.linspace(0, 999, count).round().astype(int).tolist()
+
+
+@pytest.mark.parametrize("count", [21, 23, 31, 35])
+def test_rounding_is_accumulated_as_in_the_published_code(count: int) -> None:
+    """These counts tell accumulated rounding from linspace: one timestep or more is a neighbour."""
+    published, linspace = np.array(respaced_steps(str(count))), np.linspace(0, 999, count).round().astype(int)
+    assert (published != linspace).any()
+    assert np.abs(published - linspace).max() == 1
+
+
+def test_how_many_counts_differ_from_linspace() -> None:
+    differing = [n for n in range(2, 1001) if respaced_steps(str(n)) != np.linspace(0, 999, n).round().tolist()]
+    assert len(differing) == 278
+
+
+@pytest.mark.parametrize("count", [2, 10, 50, 100, 250, 334, 500, 1000])
+def test_ddim_spacing_has_a_constant_stride(count: int) -> None:
+    steps = np.array(respaced_steps(f"ddim{count}"))
+    assert len(steps) == count
+    assert steps[0] == 0
+    assert len(set(np.diff(steps))) == 1
+
+
+@pytest.mark.parametrize("spec", ["50", "ddim50", "21"])
+def test_respaced_schedule_keeps_alpha_bar_at_the_kept_steps(spec: str) -> None:
+    full = NoiseSchedule.linear()
+    short = full.respaced(spec)
+    assert short.timestep_map.tolist() == respaced_steps(spec)
+    torch.testing.assert_close(short.alphas_cumprod, full.alphas_cumprod[short.timestep_map], rtol=1e-10, atol=0)
+
+
+def test_respacing_to_all_steps_changes_nothing() -> None:
+    full = NoiseSchedule.linear()
+    torch.testing.assert_close(full.respaced("1000").betas, full.betas, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("spec", ["1", "0", "1001", "ddim1", "ddim", "", "-5", "2.5", "10,20", "dim50"])
+def test_specs_that_mean_nothing(spec: str) -> None:
+    with pytest.raises(StbenchError, match="expected 'N' or 'ddimN' with N from 2 to 1000"):
+        respaced_steps(spec)
+
+
+def test_a_count_without_integer_stride_names_the_nearest() -> None:
+    with pytest.raises(StbenchError, match=r"'ddim300'.*nearest: 'ddim250' or 'ddim334'"):
+        respaced_steps("ddim300")

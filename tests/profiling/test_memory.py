@@ -1,0 +1,105 @@
+"""Peak memory of known allocations, and the many faces of running out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from stbench.profiling import memory
+from stbench.profiling.memory import PeakMemory, is_out_of_memory
+
+CPU = torch.device("cpu")
+ALLOCATED_MIB = 64
+
+
+def test_peak_contains_what_was_freed_inside() -> None:
+    with PeakMemory(CPU) as base:
+        pass
+    with PeakMemory(CPU) as peak:
+        block = torch.ones(ALLOCATED_MIB, 2**18)  # float32, so 1 MiB a row
+        del block
+    if peak.rss_source == "ru_maxrss":
+        assert peak.rss_mib >= max(base.rss_mib, ALLOCATED_MIB)
+    else:
+        assert peak.rss_mib == pytest.approx(base.rss_mib + ALLOCATED_MIB, abs=16)
+    assert peak.allocated_mib is None
+    assert peak.reserved_mib is None
+
+
+def test_a_later_block_does_not_inherit_an_earlier_peak() -> None:
+    with PeakMemory(CPU) as large:
+        torch.ones(ALLOCATED_MIB, 2**18)
+    with PeakMemory(CPU) as small:
+        pass
+    if small.rss_source == "ru_maxrss":
+        pytest.skip("this kernel does not reset a process's peak")
+    assert small.rss_mib < large.rss_mib - ALLOCATED_MIB / 2
+
+
+def test_peak_since_start_where_the_kernel_cannot_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_reset_high_water_mark", lambda: False)
+    with PeakMemory(CPU) as peak:
+        pass
+    assert peak.rss_source == "ru_maxrss"
+    assert peak.rss_mib * memory.MIB == memory._peak_rss_of_process()
+
+
+def test_gpu_peaks_are_reset_at_entry_and_read_at_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def record(name: str, result: Any = None) -> None:
+        def call(device: torch.device) -> Any:
+            calls.append(name)
+            return result
+
+        monkeypatch.setattr(torch.cuda, name, call)
+
+    record("synchronize")
+    record("reset_peak_memory_stats")
+    record("max_memory_allocated", 3 * memory.MIB)
+    record("max_memory_reserved", 5 * memory.MIB)
+    with PeakMemory(torch.device("cuda")) as peak:
+        calls.append("work")
+    assert calls == ["synchronize", "reset_peak_memory_stats", "work", "max_memory_allocated", "max_memory_reserved"]
+    assert peak.to_json() == {
+        "allocated_mib": 3.0,
+        "reserved_mib": 5.0,
+        "rss_mib": peak.rss_mib,
+        "rss_source": peak.rss_source,
+    }
+
+
+def test_peaks_are_there_after_an_exception() -> None:
+    peak = PeakMemory(CPU)
+    with pytest.raises(MemoryError), peak:
+        raise MemoryError
+    assert peak.rss_mib > 0
+
+
+@pytest.mark.parametrize(
+    ("exception", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (MemoryError(), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            True,
+        ),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+        (KeyboardInterrupt(), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(exception: BaseException, expected: bool) -> None:
+    assert is_out_of_memory(exception) is expected
+
+
+def test_torch_on_a_cpu_really_says_so() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
