@@ -50,7 +50,7 @@ class Evaluator:
         self.task = task
         settings = task.config.settings
         self.num_clips = settings.eval.num_clips
-        self.seed = settings.seed
+        self.seed = settings.eval.seed
         limit = task.protocol.num_real
         self.num_real = len(task.reference) if limit is None else min(limit, len(task.reference))
 

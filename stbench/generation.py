@@ -50,7 +50,7 @@ class NoiseOfSamples:
     """Standard normal noise in which every sample has its own stream.
 
     Args:
-        seed: of the run.
+        seed: of the sampling, not of the training.
         purpose: what the samples are for; another purpose gives other noise.
         indices: which samples.
         device: where the noise is drawn.
@@ -88,7 +88,7 @@ def generate(
         runtime: device and precision.
         spec: how to sample.
         num_clips: how many.
-        seed: of the run.
+        seed: of the sampling.
         purpose: see `NoiseOfSamples`.
 
     Yields:

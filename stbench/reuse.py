@@ -22,7 +22,7 @@ from stbench.run import run, run_config, save_clips
 from stbench.task import Task, prepare
 from stbench.weights import load_strictly
 
-REUSABLE = ("eval.", "protocol", "precision", "attention", "device", "seed", "dataset.root")
+REUSABLE = ("eval.", "protocol", "precision", "attention", "device", "dataset.root")
 
 
 def sample_from(source: str, words: Iterable[str], num: int, out: Path | None) -> Path:
@@ -42,7 +42,7 @@ def sample_from(source: str, words: Iterable[str], num: int, out: Path | None) -
     backbone = _load_backbone(task, path)
     with progress_bar("sampling", num) as advance:
         batches = []
-        seed = task.config.settings.seed
+        seed = task.config.settings.eval.seed
         for batch in generate(backbone, task.autoencoder, task.runtime, task.sampling, num, seed, "shown"):
             batches.append(batch)
             advance(len(batch))

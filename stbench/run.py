@@ -13,6 +13,7 @@ runs/<run_id>/
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ from stbench.evaluation import ClipSet, Evaluation, Evaluator
 from stbench.files import write_json
 from stbench.profiling.hardware import machine_fingerprint, software_versions
 from stbench.profiling.memory import is_out_of_memory
-from stbench.profiling.profile import Workload, profile_backbone
+from stbench.profiling.profile import Workload, compile_in_place, profile_backbone
 from stbench.progress import console, progress_bar
 from stbench.records.schema import Record
 from stbench.records.store import RECORD_NAME, read_record, write_record
@@ -48,6 +49,12 @@ class RunFolder:
     """The files of one run."""
 
     path: Path
+
+    def begin(self, config: RunConfig, cost: dict[str, Any]) -> None:
+        """Make the folder, with what was asked for and what it costs."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / CONFIG_NAME, config.to_dict())
+        write_json(self.cost, cost)
 
     @property
     def curve(self) -> Path:
@@ -105,24 +112,14 @@ def run(config: RunConfig, out: Path, resume: bool = False) -> Path:
     folder = RunFolder(out / config.run_id)
     if _is_finished(folder, resume):
         return folder.path
-    task = prepare(config)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    write_json(folder.path / CONFIG_NAME, config.to_dict())
-    stages = RunStages(task, folder)
-    try:
-        stages.profile()
-        state = stages.train()
+    stages = RunStages(prepare(config), folder)
+    with stages.recording_failures():
+        cost = stages.profile()
+        state = stages.initial_state()
+        folder.begin(config, cost)
+        stages.train(state)
         evaluation = stages.evaluate(state)
-    except TrainingDiverged as error:
-        stages.write_failure("nan", str(error))
-        raise FinishedInPart(f"{folder.path}: {error}") from error
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        reason = f"out of memory: {str(error).splitlines()[0]}"
-        stages.write_failure("oom", reason)
-        raise FinishedInPart(f"{folder.path}: {reason}") from error
-    stages.write_result(evaluation)
+        stages.write_result(evaluation)
     return folder.path
 
 
@@ -144,29 +141,58 @@ class RunStages:
             config_hash=task.config.config_hash,
         )
 
-    def profile(self) -> None:
-        """Measure the cost of the backbone, on weights of its own that are thrown away."""
-        if not self.folder.cost.exists():
-            profile = profile_backbone(
-                self.task.construct_backbone,
-                self.task.runtime,
-                Workload(self.task.latent_shape, self.task.dataset.num_classes),
-                objective=self.settings.diffusion.objective,
-                batch_size=self.settings.train.batch_size,
-                compile_mode=self.settings.compile,
-            )
-            write_json(self.folder.cost, profile.to_json())
+    @contextlib.contextmanager
+    def recording_failures(self) -> Iterator[None]:
+        """Leave a record of a run that was begun and did not come to its end.
 
-    def train(self) -> TrainingState:
-        """Train from the newest checkpoint, or from the start, evaluating on the way."""
+        Running out of memory is a result even before the run is begun; anything else that goes wrong so early is a
+        mistake in what was asked for, and leaves nothing behind.
+        """
+        try:
+            yield
+        except TrainingDiverged as error:
+            self.write_failure("nan", str(error))
+            raise FinishedInPart(f"{self.folder.path}: {error}") from error
+        except Exception as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            if is_out_of_memory(error):
+                self.write_failure("oom", f"out of memory: {reason}")
+                raise FinishedInPart(f"{self.folder.path}: out of memory: {reason}") from error
+            if self.folder.path.exists():
+                self.write_failure("failed", reason)
+            raise
+
+    def profile(self) -> dict[str, Any]:
+        """The cost of the backbone, measured on weights of its own that are thrown away; once per run."""
+        if self.folder.cost.exists():
+            return json.loads(self.folder.cost.read_text(encoding="utf-8"))
+        return profile_backbone(
+            self.task.construct_backbone,
+            self.task.runtime,
+            Workload(self.task.latent_shape, self.task.dataset.num_classes),
+            objective=self.settings.diffusion.objective,
+            batch_size=self.settings.train.batch_size,
+            compile_mode=self.settings.compile,
+        ).to_json()
+
+    def initial_state(self) -> TrainingState:
+        """The newest checkpoint, or the weights that training starts from."""
         config = self.settings.train
         backbone = self.task.build_backbone()
         if config.init:
-            initialise_from(backbone, config.init)
+            console().print(f"starting from {initialise_from(backbone, config.init)}")
         state = new_state(backbone, config)
         checkpoints = list_checkpoints(self.job.checkpoints)
         if checkpoints:
             load_checkpoint(state, checkpoints[-1], self.job.config_hash)
+            console().print(f"resuming from {checkpoints[-1].name}")
+        compile_in_place(state.backbone, self.settings.compile)
+        compile_in_place(state.ema.module, self.settings.compile)
+        return state
+
+    def train(self, state: TrainingState) -> None:
+        """Train to the last step, evaluating on the way."""
+        config = self.settings.train
         if state.step == 0:
             self._evaluate_on_the_way(state)
         batches = training_batches(
@@ -184,7 +210,6 @@ class RunStages:
                 self._evaluate_on_the_way(state)
 
             train(state, self.job, batches, after_step)
-        return state
 
     def evaluate(self, state: TrainingState) -> Evaluation:
         """The final evaluation, on the averaged weights."""
@@ -210,7 +235,8 @@ class RunStages:
         self._write(status, reason, {}, {"loss_curve": self.job.loss_curve.name})
 
     def _write(self, status: str, reason: str | None, quality: dict[str, Any], files: dict[str, str]) -> None:
-        cost = json.loads(self.folder.cost.read_text()) if self.folder.cost.exists() else {}
+        cost = json.loads(self.folder.cost.read_text(encoding="utf-8")) if self.folder.cost.exists() else {}
+        self.folder.path.mkdir(parents=True, exist_ok=True)
         record = Record(
             run_id=self.folder.path.name,
             status=status,

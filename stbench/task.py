@@ -164,5 +164,5 @@ def _filled_in(task: Task) -> Protocol:
         ema=True,
         autoencoder=task.autoencoder.name,
         autoencoder_sha256=task.autoencoder.weights_sha256,
-        sampling_seed=task.config.settings.seed,
+        sampling_seed=evaluation.seed,
     )

@@ -1,0 +1,208 @@
+"""Records on disk: one `result.json` a run folder, written whole and last, and read back as a table.
+
+A record is written under a temporary name in the run folder, flushed to the disk, then renamed: a reader sees the whole
+record or none, whatever happens in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stbench.errors import StbenchError
+from stbench.records.schema import Record, value_at
+from stbench.records.statistics import spread
+
+RECORD_NAME = "result.json"
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """A record and the folder that its `files` are relative to."""
+
+    record: Record
+    run_dir: Path
+
+    def file(self, name: str | None) -> Path | None:
+        """Return the path of the run's file `name`, or None where it is not kept: records may be copied alone.
+
+        Raises:
+            StbenchError: the record points outside its run folder.
+        """
+        path = self.run_dir / (name or "")
+        if not path.resolve().is_relative_to(self.run_dir.resolve()):
+            raise StbenchError(f"run {self.record.run_id!r}: {name!r} lies outside the run folder {self.run_dir}")
+        return path if path.is_file() else None
+
+
+def write_record(record: Record, run_dir: Path) -> Path:
+    """Write `record` to `run_dir/result.json`, replacing an earlier one as a whole.
+
+    Returns:
+        The path written.
+
+    Raises:
+        StbenchError: the record is wrong, or the disk refused it; an earlier record is then untouched.
+    """
+    path = Path(run_dir) / RECORD_NAME
+    text = json.dumps(record.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    temporary = path.with_name(f".{RECORD_NAME}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_through(temporary, text)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StbenchError(f"cannot write {path} ({len(text.encode())} bytes): {error.strerror}") from error
+    return path
+
+
+def _write_through(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_record(path: Path | str) -> Record:
+    """Read the record of a run folder, or a record's JSON file.
+
+    Raises:
+        StbenchError: naming the file, when it is missing, not JSON, of another schema version, or wrong.
+    """
+    path = Path(path)
+    file = path / RECORD_NAME if path.is_dir() else path
+    try:
+        return Record.from_json(json.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise StbenchError(f"cannot read {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise StbenchError(f"{file}: not valid JSON: {error}") from error
+    except StbenchError as error:
+        raise StbenchError(f"{file}: {error}") from error
+
+
+def find_records(paths: Iterable[Path | str]) -> list[StoredRecord]:
+    """Read every record under `paths`, each once, in the order of the paths and then by name.
+
+    Args:
+        paths: run folders, folders that hold run folders at any depth, folders of record files, or record files.
+
+    Raises:
+        StbenchError: a path that is missing or holds no record, or a record that cannot be read.
+    """
+    files = [file for path in paths for file in _record_files(Path(path))]
+    unique = {file.resolve(): file for file in files}
+    return [StoredRecord(read_record(file), file.parent) for file in unique.values()]
+
+
+def _record_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise StbenchError(f"{path}: not found; expected a run folder, a folder of run folders, or a {RECORD_NAME}")
+    files = sorted(path.rglob(RECORD_NAME)) or sorted(path.rglob("*.json"))
+    if not files:
+        raise StbenchError(f"{path}: holds no record; expected {RECORD_NAME} in it or in a folder below it")
+    return files
+
+
+def load_records(path: Path | str) -> pd.DataFrame:
+    """Return the records under `path` as a table, one row a run, every column named with its unit.
+
+    FVD and KVD stand in columns of their detector (`fvd_i3d`, `kvd_shapes3d`): two detectors never share one.
+
+    Raises:
+        StbenchError: as `find_records`.
+    """
+    return records_frame(find_records([path]))
+
+
+def records_frame(stored: Iterable[StoredRecord]) -> pd.DataFrame:
+    """Return one row a record; see `load_records`."""
+    rows = [_row(item.record, item.run_dir) for item in stored]
+    detectors = sorted({row["detector"] for row in rows if row["detector"]})
+    qualities = [f"{metric}_{name}" for metric in ("fvd", "fvd_inf", "kvd") for name in detectors]
+    frame = pd.DataFrame(rows)
+    first = list(frame.columns).index("n_real")
+    fixed = [name for name in frame.columns if name not in qualities]
+    return frame.reindex(columns=fixed[:first] + qualities + fixed[first:])
+
+
+def group_hash(record: Record) -> str:
+    """Return a hash that runs share when their configurations differ in nothing but the seed."""
+    config = {name: value for name, value in record.config.items() if name != "seed"}
+    text = json.dumps(config, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _row(record: Record, run_dir: Path) -> dict[str, Any]:
+    quality, detector = record.quality, record.quality.get("detector")
+    row = {
+        "run_id": record.run_id,
+        **_configuration(record),
+        "status": record.status,
+        "reason": record.reason,
+        **_costs(record),
+        "loss_final": record.training.get("loss_final"),
+        "detector": detector,
+        "n_real": quality.get("n_real"),
+        "n_fake": quality.get("n_fake"),
+        "refused": quality.get("refused"),
+        "protocol_hash": quality.get("protocol_hash"),
+        "config_hash": record.config_hash,
+        "group": group_hash(record),
+        "machine": record.machine.get("fingerprint"),
+        "torch": record.software.get("torch"),
+        "created": record.created,
+        "run_dir": str(run_dir),
+    }
+    if detector:
+        row |= {f"{metric}_{detector}": quality.get(metric) for metric in ("fvd", "fvd_inf", "kvd")}
+    return row
+
+
+def _configuration(record: Record) -> dict[str, Any]:
+    config = record.config
+    return {
+        "variant": value_at(config, "variant.name"),
+        "dataset": value_at(config, "dataset.name"),
+        "preset": config.get("preset"),
+        "seed": config.get("seed"),
+        "precision": config.get("precision"),
+        "train_steps": value_at(config, "train.steps"),
+        "batch_size": value_at(config, "train.batch_size"),
+    }
+
+
+def _costs(record: Record) -> dict[str, Any]:
+    counts, memory = record.counts, record.memory
+    params = counts.get("params_total")
+    return {
+        "params_m": None if params is None else params / 1e6,
+        "gmacs": counts.get("gmacs"),
+        "gflops": counts.get("gflops"),
+        "counts_incomplete": ", ".join(map(str, counts.get("incomplete") or [])) or None,
+        **_times(record, "forward"),
+        **_times(record, "train_step"),
+        "clips_per_s": record.training.get("clips_per_s"),
+        "peak_rss_mib": memory.get("peak_rss_mib"),
+        "peak_allocated_mib": memory.get("peak_allocated_mib"),
+        "peak_reserved_mib": memory.get("peak_reserved_mib"),
+    }
+
+
+def _times(record: Record, name: str) -> dict[str, Any]:
+    timing = record.timing.get(name) or {}
+    samples, median = timing.get("samples"), timing.get("median")
+    return {
+        f"{name}_ms": None if median is None else 1e3 * median,
+        f"{name}_ms_iqr": 1e3 * spread(samples) if samples else None,
+    }

@@ -1,0 +1,192 @@
+"""Which plots and which strips of samples a study gets; what cannot be drawn is said, not skipped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stbench.errors import StbenchError
+from stbench.records.schema import value_at
+from stbench.records.store import StoredRecord
+from stbench.reports import media, plots
+from stbench.reports.study import Study
+from stbench.reports.tables import format_number
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure with the stem of its file's name, and its content in words for those who cannot see it."""
+
+    name: str
+    alt: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """One strip of samples with the run it came from; None is the real data."""
+
+    name: str
+    label: str
+    run: StoredRecord | None
+    strip: media.Strip
+
+
+@dataclass(frozen=True)
+class SampleGrid:
+    """The strips of one data set, real clips first, and the class of each column (none: not class-conditional)."""
+
+    dataset: str
+    columns: list[str]
+    rows: list[SampleRow]
+
+
+def file_stem(name: str) -> str:
+    """Return `name` with everything that could trouble a file system replaced."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:80] or "unnamed"
+
+
+def draw_plots(study: Study) -> tuple[list[Plot], list[str]]:
+    """Return the plots that the study's records allow, and a sentence for each kind that they do not."""
+    drawn = [*_score_plots(study), *_curve_plots(study)]
+    needs = {
+        "vs-gmacs": "FVD against computation: no run has both an FVD and counted GMACs",
+        "vs-train-step": "FVD against training time: no run has both an FVD and a timed training step",
+        "vs-memory": "FVD against memory: no run has both an FVD and a peak of memory",
+        "over-training": "FVD over training: no run recorded it",
+        "loss": "training loss: no run kept its loss curve",
+    }
+    missing = [need for part, need in needs.items() if not any(part in plot.name for plot in drawn)]
+    return drawn, [f"No plot of {need}." for need in missing]
+
+
+def _score_plots(study: Study) -> Iterator[Plot]:
+    """Yield plots of FVD against costs: one for each protocol, and for times and memory for each machine."""
+    table = study.table
+    scored = pd.DataFrame(table[[_has_fvd(row) for _, row in table.iterrows()]])
+    protocols = list(scored.groupby("protocol_hash", sort=False))
+    for protocol, group in protocols:
+        detector = str(group["detector"].iloc[0])
+        several = len(protocols) > 1
+        stem = f"fvd-{file_stem(detector)}" + (f"-{file_stem(str(protocol))}" if several else "")
+        where = f", protocol {str(protocol)[:12]}" if several else ""
+        unscored = table[~table.index.isin(scored.index) & table["dataset"].isin(group["dataset"])]
+        rows = pd.concat([group, unscored])
+        if group["gmacs"].notna().any():
+            figure = plots.fvd_against_gmacs(rows, detector, study.colours, where)
+            yield Plot(f"{stem}-vs-gmacs", _describe(group, detector, "gmacs", "GMACs"), figure)
+        yield from _machine_plots(rows, detector, stem, study.colours, where)
+
+
+def _has_fvd(row: pd.Series) -> bool:
+    return isinstance(row["detector"], str) and pd.notna(row[f"fvd_{row['detector']}"])
+
+
+def _machine_plots(rows: pd.DataFrame, detector: str, stem: str, colours: dict[str, str], where: str) -> Iterator[Plot]:
+    machines = list(rows.groupby("machine", sort=False))
+    for machine, group in machines:
+        end = f"-{file_stem(str(machine))}" if len(machines) > 1 else ""
+        here = where + (f", machine {str(machine)[:12]}" if len(machines) > 1 else "")
+        scored = group.dropna(subset=[f"fvd_{detector}"])
+        if scored["train_step_ms"].notna().any():
+            figure = plots.fvd_against_train_step(group, detector, colours, here)
+            alt = _describe(scored, detector, "train_step_ms", "ms a training step")
+            yield Plot(f"{stem}-vs-train-step{end}", alt, figure)
+        memory = "peak_allocated_mib" if group["peak_allocated_mib"].notna().any() else "peak_rss_mib"
+        if scored[memory].notna().any():
+            figure = plots.fvd_against_memory(group, detector, colours, here)
+            yield Plot(f"{stem}-vs-memory{end}", _describe(scored, detector, memory, "MiB"), figure)
+
+
+def _describe(scored: pd.DataFrame, detector: str, cost: str, unit: str) -> str:
+    points = [
+        f"{label}: FVD {format_number(group[f'fvd_{detector}'].mean())} at {format_number(group[cost].median())} {unit}"
+        for label, group in scored.dropna(subset=[cost]).groupby("label", sort=False)
+    ]
+    return f"Scatter plot of FVD[{detector}] against {unit}. " + "; ".join(points)
+
+
+def _curve_plots(study: Study) -> Iterator[Plot]:
+    """Yield FVD over training and the loss curves, each data set on its own."""
+    datasets = study.table["dataset"].fillna("unnamed").unique()
+    for dataset in datasets:
+        end = f"-{file_stem(dataset)}" if len(datasets) > 1 else ""
+        where = f", {dataset}" if len(datasets) > 1 else ""
+        runs = [(label, run) for label, run in study.labelled() if _dataset(run) == dataset]
+        for (detector, n_fake), curves in _fvd_curves(runs).items():
+            figure = plots.fvd_over_training(curves, detector, n_fake, study.colours, where)
+            name = f"fvd-{file_stem(detector)}-{n_fake}-over-training{end}"
+            yield Plot(name, _describe_curves(f"FVD[{detector}] over training", curves), figure)
+        losses = [curve for label, run in runs if (curve := _loss_curve(label, run))]
+        if losses:
+            figure = plots.loss_curves(losses, study.colours, where)
+            yield Plot(f"loss{end}", _describe_curves("training loss", losses), figure)
+
+
+def _fvd_curves(runs: list[tuple[str, StoredRecord]]) -> dict[tuple[str, int], list[plots.Curve]]:
+    curves: dict[tuple[str, int], list[plots.Curve]] = {}
+    for label, run in runs:
+        quality = run.record.quality
+        points = [point for point in quality.get("curve") or [] if point.get("fvd") is not None]
+        if points:
+            steps, values = [point["step"] for point in points], [point["fvd"] for point in points]
+            curve = plots.Curve(label, steps, values, run.record.status)
+            curves.setdefault((quality.get("detector") or "unnamed", points[0]["n_fake"]), []).append(curve)
+    return curves
+
+
+def _loss_curve(label: str, run: StoredRecord) -> plots.Curve | None:
+    path = run.file(run.record.training.get("loss_curve"))
+    if path is None:
+        return None
+    try:
+        rows = pd.read_csv(path)[["step", "loss"]].astype(float)
+    except (ValueError, KeyError) as error:
+        raise StbenchError(f"{path}: expected a CSV file with the columns step and loss: {error}") from error
+    rows = rows.replace([np.inf, -np.inf], np.nan).dropna()  # a run that diverged ends in what cannot be drawn
+    if rows.empty:
+        return None
+    return plots.Curve(label, rows["step"].tolist(), rows["loss"].tolist(), run.record.status)
+
+
+def _describe_curves(what: str, curves: list[plots.Curve]) -> str:
+    spans = [(curve.label, *(format_number(curve.values[index]) for index in (0, -1))) for curve in curves]
+    ends = [f"{label}: from {first} to {last}" for label, first, last in spans]
+    return f"Curves of {what}. " + "; ".join(ends)
+
+
+def _dataset(run: StoredRecord) -> str:
+    return value_at(run.record.config, "dataset.name") or "unnamed"
+
+
+def sample_grids(study: Study) -> list[SampleGrid]:
+    """Return the strips of samples of every run that kept some, each data set on its own."""
+    grids: dict[str, list[tuple[str, StoredRecord, media.Clips]]] = {}
+    for label, run in study.labelled():
+        if clips := _clips(run, "samples"):
+            grids.setdefault(_dataset(run), []).append((label, run, clips))
+    return [_sample_grid(dataset, rows) for dataset, rows in grids.items()]
+
+
+def _sample_grid(dataset: str, rows: list[tuple[str, StoredRecord, media.Clips]]) -> SampleGrid:
+    real = next((clips for _, run, _ in rows if (clips := _clips(run, "real"))), None)
+    sets = [clips for _, _, clips in rows]
+    stem = file_stem(dataset)
+    columns = media.choose_columns([real, *sets] if real else sets)
+    strips = [
+        SampleRow(f"{stem}-{index:02d}-{file_stem(run.record.run_id)}", label, run, media.make_strip(clips, columns))
+        for index, (label, run, clips) in enumerate(rows, start=1)
+    ]
+    if real:
+        strips.insert(0, SampleRow(f"{stem}-00-real", "Real clips", None, media.make_strip(real, columns)))
+    return SampleGrid(dataset, media.column_names(real or sets[0], columns), strips)
+
+
+def _clips(run: StoredRecord, name: str) -> media.Clips | None:
+    path = run.file(run.record.files.get(name))
+    return media.load_clips(path) if path else None

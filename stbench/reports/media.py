@@ -1,0 +1,123 @@
+"""Moving samples: strips of clips side by side as animated, lossless WebP.
+
+Every strip of a data set has the same columns: where the samples are class-conditional, a column is a class, so that
+one looks down a column to compare backbones on the same thing.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from stbench.errors import StbenchError
+
+COLUMNS = 8
+CLIP_PIXELS = 80  # small clips are enlarged by the whole factor that brings them nearest to this height
+LARGEST_CLIP_PIXELS = 128  # larger ones are reduced by a whole factor to at most this
+GAP_PIXELS = 4
+FRAME_MS = 125  # 8 frames a second: slow enough to see single frames go wrong
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Clips uint8 (N, F, H, W, 3), their labels int64 (N,), and the names of the classes."""
+
+    clips: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: list[str]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A row of clips: an animated WebP, its first frame as PNG for those who want no motion, and its size in pixels."""
+
+    webp: bytes
+    still: bytes
+    width: int
+    height: int
+
+
+def load_clips(path: Path) -> Clips:
+    """Read an npz file of clips.
+
+    Raises:
+        StbenchError: the file cannot be read, lacks an array, or holds something else than clips.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            clips = Clips(arrays["clips"], arrays["labels"], [str(name) for name in arrays["class_names"]])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise StbenchError(f"{path}: expected an npz file with clips, labels and class_names: {error}") from error
+    shape = clips.clips.shape
+    if clips.clips.dtype != np.uint8 or len(shape) != 5 or shape[-1] != 3 or 0 in shape:
+        raise StbenchError(f"{path}: expected clips uint8 (N, F, H, W, 3), got {clips.clips.dtype} {shape}")
+    if clips.labels.shape != shape[:1]:
+        raise StbenchError(f"{path}: expected {shape[0]} labels, got shape {clips.labels.shape}")
+    return clips
+
+
+def choose_columns(sets: Sequence[Clips]) -> list[int] | None:
+    """Return the label of each column, or None where the clips are not class-conditional.
+
+    Args:
+        sets: at least one; the first decides which classes are shown, in the order of their labels.
+    """
+    if all(len(np.unique(clips.labels)) < 2 for clips in sets):
+        return None
+    labels = [int(label) for label in np.unique(sets[0].labels)]
+    return [labels[column % len(labels)] for column in range(COLUMNS)]
+
+
+def column_names(clips: Clips, columns: list[int] | None) -> list[str]:
+    """Return the class name of each column; a label without a name stands for itself, no classes give no names."""
+    names = clips.class_names
+    return [names[label] if 0 <= label < len(names) else str(label) for label in columns or []]
+
+
+def make_strip(clips: Clips, columns: list[int] | None) -> Strip:
+    """Lay clips side by side, one a column; a column whose class has no clip left stays empty."""
+    tiles = [_tile(clips.clips[index]) if index is not None else None for index in _pick(clips, columns)]
+    frames = _join(tiles)
+    images = [Image.fromarray(frame, "RGBA") for frame in frames]
+    webp, still = io.BytesIO(), io.BytesIO()
+    images[0].save(webp, "WEBP", save_all=True, append_images=images[1:], duration=FRAME_MS, loop=0, lossless=True)
+    images[0].save(still, "PNG", optimize=True)
+    return Strip(webp.getvalue(), still.getvalue(), *images[0].size)
+
+
+def _pick(clips: Clips, columns: list[int] | None) -> list[int | None]:
+    """Return the clip of each column: the next unused one of its class, or simply the next."""
+    if columns is None:
+        return list(range(min(COLUMNS, len(clips.clips))))
+    left = {label: iter(np.flatnonzero(clips.labels == label).tolist()) for label in set(columns)}
+    return [next(left[label], None) for label in columns]
+
+
+def _tile(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Scale a clip (F, H, W, 3) by a whole factor: pixels repeated, or averaged over blocks."""
+    height = clip.shape[1]
+    if height <= LARGEST_CLIP_PIXELS:
+        factor = max(1, round(CLIP_PIXELS / height))
+        return clip.repeat(factor, axis=1).repeat(factor, axis=2)
+    factor = -(-height // LARGEST_CLIP_PIXELS)
+    return np.stack([np.asarray(Image.fromarray(frame).reduce(factor)) for frame in clip])
+
+
+def _join(tiles: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.uint8]:
+    """Join tiles (F, H, W, 3) into frames (F, H, W_all, 4) with transparent gaps."""
+    filled = next(tile for tile in tiles if tile is not None)
+    F, H, W, _ = filled.shape
+    frames = np.zeros((F, H, len(tiles) * (W + GAP_PIXELS) - GAP_PIXELS, 4), np.uint8)
+    for column, tile in enumerate(tiles):
+        if tile is not None:
+            left = column * (W + GAP_PIXELS)
+            frames[:, :, left : left + W, :3] = tile
+            frames[:, :, left : left + W, 3] = 255
+    return frames

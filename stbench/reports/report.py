@@ -1,0 +1,80 @@
+"""The report of a set of runs: CSV and Markdown tables, plots, moving samples, and a page that holds them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stbench.reports import plots, tables
+from stbench.reports.folder import swapped_in
+from stbench.reports.gallery import Plot, SampleGrid, draw_plots, sample_grids
+from stbench.reports.html import report_page
+from stbench.reports.study import Study, load_study
+
+CONTENTS = ("index.html", "runs.csv", "runs.md", "variants.csv", "plots", "samples")
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where the parts of a report lie."""
+
+    folder: Path
+    index: Path
+    runs_csv: Path
+    runs_markdown: Path
+    variants_csv: Path
+    plots: list[Path]
+    samples: list[Path]
+
+
+def write_report(run_paths: Iterable[Path | str], out_dir: Path | str) -> ReportFiles:
+    """Report the runs under `run_paths` in the folder `out_dir`, which appears whole or not at all.
+
+    Args:
+        run_paths: run folders, folders of them, or record files.
+        out_dir: a new or empty folder, or an earlier report, which is replaced.
+
+    Raises:
+        StbenchError: a record cannot be read, or the folder cannot be written or holds something else.
+    """
+    study, out = load_study(run_paths), Path(out_dir)
+    drawn, missing = draw_plots(study)
+    grids = sample_grids(study)
+    with swapped_in(out, CONTENTS) as folder:
+        _write_tables(study, folder)
+        _write_plots(drawn, folder / "plots")
+        _write_samples(grids, folder / "samples")
+        (folder / "index.html").write_text(report_page(study, drawn, missing, grids), encoding="utf-8")
+    return ReportFiles(
+        folder=out,
+        index=out / "index.html",
+        runs_csv=out / "runs.csv",
+        runs_markdown=out / "runs.md",
+        variants_csv=out / "variants.csv",
+        plots=sorted(out.glob("plots/*")),
+        samples=sorted(out.glob("samples/*")),
+    )
+
+
+def _write_tables(study: Study, folder: Path) -> None:
+    variants = tables.variant_table(study.table)
+    shown = tables.display_variants(variants, tables.quality_columns(study.table))
+    runs = tables.display_runs(study.table)
+    markdown = f"## Variants\n\n{tables.to_markdown(shown)}\n\n## Runs\n\n{tables.to_markdown(runs)}\n"
+    (folder / "runs.md").write_text(markdown, encoding="utf-8")
+    (folder / "runs.csv").write_text(tables.to_csv(study.table), encoding="utf-8")
+    (folder / "variants.csv").write_text(tables.to_csv(variants), encoding="utf-8")
+
+
+def _write_plots(drawn: Sequence[Plot], folder: Path) -> None:
+    folder.mkdir()
+    for plot in drawn:
+        (folder / f"{plot.name}.svg").write_text(plots.to_svg(plot.figure), encoding="utf-8")
+        (folder / f"{plot.name}.png").write_bytes(plots.to_png(plot.figure))
+
+
+def _write_samples(grids: Sequence[SampleGrid], folder: Path) -> None:
+    folder.mkdir()
+    for row in [row for grid in grids for row in grid.rows]:
+        (folder / f"{row.name}.webp").write_bytes(row.strip.webp)

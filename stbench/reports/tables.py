@@ -1,0 +1,197 @@
+"""Tables of runs and of variants over their seeds, as CSV for programs and as Markdown for people.
+
+CSV columns keep the names of `load_records`; Markdown and HTML show those that hold something, under headings with
+units, numbers at four significant digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from stbench.records.statistics import median, summarise_seeds
+
+HEADINGS = {
+    "label": "variant",
+    "seed": "seed",
+    "seeds": "seeds",
+    "status": "status",
+    "params_m": "params (M)",
+    "gmacs": "GMACs",
+    "forward_ms": "forward (ms)",
+    "train_step_ms": "train step (ms)",
+    "clips_per_s": "training (clips/s)",
+    "peak_rss_mib": "peak RSS (MiB)",
+    "peak_allocated_mib": "peak allocated (MiB)",
+    "loss_final": "final loss",
+    "dataset": "dataset",
+    "n_real": "real clips",
+    "n_fake": "sampled clips",
+    "protocol_hash": "protocol",
+}
+IDENTITY = ("label", "seed", "seeds", "status")  # shown before the results
+METRIC_NAMES = {"fvd": "FVD", "fvd_inf": "FVD∞", "kvd": "KVD"}
+SEED_FREE = ("params_m", "gmacs", "gflops", "n_real", "n_fake")
+MACHINE_BOUND = (
+    "forward_ms",
+    "train_step_ms",
+    "clips_per_s",
+    "peak_rss_mib",
+    "peak_allocated_mib",
+    "peak_reserved_mib",
+)
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that starts so for a formula
+
+
+def quality_columns(runs: pd.DataFrame) -> dict[str, str]:
+    """Return the FVD and KVD columns of a table of runs with their headings, e.g. `{"fvd_i3d": "FVD[i3d]"}`."""
+    detectors = sorted(runs["detector"].dropna().unique())
+    columns = {
+        f"{metric}_{name}": f"{heading}[{name}]" for metric, heading in METRIC_NAMES.items() for name in detectors
+    }
+    return {column: heading for column, heading in columns.items() if runs[column].notna().any()}
+
+
+def variant_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Aggregate runs over seeds: one row for each configuration and protocol.
+
+    A run that failed before its protocol was known counts with the others of its configuration. Quality is the mean
+    over seeds with its sample standard deviation and 95 % t interval (empty for one seed). Times and memory are
+    medians over seeds, and empty where the seeds ran on different machines.
+
+    Args:
+        runs: the table of a `Study`.
+    """
+    qualities = list(quality_columns(runs))
+    known = runs.groupby("group")["protocol_hash"].transform("first")
+    keys = [runs["group"], runs["protocol_hash"].fillna(known).fillna("")]
+    rows = [_variant_row(group, qualities) for _, group in runs.groupby(keys, sort=False)]
+    return pd.DataFrame(rows)
+
+
+def _variant_row(group: pd.DataFrame, qualities: list[str]) -> dict[str, Any]:
+    first = group.iloc[0]
+    row: dict[str, Any] = {name: first[name] for name in ("label", "dataset", "preset")}
+    row["seeds"] = ", ".join(str(int(seed)) for seed in sorted(group["seed"].dropna()))
+    row["status"] = _statuses(group["status"])
+    row["machines"] = group["machine"].nunique()
+    for name in SEED_FREE + MACHINE_BOUND:
+        mixed = name in MACHINE_BOUND and row["machines"] > 1
+        row[name] = None if mixed else _over(group[name], median)
+    for name in qualities:
+        summary = _over(group[name], summarise_seeds)
+        row[name] = summary and summary.mean
+        row |= {f"{name}_{field}": summary and getattr(summary, field) for field in ("sd", "low", "high")}
+        row[f"{name}_seeds"] = summary.n if summary else 0
+    protocols = group["protocol_hash"].dropna()
+    return row | {"protocol_hash": protocols.iloc[0] if len(protocols) else None, "group": first["group"]}
+
+
+def _over(column: pd.Series, statistic: Callable[[list[float]], Any]) -> Any:
+    values = [float(value) for value in column.dropna()]
+    return statistic(values) if values else None
+
+
+def _statuses(statuses: pd.Series) -> str:
+    counts = statuses.value_counts(sort=False)
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def display_variants(variants: pd.DataFrame, headings: dict[str, str]) -> pd.DataFrame:
+    """Return the variant table as text under headings: quality as mean and 95 % interval.
+
+    Args:
+        variants: from `variant_table`.
+        headings: of the quality columns, from `quality_columns`.
+    """
+    shown = variants.copy()
+    for name in headings:
+        shown[name] = [_interval(row, name) for _, row in variants.iterrows()]
+    return _display(shown, headings)
+
+
+def _interval(row: pd.Series, name: str) -> str:
+    text = format_number(row[name])
+    if pd.isna(row[f"{name}_low"]):
+        return text
+    return f"{text} [{format_number(row[f'{name}_low'])}, {format_number(row[f'{name}_high'])}]"
+
+
+def display_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of runs as text under headings; a run that did not finish says why beside its status."""
+    shown = runs.copy()
+    shown["status"] = [
+        status if pd.isna(reason) else f"{status}: {reason}"
+        for status, reason in zip(runs["status"], runs["reason"], strict=True)
+    ]
+    return _display(shown, quality_columns(runs))
+
+
+def _display(frame: pd.DataFrame, qualities: dict[str, str]) -> pd.DataFrame:
+    headings = {name: HEADINGS[name] for name in IDENTITY} | qualities | HEADINGS
+    columns = [name for name in headings if name in frame and frame[name].notna().any()]
+    shown = frame[columns].map(format_cell)
+    if "protocol_hash" in shown:
+        shown["protocol_hash"] = shown["protocol_hash"].str[:8]
+    return shown.rename(columns=headings)
+
+
+def format_cell(value: Any) -> str:
+    """Return a table cell's text: text as it is, a number by `format_number`."""
+    if isinstance(value, str):
+        return value
+    return format_number(value)
+
+
+def format_number(value: float | None) -> str:
+    """Return a number at four significant digits, whole from 1000 on, and nothing for a missing one."""
+    if value is None or pd.isna(value):
+        return ""
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.0f}"
+    return f"{value:#.4g}"
+
+
+def to_markdown(shown: pd.DataFrame) -> str:
+    """Return a displayed table as a Markdown table, numbers to the right.
+
+    Args:
+        shown: from `display_variants` or `display_runs`.
+    """
+    escaped = shown.map(markdown_text).rename(columns=markdown_text)
+    align = ["right" if is_numeric else "left" for is_numeric in numeric_columns(shown)]
+    return escaped.to_markdown(index=False, disable_numparse=True, colalign=align)
+
+
+def numeric_columns(shown: pd.DataFrame) -> list[bool]:
+    """Return for each column of a displayed table whether its cells are numbers, with or without an interval."""
+    heads = [[cell.split(" [")[0] for cell in shown[name] if cell] for name in shown]
+    return [bool(column) and all(map(_is_number, column)) for column in heads]
+
+
+def markdown_text(text: str) -> str:
+    """Return text that opens no table cell, tag, link, code or line of its own in Markdown."""
+    for mark, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("](", "]\\("), ("`", "\\`")):
+        text = text.replace(mark, safe)
+    return " ".join(text.split())
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """Return a table as CSV, with text that a spreadsheet would run as a formula behind an apostrophe."""
+    return frame.map(_csv_cell).to_csv(index=False, lineterminator="\n")
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS) and not _is_number(value):
+        return f"'{value}"
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", ""))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,251 @@
+"""I3D with random weights here; with the published ones where STBENCH_I3D names them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from stbench.errors import StbenchError
+from stbench.metrics.detectors import Detector, build_detector, extract_features
+from stbench.metrics.detectors.i3d import I3D, MaxPoolSame, Mixed, Unit3D, same_padding
+from stbench.metrics.frechet import frechet_distance
+
+
+@pytest.fixture(scope="module")
+def network() -> I3D:
+    torch.manual_seed(0)
+    return I3D().eval()
+
+
+@pytest.fixture(scope="module")
+def published_names(network: I3D) -> dict[str, Tensor]:
+    """The 287 tensors of a converted file: no counters of batches."""
+    return {name: value for name, value in network.state_dict().items() if "num_batches_tracked" not in name}
+
+
+def test_parameters_and_tensors_are_those_of_the_published_file(
+    network: I3D, published_names: dict[str, Tensor]
+) -> None:
+    assert sum(parameter.numel() for parameter in network.parameters()) == 12_697_264
+    assert len(published_names) == 287
+    assert len(network.state_dict()) == 344
+    assert published_names["Conv3d_1a_7x7.conv3d.weight"].shape == (64, 3, 7, 7, 7)
+    assert published_names["Mixed_4e.b1b.conv3d.weight"].shape == (288, 144, 3, 3, 3)
+    assert published_names["Mixed_5c.b3b.bn.running_var"].shape == (128,)
+    assert published_names["logits.conv3d.weight"].shape == (400, 1024, 1, 1, 1)
+
+
+def test_batch_norms_have_the_epsilon_of_the_conversion(network: I3D) -> None:
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
+    assert len(norms) == 57
+    assert {norm.eps for norm in norms} == {1e-5}
+
+
+@pytest.mark.parametrize(("suffix", "counters"), [(".pt", True), (".pt", False), (".safetensors", False)])
+def test_both_published_forms_are_loaded_whole(
+    network: I3D, published_names: dict[str, Tensor], tmp_path: Path, suffix: str, counters: bool
+) -> None:
+    state = network.state_dict() if counters else published_names
+    path = tmp_path / f"i3d{suffix}"
+    if suffix == ".pt":
+        torch.save(state, path)
+    else:
+        save_file({name: value.contiguous() for name, value in state.items()}, path)
+    detector = build_detector("i3d", weights=path)
+    for name, value in published_names.items():
+        assert torch.equal(detector.get_submodule("network").state_dict()[name], value)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "expected"),
+    [
+        (16, 7, 2, (2, 3)),  # the odd zero goes behind
+        (17, 7, 2, (3, 3)),
+        (224, 7, 2, (2, 3)),
+        (112, 3, 2, (0, 1)),
+        (7, 2, 2, (0, 1)),
+        (8, 2, 2, (0, 0)),
+        (5, 3, 1, (1, 1)),
+        (3, 1, 1, (0, 0)),
+    ],
+)
+def test_same_padding_is_tensorflows(size: int, kernel: int, stride: int, expected: tuple[int, int]) -> None:
+    assert same_padding(size, kernel, stride) == expected
+
+
+@pytest.mark.parametrize("F", [9, 16, 17])
+def test_layers_round_sizes_up(F: int) -> None:
+    clips = torch.zeros(1, 3, F, 15, 16)
+    assert Unit3D(3, 4, kernel=7, stride=2)(clips).shape == (1, 4, -(-F // 2), 8, 8)
+    assert MaxPoolSame((1, 3, 3), (1, 2, 2))(clips).shape == (1, 3, F, 8, 8)
+
+
+def test_branches_are_joined_in_the_order_of_the_channel_table() -> None:
+    block = Mixed(4, (1, 2, 3, 2, 2, 1)).eval()
+    for value, unit in enumerate((block.b0, block.b1b, block.b2b, block.b3b), start=1):
+        nn.init.zeros_(unit.conv3d.weight)
+        nn.init.constant_(unit.bn.bias, value)
+    joined = block(torch.rand(1, 4, 2, 3, 3))
+    assert joined[0, :, 0, 0, 0].tolist() == [1, 2, 2, 2, 3, 3, 4]
+
+
+@pytest.mark.parametrize("F", [9, 17])
+def test_logits_are_averaged_over_time_never_flattened(network: I3D, F: int) -> None:
+    clips = torch.rand((1, 3, F, 224, 224), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    seen: list[Tensor] = []
+    handle = network.logits.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        features = network(clips)
+    handle.remove()
+    assert seen[0].shape == (1, 400, -(-F // 8) - 1, 1, 1)
+    assert features.shape == (1, 400)
+    torch.testing.assert_close(features, seen[0][..., 0, 0].mean(dim=2))
+
+
+class _Scripted(nn.Module):
+    """Takes the call of StyleGAN-V's TorchScript file, and tells what it was given."""
+
+    def forward(self, x: Tensor, rescale: bool = True, resize: bool = True, return_features: bool = False) -> Tensor:
+        assert return_features and not rescale and not resize
+        return x.mean(dim=(2, 3, 4)).repeat(1, 134)[:, :400]
+
+
+def test_torchscript_file_is_called_on_ready_clips(tmp_path: Path) -> None:
+    path = tmp_path / "i3d_torchscript.pt"
+    torch.jit.save(torch.jit.script(_Scripted()), path)
+    features = build_detector("i3d", weights=path)(torch.full((2, 3, 10, 32, 32), -0.5))
+    assert features.shape == (2, 400)
+    torch.testing.assert_close(features, torch.full((2, 400), -0.5))
+
+
+def test_videogpt_sees_half_the_range(tmp_path: Path) -> None:
+    path = tmp_path / "i3d_torchscript.pt"
+    torch.jit.save(torch.jit.script(_Scripted()), path)
+    features = build_detector("i3d", weights=path, preprocessing="videogpt")(torch.ones(1, 3, 10, 32, 32))
+    torch.testing.assert_close(features, torch.full((1, 400), 0.5))
+
+
+class TestWrongWeights:
+    def test_web_page_saved_as_weights(self, tmp_path: Path) -> None:
+        path = tmp_path / "i3d_pretrained_400.pt"
+        path.write_text("\n<!DOCTYPE html><html><title>Sign in</title></html>")
+        with pytest.raises(StbenchError, match=r"i3d_pretrained_400\.pt: this is a web page"):
+            build_detector("i3d", weights=path)
+
+    @pytest.mark.parametrize("kind", ["weights", "torchscript", "safetensors"])
+    def test_truncated_file(self, published_names: dict[str, Tensor], tmp_path: Path, kind: str) -> None:
+        path = tmp_path / ("cut.safetensors" if kind == "safetensors" else "cut.pt")
+        if kind == "torchscript":
+            torch.jit.save(torch.jit.script(_Scripted()), path)
+        elif kind == "safetensors":
+            save_file(published_names, path)
+        else:
+            torch.save(published_names, path)
+        half = path.stat().st_size // 2
+        path.write_bytes(path.read_bytes()[:half])
+        with pytest.raises(StbenchError, match=rf"cut\..*cannot be read as weights \({half} bytes"):
+            build_detector("i3d", weights=path)
+
+    def test_pickle_with_code(self, tmp_path: Path) -> None:
+        path = tmp_path / "model.pt"
+        torch.save(nn.Linear(2, 2), path)
+        with pytest.raises(StbenchError, match=r"model\.pt: cannot be read as weights"):
+            build_detector("i3d", weights=path)
+
+    def test_another_network(self, published_names: dict[str, Tensor], tmp_path: Path) -> None:
+        path = tmp_path / "other.pt"
+        state = {name: value for name, value in published_names.items() if not name.startswith("Mixed_5c.b0.conv")}
+        state["extra.weight"] = torch.zeros(1)
+        state["logits.conv3d.bias"] = torch.zeros(600)
+        torch.save(state, path)
+        with pytest.raises(StbenchError) as caught:
+            build_detector("i3d", weights=path)
+        assert "1 missing (Mixed_5c.b0.conv3d.weight); 1 left over (extra.weight)" in str(caught.value)
+        assert "1 of another shape (logits.conv3d.bias (600,) instead of (400,))" in str(caught.value)
+
+    def test_not_a_state_dict(self, tmp_path: Path) -> None:
+        path = tmp_path / "list.pt"
+        torch.save([torch.zeros(2)], path)
+        with pytest.raises(StbenchError, match=r"list\.pt: expected a mapping of names to tensors, got list"):
+            build_detector("i3d", weights=path)
+
+
+class TestFindingWeights:
+    @pytest.fixture(autouse=True)
+    def empty_cache(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.delenv("STBENCH_I3D", raising=False)
+        return tmp_path
+
+    def test_missing_weights_say_where_to_get_them_and_how_to_name_them(self) -> None:
+        with pytest.raises(StbenchError) as caught:
+            build_detector("i3d")
+        for part in ("deepmind/i3d-kinetics-400", "StyleGAN-V", "VideoGPT", "weights=PATH", "STBENCH_I3D=PATH"):
+            assert part in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_environment_variable_that_names_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("STBENCH_I3D", "/nowhere/i3d.pt")
+        with pytest.raises(StbenchError, match=r"variable STBENCH_I3D names /nowhere/i3d.pt, which is not a file"):
+            build_detector("i3d")
+
+    def test_argument_comes_before_environment_before_cache(
+        self, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache = empty_cache / "stbench"
+        cache.mkdir(parents=True)
+        for place in ("argument", "environment", "cache"):
+            (cache / "i3d.pt" if place == "cache" else empty_cache / place).write_text(f"<html>{place}")
+        monkeypatch.setenv("STBENCH_I3D", str(empty_cache / "environment"))
+        with pytest.raises(StbenchError, match="argument: this is a web page"):
+            build_detector("i3d", weights=empty_cache / "argument")
+        with pytest.raises(StbenchError, match="environment: this is a web page"):
+            build_detector("i3d")
+        monkeypatch.delenv("STBENCH_I3D")
+        with pytest.raises(StbenchError, match=r"i3d\.pt: this is a web page"):
+            build_detector("i3d")
+
+    def test_two_files_in_the_cache_are_not_guessed_between(self, empty_cache: Path) -> None:
+        cache = empty_cache / "stbench"
+        cache.mkdir(parents=True)
+        for name in ("i3d.pt", "i3d_torchscript.pt"):
+            (cache / name).touch()
+        with pytest.raises(StbenchError, match=r"several weights files .* \(i3d.pt, i3d_torchscript.pt\)"):
+            build_detector("i3d")
+
+
+# torch calls TorchScript deprecated; the published file has no other form.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+
+
+@pytest.mark.skipif("STBENCH_I3D" not in os.environ, reason="STBENCH_I3D does not name published I3D weights")
+class TestPublishedWeights:
+    """Figures printed in the README of JunyaoHu/common_metrics_on_video_quality and in universome/fvd-comparison."""
+
+    @pytest.fixture(scope="class")
+    def detector(self) -> Detector:
+        return build_detector("i3d")
+
+    # Zeros against ones in [0, 1]: 8 videos of F frames, 64 x 64.
+    @pytest.mark.parametrize(("F", "expected"), [(30, 151.2565), (16, 152.9175), (10, 569.2296)])
+    def test_black_against_white(self, detector: Detector, F: int, expected: float) -> None:
+        sides = [detector(torch.full((8, 3, F, 64, 64), value)) for value in (-1.0, 1.0)]
+        assert frechet_distance(*sides) == pytest.approx(expected, rel=2e-3)
+
+    def test_uniform_noise_of_two_seeds(self, detector: Detector) -> None:
+        features = [extract_features(detector, self._noise(seed), 128, f"noise {seed}") for seed in (1, 2)]
+        assert frechet_distance(*features) == pytest.approx(10.138085, rel=1e-3)
+
+    def _noise(self, seed: int) -> Iterator[Tensor]:
+        """The numbers of the script, which hands [0, 1] to the network as it is."""
+        stream = np.random.RandomState(seed)
+        for _ in range(128):
+            clip = torch.from_numpy(stream.rand(16, 224, 224, 3).astype(np.float32))
+            yield clip.permute(3, 0, 1, 2)[None]

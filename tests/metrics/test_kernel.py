@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stbench.errors import StbenchError
+from stbench.metrics.frechet import FloatArray
+from stbench.metrics.kernel import MIN_SAMPLES, kernel_distance, unbiased_mmd
+
+
+def _brute_force(a: FloatArray, b: FloatArray) -> float:
+    def kernel(x: FloatArray, y: FloatArray) -> float:
+        return float((x @ y / len(x) + 1) ** 3)
+
+    def within(x: FloatArray) -> float:
+        pairs = [(i, j) for i in range(len(x)) for j in range(len(x)) if i != j]
+        return sum(kernel(x[i], x[j]) for i, j in pairs) / len(pairs)
+
+    between = sum(kernel(x, y) for x in a for y in b) / (len(a) * len(b))
+    return within(a) + within(b) - 2 * between
+
+
+def test_equals_the_definition_pair_by_pair() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((9, 4)), rng.standard_normal((13, 4)) + 0.5
+    assert unbiased_mmd(a, b) == pytest.approx(_brute_force(a, b), rel=1e-12)
+
+
+def test_strips_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((50, 4)), rng.standard_normal((40, 4))
+    whole = unbiased_mmd(a, b)
+    monkeypatch.setattr("stbench.metrics.kernel._ROWS_AT_ONCE", 7)
+    assert unbiased_mmd(a, b) == pytest.approx(whole, rel=1e-10)
+
+
+@pytest.mark.parametrize("n", [16, 64])
+def test_is_unbiased_where_frechet_is_not(n: int) -> None:
+    rng = np.random.default_rng(1)
+    estimates = [unbiased_mmd(rng.standard_normal((n, 32)), rng.standard_normal((n, 32))) for _ in range(300)]
+    standard_error = np.std(estimates, ddof=1) / len(estimates) ** 0.5
+    assert abs(np.mean(estimates)) < 4 * standard_error
+    assert min(estimates) < 0 < max(estimates)
+
+
+def test_interval_covers_zero_for_equal_and_not_for_shifted_distributions() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal((400, 8)), rng.standard_normal((400, 8))
+    same, shifted = kernel_distance(a, b), kernel_distance(a, b + 0.5)
+    assert same.interval[0] < 0 < same.interval[1]
+    assert 0 < shifted.interval[0] < shifted.distance < shifted.interval[1]
+    assert len(shifted.block_distances) == 10
+
+
+def test_is_symmetric_repeatable_and_leaves_its_inputs_alone() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.standard_normal((50, 8)), rng.standard_normal((70, 8))
+    before = a.copy()
+    assert kernel_distance(a, b) == kernel_distance(a, b)
+    assert kernel_distance(a, b).distance == pytest.approx(kernel_distance(b, a[::-1]).distance, rel=1e-10)
+    assert np.array_equal(a, before)
+
+
+def test_too_few_samples_are_refused() -> None:
+    rng = np.random.default_rng(4)
+    enough = rng.standard_normal((MIN_SAMPLES, 3))
+    assert len(kernel_distance(enough, enough).block_distances) == 2
+    with pytest.raises(StbenchError, match=f"at least {MIN_SAMPLES} clips on each side, got {MIN_SAMPLES - 1}"):
+        kernel_distance(enough, enough[:-1])

@@ -1,0 +1,131 @@
+"""Records on disk: whole or not at all, found wherever they lie, and flat in one table."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stbench.errors import StbenchError
+from stbench.records import store
+from stbench.records.schema import Record
+from stbench.records.store import StoredRecord, find_records, load_records, read_record, write_record
+
+
+@pytest.fixture
+def record(content: dict[str, Any]) -> Record:
+    return Record.from_json(content)
+
+
+def test_write_then_read(record: Record, tmp_path: Path) -> None:
+    path = write_record(record, tmp_path / "run")
+    assert path == tmp_path / "run" / "result.json"
+    assert read_record(path) == read_record(path.parent) == record
+    assert [file.name for file in path.parent.iterdir()] == ["result.json"]
+
+
+def test_interrupted_write_leaves_the_earlier_record(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_record(record, tmp_path)
+
+    def full_disk(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(StbenchError, match=r"cannot write .*result\.json \(\d+ bytes\): No space left on device"):
+        write_record(record, tmp_path)
+    assert read_record(tmp_path) == record
+    assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_half_written_file_is_not_read(record: Record, tmp_path: Path) -> None:
+    write_record(record, tmp_path / "done")
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".result.json.123.tmp").write_text('{"schema": 1, "run')
+    assert [stored.run_dir.name for stored in find_records([tmp_path])] == ["done"]
+
+
+def test_find_records_in_run_folders_files_and_folders_of_files(record: Record, tmp_path: Path) -> None:
+    write_record(record, tmp_path / "runs" / "a")
+    write_record(record, tmp_path / "runs" / "deep" / "b")
+    flat = tmp_path / "reference" / "machine"
+    flat.mkdir(parents=True)
+    (flat / "latte1.json").write_text(json.dumps(record.to_json()))
+    run = tmp_path / "runs" / "a"
+    assert [stored.run_dir.name for stored in find_records([tmp_path / "runs"])] == ["a", "b"]
+    assert [stored.run_dir for stored in find_records([tmp_path / "reference"])] == [flat]
+    assert find_records([run, run / "result.json"]) == [StoredRecord(record, run)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "not valid JSON"), ('{"schema": 7}', "schema: version 7"), ("[]", "must be a JSON object, got list")],
+)
+def test_unreadable_record_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(StbenchError, match=message) as error:
+        find_records([tmp_path])
+    assert str(tmp_path / "result.json") in str(error.value)
+
+
+def test_nothing_to_find_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StbenchError, match="holds no record"):
+        find_records([tmp_path])
+    with pytest.raises(StbenchError, match="not found"):
+        find_records([tmp_path / "nowhere"])
+
+
+def test_file_stays_in_the_run_folder(record: Record, tmp_path: Path) -> None:
+    stored = StoredRecord(record, tmp_path / "run")
+    stored.run_dir.mkdir()
+    (stored.run_dir / "loss.csv").touch()
+    (tmp_path / "secret.csv").touch()
+    assert stored.file("loss.csv") == stored.run_dir / "loss.csv"
+    assert stored.file("other.csv") is None
+    assert stored.file(None) is None
+    with pytest.raises(StbenchError, match="lies outside the run folder"):
+        stored.file("../secret.csv")
+
+
+def test_table_has_one_row_a_run_and_units_in_its_names(record: Record, tmp_path: Path) -> None:
+    write_record(record, tmp_path / "a")
+    table = load_records(tmp_path)
+    row = table.iloc[0]
+    assert len(table) == 1
+    assert (row["variant"], row["dataset"], row["seed"]) == ("latte1", "shapes", 0)
+    assert (row["params_m"], row["gmacs"], row["fvd_shapes3d"]) == (2, 1.5, 100)
+    assert (row["forward_ms"], row["forward_ms_iqr"], row["peak_rss_mib"]) == (2000, 1000, 500)
+    assert row["run_dir"] == str(tmp_path / "a")
+    assert not [name for name in table.columns if "flops" in name.lower() and name != "gflops"]
+
+
+def test_two_detectors_never_share_a_column(content: dict[str, Any], tmp_path: Path) -> None:
+    write_record(Record.from_json(content), tmp_path / "a")
+    content["quality"] |= {"detector": "i3d", "fvd": 7.0}
+    write_record(Record.from_json(content), tmp_path / "b")
+    table = load_records(tmp_path)
+    assert "fvd" not in table.columns
+    assert table["fvd_shapes3d"].tolist()[0] == 100 and pd.isna(table["fvd_shapes3d"][1])
+    assert table["fvd_i3d"].tolist()[1] == 7 and pd.isna(table["fvd_i3d"][0])
+
+
+def test_failed_run_is_a_row(content: dict[str, Any], tmp_path: Path) -> None:
+    sections = ("counts", "timing", "memory", "training", "quality", "files")
+    content |= {"status": "failed", "reason": "no data", **dict.fromkeys(sections)}
+    write_record(Record.from_json(content), tmp_path)
+    row = load_records(tmp_path).iloc[0]
+    assert (row["status"], row["reason"]) == ("failed", "no data")
+    assert pd.isna(row["params_m"])
+
+
+def test_group_ignores_the_seed_and_nothing_else(content: dict[str, Any]) -> None:
+    first = store.group_hash(Record.from_json(content))
+    content["config"]["seed"] = 1
+    assert store.group_hash(Record.from_json(content)) == first
+    content["config"]["variant"]["arguments"] = {"size": "XL"}
+    assert store.group_hash(Record.from_json(content)) != first

@@ -1,0 +1,221 @@
+"""Verdicts, pairing, and the exit status that CI acts on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stbench.errors import StbenchError
+from stbench.reports import Comparison, compare
+
+MakeRun = Callable[..., Path]
+SLOWER = [0.010 * factor * 1.3 for factor in (0.98, 1.0, 1.02)] * 5
+
+
+@pytest.fixture
+def compared(make_run: MakeRun, tmp_path: Path) -> Callable[..., Comparison]:
+    """Return a function that compares a run of latte1 with one that differs in what is given."""
+
+    def run(variant: str = "latte1", base: dict[str, Any] | None = None, **changes: Any) -> Comparison:
+        before, after = make_run(folder="base", **(base or {})), make_run(variant, folder="new", **changes)
+        return compare(before, after, tmp_path / "out")
+
+    return run
+
+
+def verdicts(comparison: Comparison) -> dict[str, str]:
+    return {verdict.metric: verdict.verdict for verdict in comparison.verdicts}
+
+
+def reason(comparison: Comparison, metric: str) -> str:
+    return next(verdict.reason for verdict in comparison.verdicts if verdict.metric == metric)
+
+
+def test_a_run_compared_with_itself_is_the_same(compared: Callable[..., Comparison]) -> None:
+    comparison = compared()
+    assert verdicts(comparison) == dict.fromkeys(
+        ["parameters", "GMACs", "FVD[shapes3d]", "KVD[shapes3d]", "forward (ms)", "train step (ms)", "peak RSS (MiB)"],
+        "same",
+    )
+    assert (comparison.exit_status, comparison.headline) == (0, "No regression.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "metric", "verdict", "exit_status"),
+    [
+        ({"counts.gmacs": 1.5001}, "GMACs", "changed", 1),
+        ({"counts.params_total": 1}, "parameters", "changed", 1),
+        ({"fvd": 109.0}, "FVD[shapes3d]", "same", 0),
+        ({"fvd": 120.0}, "FVD[shapes3d]", "worse", 1),
+        ({"fvd": 80.0}, "FVD[shapes3d]", "better", 0),
+        ({"quality.kvd": 0.4, "quality.kvd_interval": [0.35, 0.45]}, "KVD[shapes3d]", "worse", 1),
+        ({"quality.kvd": 0.4, "quality.kvd_interval": [0.25, 0.55]}, "KVD[shapes3d]", "same", 0),
+        ({"quality.kvd": -0.01, "quality.kvd_interval": [-0.02, 0.0]}, "KVD[shapes3d]", "better", 0),
+        ({"timing.forward.samples": SLOWER}, "forward (ms)", "worse", 1),
+        ({"timing.train_step.samples": [0.001] * 9}, "train step (ms)", "better", 0),
+        ({"memory.peak_rss_mib": 540.0}, "peak RSS (MiB)", "same", 0),
+        ({"memory.peak_rss_mib": 560.0}, "peak RSS (MiB)", "worse", 1),
+        ({"counts.gmacs": None}, "GMACs", "not comparable", 0),
+        ({"quality.fvd": None, "quality.refused": "too few clips"}, "FVD[shapes3d]", "not comparable", 0),
+    ],
+)
+def test_verdict(
+    compared: Callable[..., Comparison], changes: dict[str, Any], metric: str, verdict: str, exit_status: int
+) -> None:
+    comparison = compared(**changes)
+    assert verdicts(comparison)[metric] == verdict
+    assert comparison.exit_status == exit_status
+    others = {name: found for name, found in verdicts(comparison).items() if name != metric}
+    assert set(others.values()) == {"same"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "metrics", "words"),
+    [
+        (
+            {"quality.protocol_hash": "b", "quality.protocol.num_sampling_steps": 50},
+            ["FVD[shapes3d]", "KVD[shapes3d]"],
+            "the protocols differ: protocol.num_sampling_steps (10 / 50)",
+        ),
+        ({"quality.protocol_hash": "b"}, ["FVD[shapes3d]", "KVD[shapes3d]"], "the protocols differ: protocol_hash"),
+        (
+            {"machine.fingerprint": "box-2"},
+            ["forward (ms)", "train step (ms)", "peak RSS (MiB)"],
+            "the conditions differ: machine.fingerprint (box-1 / box-2)",
+        ),
+        (
+            {"timing.forward.batch_size": 4},
+            ["forward (ms)"],
+            "the conditions differ: timing.forward.batch_size (2 / 4)",
+        ),
+        (
+            {"config_hash": "other"},
+            ["parameters", "GMACs"],
+            "the configurations differ, so only the ratio is given",
+        ),
+    ],
+)
+def test_not_comparable_names_the_fields(
+    compared: Callable[..., Comparison], changes: dict[str, Any], metrics: list[str], words: str
+) -> None:
+    comparison = compared(**changes)
+    found = verdicts(comparison)
+    assert [name for name in found if found[name] == "not comparable"] == metrics
+    assert reason(comparison, metrics[0]) == words
+    assert (comparison.exit_status, comparison.headline) == (0, "No regression in what could be compared.")
+
+
+def test_nothing_comparable_exits_4_and_names_the_fields(compared: Callable[..., Comparison]) -> None:
+    changes = {"quality.protocol_hash": "b", "machine.fingerprint": "box-2", "config_hash": "other"}
+    comparison = compared(**changes)
+    assert comparison.exit_status == 4
+    assert comparison.headline == (
+        "Not comparable: the configurations differ, so only the ratio is given; the protocols differ: protocol_hash; "
+        "the conditions differ: machine.fingerprint (box-1 / box-2)."
+    )
+
+
+def test_candidate_backbone_that_is_worse_is_no_regression(compared: Callable[..., Comparison]) -> None:
+    comparison = compared("mine", fvd=200.0, **{"timing.forward.samples": SLOWER})
+    assert verdicts(comparison)["FVD[shapes3d]"] == verdicts(comparison)["forward (ms)"] == "worse"
+    assert verdicts(comparison)["GMACs"] == "not comparable"
+    assert comparison.exit_status == 0
+    assert comparison.headline == "A candidate against a baseline: worse in FVD[shapes3d], forward (ms)."
+    assert comparison.cells[0].name == "latte1 → mine / shapes / demo"
+    assert comparison.cells[0].differences == ["variant.name: latte1 → mine"]
+
+
+@pytest.mark.parametrize("variant", ["latte1", "mine"])
+def test_run_that_no_longer_finishes_fails(
+    compared: Callable[..., Comparison], failed: dict[str, Any], variant: str
+) -> None:
+    comparison = compared(variant, **failed)
+    assert verdicts(comparison)["runs finished"] == "worse"
+    assert reason(comparison, "runs finished") == f"{variant}-0: oom, out of memory at step 3"
+    assert comparison.exit_status == 1
+
+
+def test_noise_between_seeds_counts(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed, fvd in enumerate([80.0, 100.0, 120.0]):
+        make_run("latte1", seed, fvd, folder="base")
+        make_run("latte1", seed, fvd + 20, folder="noisy")
+        make_run("latte1", seed, fvd + 200, folder="worse")
+    noisy = compare(tmp_path / "base", tmp_path / "noisy", tmp_path / "out")
+    worse = compare(tmp_path / "base", tmp_path / "worse", tmp_path / "out")
+    assert (verdicts(noisy)["FVD[shapes3d]"], noisy.exit_status) == ("same", 0)
+    assert (verdicts(worse)["FVD[shapes3d]"], worse.exit_status) == ("worse", 1)
+    assert worse.verdicts[2].ratio == pytest.approx(3)
+
+
+def test_missing_run_fails_and_an_added_one_does_not(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("latte1", folder="small")
+    make_run("latte1", folder="large")
+    make_run("latte2", folder="large")
+    shrunk = compare(tmp_path / "large", tmp_path / "small", tmp_path / "out")
+    assert (shrunk.exit_status, shrunk.missing) == (1, ["latte2 / shapes / demo seed 0"])
+    assert shrunk.headline == "1 run of the baseline missing: latte2 / shapes / demo seed 0."
+    grown = compare(tmp_path / "small", tmp_path / "large", tmp_path / "out")
+    assert (grown.exit_status, grown.added) == (0, ["latte2 / shapes / demo seed 0"])
+
+
+def test_folders_of_one_variant_each_are_baseline_and_candidate(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run("latte1", seed, folder="base")
+        make_run("mine", seed, folder="new")
+    comparison = compare(tmp_path / "base", tmp_path / "new", tmp_path / "out")
+    assert [(cell.base, cell.new) for cell in comparison.cells] == [(["latte1-0", "latte1-1"], ["mine-0", "mine-1"])]
+
+
+def test_nothing_in_common_does_not_pass(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("latte1", 0, folder="base")
+    make_run("latte1", 1, folder="new")
+    with pytest.raises(StbenchError, match="NEW holds none of BASE's runs; expected latte1 / shapes / demo seed 0; it"):
+        compare(tmp_path / "base", tmp_path / "new", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StbenchError, match="holds no record"):
+        compare(tmp_path / "base", tmp_path / "empty", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_ambiguous_runs_are_named(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("latte1", 0, folder="base")
+    make_run("latte1", 0, folder="base", run_id="again")
+    make_run("latte1", 0, folder="new")
+    with pytest.raises(StbenchError, match=r"two runs of latte1 / shapes / demo seed 0 .*'latte1-0' and 'again'"):
+        compare(tmp_path / "base", tmp_path / "new", tmp_path / "out")
+
+
+def test_files(compared: Callable[..., Comparison], tmp_path: Path) -> None:
+    comparison = compared(fvd=120.0, run_id="<b>x</b>")
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "compare.html", "compare.json", "compare.md", "ratios.png", "ratios.svg",
+    ]  # fmt: skip
+    content = json.loads((out / "compare.json").read_text())
+    assert (content["exit_status"], content["headline"]) == (1, comparison.headline)
+    assert content["cells"][0]["verdicts"][2] == {
+        "metric": "FVD[shapes3d]", "base": 100.0, "new": 120.0, "verdict": "worse", "reason": "", "ratio": 1.2,
+    }  # fmt: skip
+    page = (out / "compare.html").read_text()
+    assert "&lt;b&gt;x&lt;/b&gt;" in page and "<b>" not in page
+    assert (out / "compare.md").read_text() == comparison.markdown
+
+
+def test_markdown(compared: Callable[..., Comparison]) -> None:
+    only_fvd: dict[str, Any] = {"counts": {}, "timing": {}, "memory": {}, "quality.kvd": None}
+    text = compared(fvd=120.0, base=only_fvd, **only_fvd).markdown
+    assert text.startswith(
+        "## 1 regression: latte1 / shapes / demo: FVD[shapes3d] worse.\n"
+        "\n"
+        "### latte1 / shapes / demo\n"
+        "\n"
+        "| metric        |   base |   new |   ratio | verdict   | reason   |\n"
+        "|:--------------|-------:|------:|--------:|:----------|:---------|\n"
+        "| FVD[shapes3d] |    100 |   120 |   1.200 | worse     |          |\n"
+        "\n"
+        "Counts must be equal."
+    )

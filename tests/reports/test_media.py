@@ -1,0 +1,74 @@
+"""Strips of samples: the right clip in the right column, and pixels that survive."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stbench.errors import StbenchError
+from stbench.reports import media
+from stbench.reports.media import Clips
+
+
+def numbered(labels: list[int], size: int = 16) -> Clips:
+    """Return clips whose every pixel is the clip's own index times 10, plus the frame's index."""
+    shape = (len(labels), 3, size, size, 3)
+    index = np.arange(len(labels), dtype=np.uint8)[:, None, None, None, None] * 10
+    frame = np.arange(3, dtype=np.uint8)[None, :, None, None, None]
+    return Clips(np.broadcast_to(index + frame, shape).copy(), np.array(labels), ["circle", "square"])
+
+
+def shown(strip: media.Strip, frame: int, columns: int) -> list[int | None]:
+    """Return the value in the middle of each column, None where the strip is transparent."""
+    image = Image.open(io.BytesIO(strip.webp))
+    image.seek(frame)
+    pixels = np.asarray(image.convert("RGBA"))
+    step = (strip.width + media.GAP_PIXELS) / columns
+    middles = [pixels[strip.height // 2, int((column + 0.5) * step)] for column in range(columns)]
+    return [int(pixel[0]) if pixel[3] else None for pixel in middles]
+
+
+def test_columns_are_classes_in_every_set() -> None:
+    real, samples = numbered([1, 0, 1, 0]), numbered([0, 0, 1])
+    columns = media.choose_columns([real, samples])
+    assert columns == [0, 1, 0, 1, 0, 1, 0, 1]
+    assert media.column_names(real, columns)[:2] == ["circle", "square"]
+    assert shown(media.make_strip(real, columns), 0, 8) == [10, 0, 30, 20, None, None, None, None]
+    assert shown(media.make_strip(samples, columns), 2, 8) == [2, 22, 12, None, None, None, None, None]
+
+
+def test_clips_without_classes_stand_in_order() -> None:
+    clips = numbered([0, 0, 0])
+    assert media.choose_columns([clips]) is None
+    strip = media.make_strip(clips, None)
+    assert shown(strip, 1, 3) == [1, 11, 21]
+    assert (strip.width, strip.height) == (3 * 80 + 2 * media.GAP_PIXELS, 80)  # 16 pixels enlarged 5 times
+
+
+@pytest.mark.parametrize(("size", "height"), [(16, 80), (32, 64), (64, 64), (100, 100), (128, 128), (256, 128)])
+def test_clips_are_scaled_by_whole_factors(size: int, height: int) -> None:
+    assert media.make_strip(numbered([0], size), None).height == height
+
+
+def test_a_label_without_a_name_stands_for_itself() -> None:
+    assert media.column_names(numbered([0, 1]), [1, 7]) == ["square", "7"]
+
+
+def test_load_clips_names_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "samples.npz"
+    with pytest.raises(StbenchError, match="expected an npz file"):
+        media.load_clips(path)
+    path.write_text("<html>")
+    with pytest.raises(StbenchError, match="expected an npz file"):
+        media.load_clips(path)
+    names = np.array(["a"])
+    np.savez(path, clips=np.zeros((2, 3, 4, 4, 3), np.float32), labels=np.zeros(2, np.int64), class_names=names)
+    with pytest.raises(StbenchError, match=r"expected clips uint8 \(N, F, H, W, 3\), got float32"):
+        media.load_clips(path)
+    np.savez(path, clips=np.zeros((2, 3, 4, 4, 3), np.uint8), labels=np.zeros(5, np.int64), class_names=names)
+    with pytest.raises(StbenchError, match="expected 2 labels"):
+        media.load_clips(path)

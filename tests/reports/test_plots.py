@@ -1,0 +1,107 @@
+"""What the plots say: axes with units, the detector's name, labels that do not overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+
+from stbench.reports import plots
+from stbench.reports.gallery import draw_plots
+from stbench.reports.plots import Curve
+from stbench.reports.study import load_study
+
+MakeRun = Callable[..., Path]
+
+
+def texts(figure: Figure) -> list[str]:
+    return [child.get_text() for child in figure.axes[0].texts]
+
+
+@pytest.mark.parametrize(
+    ("plot", "axis"),
+    [
+        (plots.fvd_against_gmacs, "Cost of one forward pass (GMACs; 1 MAC = 2 FLOPs)"),
+        (plots.fvd_against_train_step, "Training step (ms, median)"),
+        (plots.fvd_against_memory, "Peak resident memory of the process (MiB)"),
+    ],
+)
+def test_axes_name_units_and_the_detector(plot: Callable[..., Figure], axis: str, make_run: MakeRun) -> None:
+    make_run("latte1", 0, 100.0)
+    make_run("latte1", 1, 110.0)
+    study = load_study([make_run("latte2", 0, 150.0).parent])
+    axes = plot(study.table, "shapes3d", study.colours).axes[0]
+    assert axes.get_xlabel() == axis
+    assert axes.get_ylabel() == "FVD[shapes3d], lower is better"
+    assert [text.get_text() for text in axes.texts] == ["latte1", "latte2"]
+    means = [line.get_ydata()[0] for line in axes.lines if line.get_markersize() == 9]  # type: ignore[index]
+    assert means == [105, 150]
+
+
+def test_run_without_score_is_marked(make_run: MakeRun, failed: dict[str, Any]) -> None:
+    make_run("latte1")
+    study = load_study([make_run("latte2", **failed).parent])
+    figure = plots.fvd_against_gmacs(study.table, "shapes3d", study.colours)
+    assert texts(figure) == ["latte2: no FVD (oom)", "latte1"]
+
+
+def test_labels_of_equal_points_do_not_overlap() -> None:
+    labels = [f"variant {i}" for i in range(5)]
+    curves = [Curve(label, [0, 10], [5.0, 1.0]) for label in labels]
+    figure = plots.fvd_over_training(curves, "i3d", 16, dict.fromkeys(labels, "#000000"))
+    figure.canvas.draw()
+    notes = [text for text in figure.axes[0].texts if isinstance(text, Annotation)]
+    boxes = [note.get_window_extent() for note in notes]
+    assert len(boxes) == 5
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_curve_of_a_failed_run_says_so() -> None:
+    curves = [Curve("a", [0, 1, 2], [3.0, 2.0, 1.0]), Curve("a", [0, 1], [3.0, 2.5], "nan")]
+    assert texts(plots.loss_curves(curves, {"a": "#000000"})) == ["nan", "a"]
+
+
+def test_hostile_label_is_plain_text() -> None:
+    curve = Curve("$\\frac{<script>", [0, 1], [2.0, 1.0])
+    svg = plots.to_inline_svg(plots.loss_curves([curve], {curve.label: "#000000"}))
+    assert "<script>" not in svg
+    assert "$\\frac{&lt;script&gt;" in svg
+
+
+def test_svg_is_the_same_for_the_same_figure() -> None:
+    first, second = (plots.to_svg(plots.ratios([("FVD", 1.2, "worse")])) for _ in range(2))
+    assert first == second
+
+
+def test_inline_svg_takes_the_pages_colours() -> None:
+    svg = plots.to_inline_svg(plots.ratios([("FVD", 1.2, "worse"), ("GMACs", 1.0, "same")]))
+    assert svg.startswith("<svg")
+    assert "currentColor" in svg and plots.INK not in svg
+    assert "fill: #ffffff" not in svg
+
+
+def test_two_detectors_and_two_protocols_have_plots_of_their_own(make_run: MakeRun) -> None:
+    make_run("latte1", 0)
+    make_run("latte1", 1, **{"quality.protocol_hash": "protocol-b"})
+    run = make_run("latte1", 2, **{"quality.detector": "i3d", "quality.protocol_hash": "c"})
+    drawn, missing = draw_plots(load_study([run.parent]))
+    names = [plot.name for plot in drawn if "gmacs" in plot.name]
+    assert len(names) == len(set(names)) == 3
+    assert [name.split("-")[1] for name in names] == ["shapes3d", "shapes3d", "i3d"]
+    titles = [plot.figure.axes[0].get_title(loc="left") for plot in drawn if "gmacs" in plot.name]
+    assert titles[1] == "Quality against computation, protocol protocol-b"
+    assert missing == []
+
+
+def test_what_cannot_be_drawn_is_said(make_run: MakeRun, failed: dict[str, Any]) -> None:
+    run = make_run("latte1", **failed)
+    (run / "loss.csv").unlink()
+    drawn, missing = draw_plots(load_study([run]))
+    assert drawn == []
+    assert len(missing) == 5
+    assert missing[0] == "No plot of FVD against computation: no run has both an FVD and counted GMACs."
