@@ -62,7 +62,10 @@ class TrainConfig:
 
     steps: int = setting(50_000, "optimizer steps", at_least=0)
     batch_size: int = setting(16, "clips per step", at_least=1)
-    lr: float = setting(1e-4, "learning rate of AdamW, constant after the warm-up", at_least=0)
+    lr: float = setting(1e-4, "learning rate of AdamW, reached after the warm-up", at_least=0)
+    lr_schedule: str = setting(
+        "constant", "after the warm-up: constant, or a cosine to 0", choices=("constant", "cosine")
+    )
     lr_warmup_steps: int = setting(0, "steps over which the learning rate rises linearly", at_least=0)
     weight_decay: float = setting(0.0, "of AdamW", at_least=0)
     ema_decay: float = setting(

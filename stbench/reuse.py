@@ -37,7 +37,7 @@ def sample_from(source: str, words: Iterable[str], num: int, out: Path | None) -
     Returns:
         The moving picture's path.
     """
-    path = Path(source)
+    path = _existing(source)
     task = prepare(_config_of(path, words))
     backbone = _load_backbone(task, path)
     with progress_bar("sampling", num) as advance:
@@ -67,7 +67,7 @@ def evaluate_again(source: str, words: Iterable[str], out: Path) -> dict[str, An
     Returns:
         The quality section.
     """
-    path = Path(source)
+    path = _existing(source)
     if not path.is_dir():
         config = resolve([*words, f"train.init={path}", "train.steps=0"])
         return read_record(run(config, out)).quality
@@ -77,10 +77,15 @@ def evaluate_again(source: str, words: Iterable[str], out: Path) -> dict[str, An
     return quality
 
 
-def _config_of(path: Path, words: Iterable[str]) -> RunConfig:
-    """The configuration of a run's folder with some settings changed, or the one that `words` describe."""
+def _existing(source: str) -> Path:
+    path = Path(source)
     if not path.exists():
         raise StbenchError(f"{path} does not exist: expected a run's folder or a weights file")
+    return path
+
+
+def _config_of(path: Path, words: Iterable[str]) -> RunConfig:
+    """The configuration of a run's folder with some settings changed, or the one that `words` describe."""
     if not path.is_dir():
         return resolve(words)
     return override(run_config(path), words, REUSABLE)

@@ -169,7 +169,9 @@ class RunStages:
         return profile_backbone(
             self.task.construct_backbone,
             self.task.runtime,
-            Workload(self.task.latent_shape, self.task.dataset.num_classes),
+            Workload(
+                self.task.latent_shape, self.task.dataset.num_classes, joint_images=self.settings.train.joint_images
+            ),
             objective=self.settings.diffusion.objective,
             batch_size=self.settings.train.batch_size,
             compile_mode=self.settings.compile,

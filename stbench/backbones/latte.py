@@ -57,7 +57,7 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(hidden_size=128, num_heads=4, depth=4, dual_depth=3, dual_mlp_ratio=5.0),
+    "tiny": Size(hidden_size=192, num_heads=4, depth=4, dual_depth=3, dual_mlp_ratio=5.0),
     "S": Size(hidden_size=384, num_heads=6, depth=12, dual_depth=10, dual_mlp_ratio=3.8),
     "B": Size(hidden_size=768, num_heads=12, depth=12, dual_depth=10, dual_mlp_ratio=3.8),
     "L": Size(hidden_size=1024, num_heads=16, depth=24, dual_depth=20, dual_mlp_ratio=3.8),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from stbench.backbones.attention import set_attention_backend
 from stbench.backbones.base import Conditioning
 from stbench.diffusion.loss import diffusion_loss, sample_timesteps
+from stbench.diffusion.schedule import NUM_TIMESTEPS
 from stbench.environment import Runtime
 from stbench.profiling.conventions import published_conventions
 from stbench.profiling.flops import count_operations, count_parameters
@@ -48,18 +49,28 @@ class Workload:
         latent_shape: (C, F, H, W)
         num_classes: 0 when unconditional.
         context_shape: of one clip's text embedding, None without.
+        joint_images: images appended to each clip in a training step, and only there.
     """
 
     latent_shape: tuple[int, int, int, int]
     num_classes: int = 0
     context_shape: tuple[int, ...] | None = None
+    joint_images: int = 0
 
-    def inputs(self, batch_size: int) -> tuple[Tensor, Tensor, Conditioning]:
+    def inputs(self, batch_size: int, num_images: int = 0) -> tuple[Tensor, Tensor, Conditioning]:
         """Random input of a backbone on torch's current default device."""
-        labels = torch.randint(self.num_classes, (batch_size,)) if self.num_classes else None
-        context = torch.randn(batch_size, *self.context_shape) if self.context_shape else None
-        latents = torch.randn(batch_size, *self.latent_shape)
-        return latents, torch.randint(1000, (batch_size,)), Conditioning(class_labels=labels, context=context)
+        C, F, H, W = self.latent_shape
+        conditioning = Conditioning(
+            class_labels=self._labels(batch_size),
+            context=torch.randn(batch_size, *self.context_shape) if self.context_shape else None,
+            num_images=num_images,
+            image_labels=self._labels(batch_size, num_images) if num_images else None,
+        )
+        latents = torch.randn(batch_size, C, F + num_images, H, W)
+        return latents, torch.randint(NUM_TIMESTEPS, (batch_size,)), conditioning
+
+    def _labels(self, *shape: int) -> Tensor | None:
+        return torch.randint(self.num_classes, shape) if self.num_classes else None
 
 
 def count(construct: Callable[[], nn.Module], workload: Workload) -> dict[str, Any]:
@@ -111,12 +122,13 @@ def profile_backbone(
     set_attention_backend(backbone, runtime.attention)
     compile_in_place(backbone, compile_mode)
     inputs = tuple(value.to(device) for value in workload.inputs(batch_size))
+    training_inputs = tuple(value.to(device) for value in workload.inputs(batch_size, workload.joint_images))
 
     def forward() -> None:
         with torch.no_grad(), runtime.autocast():
             backbone(*inputs)
 
-    step = _training_step(backbone, inputs, objective, runtime)
+    step = _training_step(backbone, training_inputs, objective, runtime)
 
     def timed(name: str, work: Callable[[], object]) -> Timing:
         return measure(work, device, what=name, min_samples=MIN_SAMPLES, max_seconds=MAX_SECONDS, batch_size=batch_size)

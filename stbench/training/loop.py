@@ -122,7 +122,7 @@ def training_step(state: TrainingState, job: TrainingJob, batch: Batch) -> list[
     figures = torch.stack([loss, grad_norm]).tolist()  # one synchronisation for both
     if not all(map(math.isfinite, figures)):
         raise TrainingDiverged(_explain_divergence(state, job, batch, figures))
-    lr = config.lr * min(1.0, (step + 1) / config.lr_warmup_steps) if config.lr_warmup_steps else config.lr
+    lr = learning_rate(config, step)
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     state.optimizer.step()
@@ -137,6 +137,16 @@ def training_step(state: TrainingState, job: TrainingJob, batch: Batch) -> list[
         f"{figures[1]:.7g}",
         f"{lr:.7g}",
     ]
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """The learning rate of step `step`, counted from 0: a linear warm-up, then constant or half a cosine down to 0."""
+    if step < config.lr_warmup_steps:
+        return config.lr * (step + 1) / config.lr_warmup_steps
+    if config.lr_schedule == "constant":
+        return config.lr
+    share = (step - config.lr_warmup_steps) / max(1, config.steps - config.lr_warmup_steps)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> LossTerms:

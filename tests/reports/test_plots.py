@@ -39,7 +39,7 @@ def test_axes_name_units_and_the_detector(plot: Callable[..., Figure], axis: str
     assert axes.get_xlabel() == axis
     assert axes.get_ylabel() == "FVD[shapes3d], lower is better"
     assert [text.get_text() for text in axes.texts] == ["latte1", "latte2"]
-    means = [line.get_ydata()[0] for line in axes.lines if line.get_markersize() == 9]  # type: ignore[index]
+    means = [line.get_ydata()[0] for line in axes.lines if line.get_markersize() == 9]
     assert means == [105, 150]
 
 

@@ -1,0 +1,184 @@
+"""Published weights: key maps in both directions, strictness, safety, and image models in video models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stbench.backbones.checkpoints import (
+    from_published,
+    initialise_from,
+    load_image_weights,
+    load_published,
+    published_names,
+    to_published,
+)
+from stbench.backbones.latte import Latte
+from stbench.backbones.pseudo3d_unet import Pseudo3DUNet
+from stbench.errors import StbenchError
+
+TINY: dict[str, Any] = {"hidden_size": 16, "depth": 4, "num_heads": 2, "sample_size": 8, "num_frames": 4}
+
+
+def build(seed: int = 0, **options: Any) -> Latte:
+    latte = Latte(**{**TINY, **options})
+    with torch.no_grad():
+        for index, parameter in enumerate(latte.parameters()):
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1000 * seed + index)))
+    return latte
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_names_and_shapes_of_the_published_xl() -> None:
+    """All 293 tensors of Latte-XL/2 with 101 classes, from the list of the authors' file."""
+    d = 1152
+    expected: dict[str, tuple[int, ...]] = {
+        "pos_embed": (1, 256, d),
+        "temp_embed": (1, 16, d),
+        "x_embedder.proj.weight": (d, 4, 2, 2),
+        "x_embedder.proj.bias": (d,),
+        "t_embedder.mlp.0.weight": (d, 256),
+        "t_embedder.mlp.0.bias": (d,),
+        "t_embedder.mlp.2.weight": (d, d),
+        "t_embedder.mlp.2.bias": (d,),
+        "y_embedder.embedding_table.weight": (102, d),
+        "final_layer.linear.weight": (32, d),
+        "final_layer.linear.bias": (32,),
+        "final_layer.adaLN_modulation.1.weight": (2 * d, d),
+        "final_layer.adaLN_modulation.1.bias": (2 * d,),
+    }
+    for i in range(28):
+        for name, rows, columns in (
+            ("attn.qkv", 3 * d, d),
+            ("attn.proj", d, d),
+            ("mlp.fc1", 4 * d, d),
+            ("mlp.fc2", d, 4 * d),
+            ("adaLN_modulation.1", 6 * d, d),
+        ):
+            expected |= {f"blocks.{i}.{name}.weight": (rows, columns), f"blocks.{i}.{name}.bias": (rows,)}
+    with torch.device("meta"):
+        published = to_published(Latte(size="XL", num_classes=101))
+    assert {name: tuple(tensor.shape) for name, tensor in published.items()} == expected
+    assert len(expected) == 293
+    assert sum(tensor.numel() for tensor in published.values()) == 674_112_416
+
+
+@pytest.mark.parametrize("options", [{}, {"num_classes": 3}, {"text_dim": 12}, {"arrangement": "spatial"}], ids=str)
+def test_round_trip(options: dict[str, Any]) -> None:
+    first, second = build(1, **options), build(2, **options)
+    second.load_state_dict(from_published(second, to_published(first)))
+    assert equal(first.state_dict(), second.state_dict())
+    assert len(set(published_names(first).values())) == len(published_names(first))
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+@pytest.mark.parametrize("which", ["ema", "model", None])
+def test_files(tmp_path: Path, ending: str, which: str | None) -> None:
+    ema, model, loaded = to_published(build(1)), to_published(build(2)), build(3)
+    path = tmp_path / f"latte.{ending}"
+    if ending == "safetensors":
+        save_file(ema if which != "model" else model, path)
+    else:
+        torch.save({"model": model, "ema": ema} if which else ema, path)
+    load_published(loaded, path, *([which] if which else []))
+    assert equal(to_published(loaded), model if which == "model" else ema)
+
+
+class Code:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("this must not run",)
+
+
+def test_files_that_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    latte, path = build(), tmp_path / "weights.pt"
+    with pytest.raises(StbenchError, match=r"weights\.pt does not exist"):
+        load_published(latte, path)
+    path.write_text("<!DOCTYPE html><html>quota exceeded</html>")
+    with pytest.raises(StbenchError, match="web page"):
+        load_published(latte, path)
+    torch.save({"ema": Code()}, path)
+    with pytest.raises(StbenchError, match="cannot be read as weights"):
+        load_published(latte, path)
+    assert "must not run" not in capsys.readouterr().out
+    torch.save(to_published(latte), path)
+    path.write_bytes(path.read_bytes()[:-4000])
+    with pytest.raises(StbenchError, match="cannot be read as weights"):
+        load_published(latte, path)
+    torch.save({"generator": to_published(latte)}, path)
+    with pytest.raises(StbenchError, match="holds no weights 'ema', but generator"):
+        load_published(latte, path)
+
+
+def test_what_is_missing_or_left_over_is_named() -> None:
+    latte = build()
+    state = to_published(latte)
+    gone = dict(state)
+    del gone["blocks.1.mlp.fc1.bias"]
+    with pytest.raises(StbenchError, match=r"1 missing \(blocks\.1\.mlp\.fc1\.bias\)"):
+        load_published(latte, gone)
+    with pytest.raises(StbenchError, match=r"1 left over \(y_embedder\.embedding_table\.weight\)"):
+        load_published(latte, {**state, "y_embedder.embedding_table.weight": torch.zeros(6, 16)})
+    with pytest.raises(StbenchError, match=r"of another shape \(patch_embed\.weight"):
+        load_published(latte, {**state, "x_embedder.proj.weight": torch.zeros(16, 4, 4, 4)})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"arrangement": "parallel"}, {"conditioning": "tokens"}, {"patch_embedding": "compression"}],
+    ids=str,
+)
+def test_networks_without_published_weights_say_so(options: dict[str, Any]) -> None:
+    with pytest.raises(StbenchError, match="published"):
+        published_names(Latte(**{**TINY, **options}))
+    with pytest.raises(StbenchError, match="no weights of Pseudo3DUNet were published"):
+        published_names(Pseudo3DUNet(size="tiny"))
+
+
+@pytest.mark.parametrize("names", ["ours", "authors"])
+@pytest.mark.parametrize(("arrangement", "spatial"), [("interleaved", [0, 2]), ("late_fusion", [0, 1])])
+def test_image_weights_go_into_the_spatial_blocks_only(names: str, arrangement: str, spatial: list[int]) -> None:
+    image = build(1, arrangement="spatial", depth=2, num_frames=1, num_classes=3)
+    video = build(2, arrangement=arrangement, num_classes=3)
+    before = {name: tensor.clone() for name, tensor in video.state_dict().items()}
+    load_image_weights(video, to_published(image) if names == "authors" else image.state_dict(), "an image model")
+    source = image.state_dict()
+    for name, tensor in video.state_dict().items():
+        number = int(name.split(".")[1]) if name.startswith("blocks.") else None
+        if name == "temporal_table" or (number is not None and number not in spatial):
+            assert torch.equal(tensor, before[name]), name
+        else:
+            ours = name if number is None else name.replace(f"blocks.{number}.", f"blocks.{spatial.index(number)}.")
+            assert torch.equal(tensor, source[ours]), name
+
+
+def test_image_weights_that_do_not_fit_are_refused() -> None:
+    image = build(1, arrangement="spatial", depth=4, num_frames=1)
+    with pytest.raises(StbenchError, match="left over"):
+        load_image_weights(build(), image.state_dict(), "an image model")
+    with pytest.raises(StbenchError, match="no purely spatial blocks"):
+        load_image_weights(build(arrangement="parallel"), image.state_dict(), "an image model")
+
+
+def test_initialise_from_recognises_what_it_gets(tmp_path: Path) -> None:
+    published, image = build(1), build(2, arrangement="spatial", depth=2)
+    torch.save({"model": {}, "ema": to_published(published)}, tmp_path / "latte.pt")
+    torch.save(to_published(image), tmp_path / "dit.pt")
+    save_file(published.state_dict(), tmp_path / "own.safetensors")
+    video = build(3)
+    assert "published weights" in initialise_from(video, str(tmp_path / "latte.pt"))
+    assert equal(video.state_dict(), published.state_dict())
+    assert "into the spatial blocks" in initialise_from(video, str(tmp_path / "dit.pt"))
+    assert torch.equal(video.state_dict()["blocks.2.mlp.0.weight"], image.state_dict()["blocks.1.mlp.0.weight"])
+    assert torch.equal(video.state_dict()["blocks.1.mlp.0.weight"], published.state_dict()["blocks.1.mlp.0.weight"])
+    initialise_from(video, str(tmp_path / "own.safetensors"))
+    assert equal(video.state_dict(), published.state_dict())
+    with pytest.raises(StbenchError, match="holds no checkpoints"):
+        initialise_from(video, str(tmp_path))

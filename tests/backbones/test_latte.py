@@ -1,0 +1,430 @@
+"""Latte against golden values, a plain implementation of the authors' computation, and its own invariants."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stbench.backbones.attention import BACKENDS, set_attention_backend, unavailable_reason
+from stbench.backbones.base import Conditioning
+from stbench.backbones.checkpoints import published_names, to_published
+from stbench.backbones.latte import SIZES, Latte
+from stbench.errors import StbenchError
+
+TINY: dict[str, Any] = {
+    "hidden_size": 32,
+    "depth": 4,
+    "num_heads": 4,
+    "mlp_ratio": 4.0,
+    "sample_size": 8,
+    "num_frames": 4,
+    "num_classes": 5,
+}
+SHAPE = (2, 4, 4, 8, 8)
+TIMESTEPS = torch.tensor([3, 700])
+CLASSES = torch.tensor([1, 4])
+LABELS = Conditioning(class_labels=CLASSES)
+FOUR = [
+    {"arrangement": "interleaved"},
+    {"arrangement": "late_fusion"},
+    {"arrangement": "sequential"},
+    {"arrangement": "parallel", "reading": "full-width"},
+    {"arrangement": "parallel", "reading": "split"},
+]
+NAMES = ["V1", "V2", "V3", "V4-full", "V4-split"]
+every_arrangement = pytest.mark.parametrize("arrangement", FOUR, ids=NAMES)
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def noisy(module: Latte, scale: float = 0.1) -> Latte:
+    """Fill every parameter with noise: what starts at zero would hide faults."""
+    for index, parameter in enumerate(module.parameters()):
+        parameter.data.copy_(scale * normal(*parameter.shape, seed=index))
+    return module.eval()
+
+
+def build(**options: Any) -> Latte:
+    return Latte(**{**TINY, **options})
+
+
+def published_name(backbone: Latte) -> Callable[[str], str]:
+    return published_names(backbone).__getitem__
+
+
+def zero_temporal_gates(backbone: Latte) -> None:
+    """Close the gates of all temporal blocks of variants 1 and 2."""
+    for block in backbone.blocks.children():
+        if block.video_only:
+            for chunk in (2, 5):  # the gates of attention and MLP
+                width = block.modulation.linear.in_features
+                block.modulation.linear.weight.data[chunk * width : (chunk + 1) * width] = 0
+                block.modulation.linear.bias.data[chunk * width : (chunk + 1) * width] = 0
+
+
+# ---- the authors' computation, plainly ----
+
+
+def plain_timestep(state: dict[str, Tensor], timesteps: Tensor) -> Tensor:
+    frequencies = torch.exp(-torch.log(torch.tensor(10000.0)) * torch.arange(128) / 128)
+    angles = timesteps[:, None].float() * frequencies
+    hidden = torch.cat([angles.cos(), angles.sin()], dim=1) @ state["t_embedder.mlp.0.weight"].T
+    hidden = F.silu(hidden + state["t_embedder.mlp.0.bias"])
+    return hidden @ state["t_embedder.mlp.2.weight"].T + state["t_embedder.mlp.2.bias"]
+
+
+def plain_block(state: dict[str, Tensor], prefix: str, x: Tensor, c: Tensor, heads: int) -> Tensor:
+    """One adaLN-Zero block on (rows, tokens, width) with one condition a row."""
+
+    def linear(name: str, value: Tensor) -> Tensor:
+        return value @ state[f"{prefix}.{name}.weight"].T + state[f"{prefix}.{name}.bias"]
+
+    width = x.shape[-1]
+    shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = linear("adaLN_modulation.1", F.silu(c))[:, None].chunk(6, -1)
+    hidden = F.layer_norm(x, (width,), eps=1e-6) * (1 + scale_a) + shift_a
+    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in linear("attn.qkv", hidden).chunk(3, -1))
+    weights = (q @ k.transpose(-2, -1) / (width / heads) ** 0.5).softmax(-1)
+    x = x + gate_a * linear("attn.proj", (weights @ v).transpose(1, 2).flatten(2))
+    hidden = F.layer_norm(x, (width,), eps=1e-6) * (1 + scale_m) + shift_m
+    return x + gate_m * linear("mlp.fc2", F.gelu(linear("mlp.fc1", hidden), approximate="tanh"))
+
+
+def plain_network(state: dict[str, Tensor], x: Tensor, t: Tensor, y: Tensor, heads: int, temporal: bool) -> Tensor:
+    """Latte variant 1 on x (B, F, C, H, W), or DiT on every frame when not `temporal`; every copy is made."""
+    B, frames, channels, height, _ = x.shape
+    kernel = state["x_embedder.proj.weight"]
+    patch = kernel.shape[-1]
+    tokens = F.conv2d(x.flatten(0, 1), kernel, state["x_embedder.proj.bias"], stride=patch).flatten(2).transpose(1, 2)
+    tokens = tokens + state["pos_embed"]  # (B F, N, D)
+    N, c = tokens.shape[1], plain_timestep(state, t) + state["y_embedder.embedding_table.weight"][y]
+    c_space, c_time = c.repeat_interleave(frames, 0), c.repeat_interleave(N, 0)
+    depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
+    for index in range(depth):
+        prefix = f"blocks.{index}"
+        if not temporal or index % 2 == 0:
+            tokens = plain_block(state, prefix, tokens, c_space, heads)
+            continue
+        along_time = tokens.unflatten(0, (B, frames)).transpose(1, 2).flatten(0, 1)  # (B N, F, D)
+        if index == 1:
+            along_time = along_time + state["temp_embed"]
+        along_time = plain_block(state, prefix, along_time, c_time, heads)
+        tokens = along_time.unflatten(0, (B, N)).transpose(1, 2).flatten(0, 1)
+    modulation = F.silu(c_space) @ state["final_layer.adaLN_modulation.1.weight"].T
+    shift, scale = (modulation + state["final_layer.adaLN_modulation.1.bias"])[:, None].chunk(2, -1)
+    out = F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6) * (1 + scale) + shift
+    out = out @ state["final_layer.linear.weight"].T + state["final_layer.linear.bias"]
+    side = height // patch
+    image = out.reshape(B * frames, side, side, patch, patch, -1).permute(0, 5, 1, 3, 2, 4)
+    return image.reshape(B, frames, 2 * channels, height, height)
+
+
+def test_golden_output(golden: Any, formula_input: Any, formula_fill: Any, assert_golden: Any) -> None:
+    latte = Latte(hidden_size=64, depth=4, num_heads=4, num_frames=4, sample_size=8, num_classes=5).eval()
+    formula_fill(latte, published_name(latte))
+    entry = golden["latte_v1"]
+    assert sum(tensor.numel() for tensor in latte.state_dict().values()) == entry["params"]
+    assert len(latte.state_dict()) == entry["tensors"]
+    x = formula_input((2, 4, 4, 8, 8)).transpose(1, 2)
+    assert_golden(latte(x, TIMESTEPS, LABELS).transpose(1, 2).contiguous(), entry)
+
+
+@pytest.mark.parametrize("patch_size", [1, 2, 4])
+def test_variant_1_equals_the_plain_computation(patch_size: int) -> None:
+    latte = noisy(build(patch_size=patch_size))
+    x = normal(*SHAPE)
+    expected = plain_network(to_published(latte), x.transpose(1, 2), TIMESTEPS, CLASSES, 4, temporal=True)
+    torch.testing.assert_close(latte(x, TIMESTEPS, LABELS), expected.transpose(1, 2), rtol=1e-5, atol=1e-5)
+
+
+def test_closed_temporal_gates_leave_a_dit_on_every_frame() -> None:
+    latte = noisy(build(temporal_position="none"))
+    zero_temporal_gates(latte)
+    state = to_published(latte)
+    dit = {name: tensor for name, tensor in state.items() if not name.startswith("blocks.")}
+    dit |= {
+        name.replace(f"blocks.{2 * half}.", f"blocks.{half}."): tensor
+        for half in range(2)
+        for name, tensor in state.items()
+        if name.startswith(f"blocks.{2 * half}.")
+    }
+    x = normal(*SHAPE)
+    expected = plain_network(dit, x.transpose(1, 2), TIMESTEPS, CLASSES, 4, temporal=False)
+    torch.testing.assert_close(latte(x, TIMESTEPS, LABELS), expected.transpose(1, 2), rtol=1e-5, atol=1e-5)
+
+
+def test_the_image_model_is_dit_on_every_frame() -> None:
+    dit = noisy(build(arrangement="spatial"))
+    x = normal(*SHAPE)
+    expected = plain_network(to_published(dit), x.transpose(1, 2), TIMESTEPS, CLASSES, 4, temporal=False)
+    torch.testing.assert_close(dit(x, TIMESTEPS, LABELS), expected.transpose(1, 2), rtol=1e-5, atol=1e-5)
+
+
+# ---- what the four arrangements share ----
+
+
+@every_arrangement
+@pytest.mark.parametrize("conditioning", ["adaln", "tokens"])
+def test_output_is_zero_at_initialisation(arrangement: dict[str, str], conditioning: str) -> None:
+    out = build(**arrangement, conditioning=conditioning)(normal(*SHAPE), TIMESTEPS, LABELS)
+    assert out.shape == (2, 8, 4, 8, 8)
+    assert out.count_nonzero() == 0
+
+
+@every_arrangement
+@pytest.mark.parametrize("conditioning", ["adaln", "tokens"])
+def test_without_temporal_position_permuted_frames_permute_the_output(
+    arrangement: dict[str, str], conditioning: str
+) -> None:
+    order = torch.tensor([2, 0, 3, 1])
+    x = normal(*SHAPE)
+    for position, equivariant in (("none", True), ("absolute", False), ("rope", False)):
+        latte = noisy(build(**arrangement, conditioning=conditioning, temporal_position=position), scale=0.3)
+        difference = latte(x[:, :, order], TIMESTEPS, LABELS) - latte(x, TIMESTEPS, LABELS)[:, :, order]
+        assert (difference.abs().max().item() < 1e-4) is equivariant, position
+
+
+@every_arrangement
+def test_frames_and_positions_both_mix(arrangement: dict[str, str]) -> None:
+    """One changed pixel reaches every frame and every patch."""
+    latte = noisy(build(**arrangement), scale=0.3)
+    x = normal(*SHAPE)
+    changed = x.clone()
+    changed[:, :, 1, 3, 3] += 1
+    moved = (latte(changed, TIMESTEPS, LABELS) - latte(x, TIMESTEPS, LABELS)).abs().amax(dim=1)
+    assert (moved > 1e-6).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(zip(("patch_embedding", "conditioning", "temporal_position"), choice, strict=True))
+        for choice in product(("uniform", "compression"), ("adaln", "tokens"), ("absolute", "rope"))
+    ],
+    ids=lambda options: "-".join(options.values()),
+)
+@every_arrangement
+def test_gradients_reach_every_parameter(arrangement: dict[str, str], options: dict[str, str]) -> None:
+    latte = noisy(build(**arrangement, **options)).train()
+    out = latte(normal(*SHAPE), TIMESTEPS, LABELS)
+    assert out.shape == (2, 8, 4, 8, 8)
+    (out * normal(*out.shape, seed=1)).sum().backward()
+    untouched = [name for name, p in latte.named_parameters() if p.grad is None or p.grad.count_nonzero() == 0]
+    assert untouched == []
+
+
+@every_arrangement
+@pytest.mark.parametrize("conditioning", ["adaln", "tokens"])
+def test_tubelets_of_one_frame_are_uniform_patches(arrangement: dict[str, str], conditioning: str) -> None:
+    uniform = noisy(build(**arrangement, conditioning=conditioning))
+    tubelets = build(**arrangement, conditioning=conditioning, patch_embedding="compression", tubelet_length=1).eval()
+    tubelets.load_state_dict(uniform.state_dict())
+    x = normal(*SHAPE)
+    assert torch.equal(tubelets(x, TIMESTEPS, LABELS), uniform(x, TIMESTEPS, LABELS))
+
+
+def test_tubelets_leave_by_a_transposed_convolution() -> None:
+    """The way out equals ConvTranspose3d with stride = kernel, whose bias here differs by position in the tubelet."""
+    latte = noisy(build(patch_embedding="compression"))
+    patches = normal(2, 2, 16, 32)  # (B, F / 2, N, D)
+    linear = latte.final.linear
+    kernel = linear.weight.unflatten(0, (2, 2, 2, 8)).permute(4, 3, 0, 1, 2)  # (D, out, tubelet, patch, patch)
+    volume = patches.permute(0, 3, 1, 2).unflatten(-1, (4, 4))
+    expected = F.conv_transpose3d(volume, kernel, stride=2) + linear.bias.unflatten(0, (2, 2, 2, 8)).permute(
+        3, 0, 1, 2
+    ).repeat(1, 2, 4, 4)
+    torch.testing.assert_close(latte._unpatchify(linear(patches), 8), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "math"])
+@every_arrangement
+def test_attention_backends_agree_with_the_formula(arrangement: dict[str, str], backend: str) -> None:
+    reason = unavailable_reason(backend, torch.device("cpu"), torch.float32)
+    if reason:
+        pytest.skip(f"{backend} does not run here: {reason}")
+    latte = noisy(build(**arrangement))
+    results = []
+    for name in ("math", backend):
+        set_attention_backend(latte, name)
+        latte.zero_grad()
+        out = latte(normal(*SHAPE), TIMESTEPS, LABELS)
+        out.square().sum().backward()
+        results.append([out.detach(), *(p.grad.clone() for p in latte.parameters() if p.grad is not None)])
+    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-5)
+
+
+@every_arrangement
+def test_one_clip_does_not_see_another(arrangement: dict[str, str]) -> None:
+    latte = noisy(build(**arrangement))
+    x = normal(*SHAPE)
+    alone = latte(x[1:], TIMESTEPS[1:], Conditioning(class_labels=CLASSES[1:]))
+    torch.testing.assert_close(latte(x, TIMESTEPS, LABELS)[1:], alone, rtol=1e-5, atol=1e-6)
+
+
+@every_arrangement
+@pytest.mark.parametrize("conditioning", ["adaln", "tokens"])
+def test_timestep_and_class_matter(arrangement: dict[str, str], conditioning: str) -> None:
+    latte = noisy(build(**arrangement, conditioning=conditioning))
+    x = normal(*SHAPE)
+    out = latte(x, TIMESTEPS, LABELS)
+    other_time = latte(x, TIMESTEPS + 100, LABELS)
+    other_class = latte(x, TIMESTEPS, Conditioning(class_labels=torch.tensor([2, 5])))
+    assert (out - other_time).abs().amax(dim=(1, 2, 3, 4)).min() > 1e-5
+    assert (out - other_class).abs().amax(dim=(1, 2, 3, 4)).min() > 1e-5
+
+
+# ---- image-video joint training ----
+
+
+@every_arrangement
+@pytest.mark.parametrize("conditioning", ["adaln", "tokens"])
+@pytest.mark.parametrize("position", ["absolute", "rope"])
+def test_images_leave_the_video_as_it_is_and_each_other(
+    arrangement: dict[str, str], conditioning: str, position: str
+) -> None:
+    latte = noisy(build(**arrangement, conditioning=conditioning, temporal_position=position))
+    video, images = normal(*SHAPE), normal(2, 4, 3, 8, 8, seed=1)
+    joint = Conditioning(CLASSES, num_images=3, image_labels=torch.tensor([[0, 1, 2], [3, 4, 5]]))
+    out = latte(torch.cat([video, images], dim=2), TIMESTEPS, joint)
+    assert torch.equal(out[:, :, :4], latte(video, TIMESTEPS, LABELS))
+    changed = images.clone()
+    changed[:, :, 1] += 1
+    moved = (latte(torch.cat([video, changed], dim=2), TIMESTEPS, joint) - out).abs().amax(dim=(0, 1, 3, 4))
+    assert moved.nonzero().flatten().tolist() == [5]
+    relabelled = dataclasses.replace(joint, image_labels=torch.tensor([[0, 1, 4], [3, 4, 0]]))
+    moved = (latte(torch.cat([video, images], dim=2), TIMESTEPS, relabelled) - out).abs().amax(dim=(0, 1, 3, 4))
+    assert moved.nonzero().flatten().tolist() == [6]
+
+
+@pytest.mark.parametrize("arrangement", ["interleaved", "late_fusion"])
+def test_an_image_is_what_the_image_model_makes_of_it(arrangement: str) -> None:
+    """An appended image passes the spatial blocks alone: DiT with the same weights gives the same."""
+    latte = noisy(build(arrangement=arrangement))
+    dit = build(arrangement="spatial", depth=2, num_frames=1, num_classes=5).eval()
+    spatial = [i for i, block in enumerate(latte.blocks.children()) if not block.video_only]
+    state = latte.state_dict()
+    dit.load_state_dict(
+        {
+            name: state[name.replace(f"blocks.{name.split('.')[1]}.", f"blocks.{spatial[int(name.split('.')[1])]}.")]
+            if name.startswith("blocks.")
+            else (state[name] if name != "temporal_table" else tensor)
+            for name, tensor in dit.state_dict().items()
+        }
+    )
+    video, image = normal(*SHAPE), normal(2, 4, 1, 8, 8, seed=1)
+    joint = Conditioning(CLASSES, num_images=1, image_labels=torch.tensor([[2], [0]]))
+    out = latte(torch.cat([video, image], dim=2), TIMESTEPS, joint)
+    expected = dit(image, TIMESTEPS, Conditioning(class_labels=torch.tensor([2, 0])))
+    torch.testing.assert_close(out[:, :, 4:], expected, rtol=1e-5, atol=1e-6)
+
+
+# ---- text, counts, wrong use ----
+
+
+@every_arrangement
+@pytest.mark.parametrize("conditioning", ["adaln", "tokens"])
+def test_a_pooled_text_embedding_conditions_every_layer(arrangement: dict[str, str], conditioning: str) -> None:
+    latte = noisy(build(**arrangement, conditioning=conditioning, num_classes=0, text_dim=7 * 6))
+    text, x = normal(2, 7, 6, seed=2), normal(*SHAPE)
+    out = latte(x, TIMESTEPS, Conditioning(context=text))
+    assert torch.equal(out, latte(x, TIMESTEPS, Conditioning(context=text.flatten(1))))
+    assert (out - latte(x, TIMESTEPS, Conditioning(context=text + 1))).abs().max() > 1e-5
+    if conditioning == "adaln":  # the last layer is conditioned too: with all blocks closed the text still matters
+        for block in latte.blocks.children():
+            block.modulation.linear.weight.data.zero_()
+            block.modulation.linear.bias.data.zero_()
+        change = latte(x, TIMESTEPS, Conditioning(context=text + 1)) - latte(x, TIMESTEPS, Conditioning(context=text))
+        assert change.abs().max() > 1e-5
+
+
+# Trainable parameters of the published configurations: arXiv 2401.03048, table 2, and the authors' code.
+PUBLISHED_PARAMETERS = {
+    ("XL", 2): (673_994_912, 673_681_568),
+    ("XL", 4): (673_939_712, 673_847_552),
+    ("XL", 8): (674_548_352, 674_511_488),
+    ("L", 2): (457_094_176, 456_815_648),
+    ("L", 4): (457_045_120, 456_963_200),
+    ("L", 8): (457_586_176, 457_553_408),
+    ("B", 2): (129_755_936, 129_547_040),
+    ("B", 4): (129_719_168, 129_657_728),
+    ("B", 8): (130_125_056, 130_100_480),
+    ("S", 2): (32_585_120, 32_480_672),
+    ("S", 4): (32_566_784, 32_536_064),
+    ("S", 8): (32_769_920, 32_757_632),
+}
+
+
+def parameters(**options: Any) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in Latte(**options).parameters())
+
+
+@pytest.mark.parametrize(("size", "patch_size"), PUBLISHED_PARAMETERS)
+def test_published_parameter_counts(size: str, patch_size: int) -> None:
+    with torch.device("meta"):
+        latte = Latte(size=size, patch_size=patch_size)
+    total, trainable = PUBLISHED_PARAMETERS[size, patch_size]
+    assert sum(tensor.numel() for tensor in latte.state_dict().values()) == total
+    assert sum(p.numel() for p in latte.parameters()) == trainable
+
+
+@pytest.mark.parametrize("size", SIZES)
+@every_arrangement
+def test_every_arrangement_has_the_parameters_of_variant_1(arrangement: dict[str, str], size: str) -> None:
+    assert parameters(**arrangement, size=size) == pytest.approx(parameters(size=size), rel=0.01)
+
+
+def test_paper_counts_of_variants_3_and_4() -> None:
+    """676.33 M and 676.44 M: the paper's figures, without the patch embedding, variant 4 at patch size 4."""
+    assert parameters(size="XL", arrangement="sequential") - 19_584 == 676_335_776
+    assert parameters(size="XL", arrangement="parallel", patch_size=4) - 74_880 == 676_446_464
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": "M"}, "unknown size 'M'"),
+        ({"arrangement": "interleave"}, "did you mean 'interleaved'"),
+        ({"depth": 3}, "depth=3 is odd"),
+        ({"num_heads": 5}, "hidden_size=32 does not divide into num_heads=5"),
+        ({"arrangement": "parallel", "num_heads": 1}, "num_heads=1 is odd"),
+        ({"patch_size": 3}, "sample_size=8 is not a multiple of patch_size=3"),
+        ({"patch_embedding": "compression", "tubelet_length": 3}, "num_frames=4 is not a multiple of tubelet_length=3"),
+        ({"temporal_position": "learned"}, "unknown temporal_position 'learned'"),
+    ],
+)
+def test_impossible_figures_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(StbenchError, match=message) as caught:
+        build(**options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "conditioning", "message"),
+    [
+        ({}, (2, 4, 5, 8, 8), LABELS, "expects latents"),
+        ({}, (2, 4, 4, 16, 16), LABELS, "expects latents"),
+        ({}, SHAPE, Conditioning(), "class_labels"),
+        ({}, (2, 4, 5, 8, 8), Conditioning(CLASSES, num_images=1), "image_labels"),
+        ({"text_dim": 4}, SHAPE, LABELS, "context"),
+        (
+            {"patch_embedding": "compression"},
+            (2, 4, 5, 8, 8),
+            Conditioning(CLASSES, num_images=1, image_labels=torch.zeros(2, 1, dtype=torch.long)),
+            "an image has no tubelet",
+        ),
+    ],
+)
+def test_wrong_input_is_named(
+    options: dict[str, Any], shape: tuple[int, ...], conditioning: Conditioning, message: str
+) -> None:
+    with pytest.raises(StbenchError, match=message):
+        build(**options)(normal(*shape), TIMESTEPS, conditioning)

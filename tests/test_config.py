@@ -1,0 +1,117 @@
+"""The configuration: layers in order, types and ranges, a hash of what can move a result."""
+
+from __future__ import annotations
+
+import pytest
+
+from stbench.config import OBJECTIVE_SAMPLERS, from_dict, override, parse_overrides, resolve
+from stbench.diffusion.loss import OBJECTIVES
+from stbench.diffusion.samplers import SAMPLERS
+from stbench.errors import StbenchError
+from stbench.presets import PRESETS
+
+BASE = ["variant=latte1", "dataset=shapes"]
+DEMO = [*BASE, "preset=demo"]
+
+
+def test_layers_in_order() -> None:
+    """Defaults <- YAML <- preset <- key=value."""
+    plain, demo = resolve(BASE), resolve(DEMO)
+    assert plain.variant.arguments["size"] == "S"  # the variant's YAML
+    assert demo.variant.arguments["size"] == "tiny"  # its block for the preset
+    assert resolve([*DEMO, "variant.size=XL"]).variant.arguments["size"] == "XL"
+    assert demo.dataset.arguments["image_size"] == 16
+    assert demo.settings.train.lr == PRESETS["demo"]["train.lr"]
+    assert resolve([*DEMO, "train.lr=1e-5"]).settings.train.lr == 1e-5
+    assert demo.settings.train.weight_decay == 0  # the dataclass
+
+
+def test_a_preset_block_may_change_settings_of_the_run() -> None:
+    assert resolve(["variant=latte1", "dataset=ucf101", "preset=paper"]).settings.eval.cfg_scale == 7
+    assert resolve(["variant=latte1", "dataset=skytimelapse", "preset=paper"]).settings.eval.cfg_scale == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["variant=latte9", "dataset=shapes"], "unknown variant 'latte9': did you mean 'latte"),
+        (["variant=latte1", "dataset=shape"], "unknown dataset 'shape': did you mean 'shapes'"),
+        (["varient=latte1", "dataset=shapes"], "variant=NAME is missing"),
+        (["variant=latte1"], "dataset=NAME is missing"),
+        ([*BASE, "preset=demmo"], "unknown preset 'demmo': did you mean 'demo'"),
+        ([*BASE, "train.stepz=1"], "unknown key 'train.stepz': did you mean 'train.steps'"),
+        ([*BASE, "hydra.run=1"], "unknown key 'hydra.run'"),
+        ([*BASE, "variant.sizee=S"], "unknown key of variant 'latte1' 'sizee': did you mean 'size'"),
+        ([*BASE, "dataset.image=8"], "unknown key of dataset 'shapes' 'image'"),
+        ([*BASE, "train.steps=many"], "train.steps='many'"),
+        ([*BASE, "train.steps=-1"], "train.steps=-1: expected at least 0"),
+        ([*BASE, "train.ema_decay=1.5"], "train.ema_decay=1.5: expected at most 1"),
+        ([*BASE, "train.batch_size=0"], "train.batch_size=0: expected at least 1"),
+        ([*BASE, "precision=fp8"], "unknown value of precision 'fp8': known: auto, bfloat16, float32"),
+        ([*BASE, "eval.sampler=euler"], "eval.sampler=euler does not sample diffusion.objective=ddpm"),
+        ([*BASE, "seed"], "expected key=value, got 'seed'"),
+        ([*BASE, "seed=1", "seed=2"], "seed is given twice"),
+        ([*BASE, "seed=[1"], r"cannot read the value of 'seed=\[1'"),
+    ],
+)
+def test_wrong_use_is_one_line_that_names_it(words: list[str], message: str) -> None:
+    with pytest.raises(StbenchError, match=message) as caught:
+        resolve(words)
+    assert "\n" not in str(caught.value)
+
+
+def test_hash_covers_what_moves_a_result_and_nothing_else() -> None:
+    base = resolve(DEMO)
+    same = [
+        "device=cpu",
+        "train.num_workers=2",
+        "train.checkpoint_every=7",
+        "eval.batch_size=3",
+        "eval.report_clips=2",
+        f"train.steps={PRESETS['demo']['train.steps']}",  # its value already
+    ]
+    for word in same:
+        assert resolve([*DEMO, word]).config_hash == base.config_hash, word
+    other = ["seed=1", "train.lr=1e-3", "variant.depth=6", "dataset.seed=1", "precision=float32", "train.init=a.pt"]
+    hashes = {resolve([*DEMO, word]).config_hash for word in other}
+    assert len(hashes | {base.config_hash}) == len(other) + 1
+    roots = [resolve(["variant=latte1", "dataset=ucf101", f"dataset.root={root}"]) for root in ("/a", "/b")]
+    assert roots[0].config_hash == roots[1].config_hash
+    assert base.dataset.arguments["image_size"] == 16  # hashing changed nothing
+
+
+def test_round_trip_through_the_record() -> None:
+    config = resolve([*DEMO, "variant.depth=6", "train.init=a.pt"])
+    again = from_dict(config.to_dict())
+    assert again.to_dict() == config.to_dict()
+    assert again.config_hash == config.config_hash
+    broken = config.to_dict()
+    broken["train"]["stepz"] = 1
+    with pytest.raises(StbenchError, match=r"unknown key 'train\.stepz'"):
+        from_dict(broken)
+
+
+def test_override_of_a_finished_run() -> None:
+    config = resolve(["variant=latte1", "dataset=ucf101", "preset=smoke", "dataset.root=/a"])
+    changed = override(config, ["eval.cfg_scale=3", "dataset.root=/b"], ("eval.", "dataset.root"))
+    assert changed.settings.eval.cfg_scale == 3
+    assert changed.dataset.arguments == {**config.dataset.arguments, "root": "/b"}
+    with pytest.raises(StbenchError, match="unknown key of dataset 'shapes' 'root'"):
+        override(resolve(DEMO), ["dataset.root=/b"], ("dataset.root",))
+    with pytest.raises(StbenchError, match=r"train\.steps cannot be changed for a finished run"):
+        override(config, ["train.steps=3"], ("eval.",))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3", 3), ("1e-4", 1e-4), ("true", True), ("null", None), ("[disc, ring]", ["disc", "ring"]), ("a=b", "a=b")],
+)
+def test_values(text: str, value: object) -> None:
+    assert parse_overrides([f"key={text}"]) == {"key": value}
+
+
+def test_samplers_of_the_configuration_are_those_of_the_diffusion_room() -> None:
+    """The configuration keeps its own table, to stay free of torch."""
+    assert set(OBJECTIVE_SAMPLERS) == set(OBJECTIVES)
+    for objective, names in OBJECTIVE_SAMPLERS.items():
+        assert set(names) == {name for name, (needed, _) in SAMPLERS.items() if needed == objective}

@@ -1,0 +1,224 @@
+"""Whole runs: the record, resuming after a kill, failures that are recorded, and wrong use that leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stbench import run as run_module
+from stbench.config import resolve
+from stbench.errors import FinishedInPart, StbenchError
+from stbench.evaluation import Evaluator
+from stbench.records.store import read_record
+from stbench.reports import write_report
+from stbench.reuse import evaluate_again, sample_from
+from stbench.run import run
+from stbench.task import prepare
+
+SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu", "precision=float32", "attention=math"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished smoke run with a point of FVD over training on either side."""
+    words = ["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6"]
+    return run(resolve(words), tmp_path_factory.mktemp("runs"))
+
+
+def test_record(finished: Path) -> None:
+    record = read_record(finished)
+    assert record.finished
+    assert record.run_id == finished.name
+    assert record.config_hash == resolve(["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6"]).config_hash
+    assert record.counts["gflops"] == 2 * record.counts["gmacs"] > 0
+    assert record.counts["incomplete"] == []
+    assert set(record.counts["gmacs_by_counter"]) >= {"torch", "closed_form"}
+    for what in ("forward", "train_step"):
+        assert record.timing[what]["unit"] == "s"
+        assert min(record.timing[what]["samples"]) > 0
+    assert record.memory["peak_rss_mib"] > 0
+    assert record.training["steps"] == 6
+    assert record.training["precision"] == "float32"
+    assert record.quality["detector"] == "shapes3d"
+    assert record.quality["fvd"] > 0
+    assert (record.quality["n_real"], record.quality["n_fake"]) == (80, 80)
+    assert [point["step"] for point in record.quality["curve"]] == [0, 6]
+    for name in record.files.values():
+        assert (finished / name).is_file()
+    with np.load(finished / "samples.npz") as samples, np.load(finished / "real.npz") as real:
+        assert samples["clips"].shape == real["clips"].shape == (16, 8, 16, 16, 3)
+        assert samples["labels"].tolist() == real["labels"].tolist() == [0, 1, 2, 3] * 4
+    assert list(finished.glob("*.partial")) == []
+
+
+def test_a_finished_run_is_left_alone(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = resolve(["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6"])
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    assert run(config, finished.parent, resume=True) == finished
+    assert "is finished: nothing to do" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(StbenchError, match="was finished before: --resume"):
+        run(config, finished.parent)
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_seeds_share_a_protocol_and_differ_in_weights(finished: Path) -> None:
+    other = run(resolve(["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6", "seed=1"]), finished.parent)
+    first, second = read_record(finished), read_record(other)
+    assert first.quality["protocol_hash"] == second.quality["protocol_hash"]
+    assert first.quality["fvd"] != second.quality["fvd"]
+
+
+@pytest.mark.parametrize("batch_size", [7, 80])
+def test_the_batch_size_of_sampling_changes_nothing(finished: Path, batch_size: int) -> None:
+    words = ["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6", f"eval.batch_size={batch_size}"]
+    stages = run_module.RunStages(prepare(resolve(words)), run_module.RunFolder(finished))
+    evaluation = stages.evaluate(stages.initial_state())
+    with np.load(finished / "features.npz") as kept:
+        np.testing.assert_allclose(evaluation.real_features, kept["real"], rtol=1e-4, atol=1e-4)
+        # Samples are rounded to 8 bits, so rounding in a matrix product may move single pixels by one step.
+        np.testing.assert_allclose(evaluation.fake_features, kept["fake"], rtol=1e-2, atol=1e-2)
+    assert evaluation.quality["fvd"] == pytest.approx(read_record(finished).quality["fvd"], rel=1e-3)
+
+
+def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
+    words = ["variant=latte1", *SMOKE, "train.steps=80", "train.checkpoint_every=10", "train.class_dropout=0.5"]
+    config = resolve(words)
+    straight = run(config, tmp_path / "straight")
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-m", "stbench.cli", "run", *words, "--out", str(tmp_path / "killed")]
+    folder = tmp_path / "killed" / config.run_id
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("checkpoints/*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "result.json").exists(), "the run was over before it could be killed"
+    assert run(config, tmp_path / "killed", resume=True) == folder
+    name = "step-00000080.safetensors"
+    expected, resumed = (load_file(path / "checkpoints" / name) for path in (straight, folder))
+    assert expected.keys() == resumed.keys()
+    assert [key for key in expected if not torch.equal(expected[key], resumed[key])] == []
+    losses = [(path / "loss.csv").read_text().splitlines() for path in (straight, folder)]
+    without_seconds = [[line.rsplit(",", 1)[0] for line in lines] for lines in losses]
+    assert without_seconds[0] == without_seconds[1]
+    assert read_record(folder).quality == read_record(straight).quality
+
+
+def test_sample_and_evaluate_use_a_run_again(finished: Path, tmp_path: Path) -> None:
+    picture = sample_from(str(finished), ["eval.cfg_scale=2"], num=5, out=tmp_path)
+    assert picture.read_bytes()[:4] == b"RIFF"
+    with np.load(tmp_path / "samples.npz") as samples:
+        assert samples["clips"].shape == (5, 8, 16, 16, 3)
+    same = evaluate_again(str(finished), [], tmp_path)
+    assert same["fvd"] == pytest.approx(read_record(finished).quality["fvd"], rel=1e-6)
+    guided = evaluate_again(str(finished), ["eval.cfg_scale=2"], tmp_path)
+    assert guided["protocol_hash"] != same["protocol_hash"]
+    assert {path.name for path in finished.glob("evaluation-*.json")} == {
+        f"evaluation-{quality['protocol_hash'][:8]}.json" for quality in (same, guided)
+    }
+    with pytest.raises(StbenchError, match=r"train\.lr cannot be changed for a finished run"):
+        evaluate_again(str(finished), ["train.lr=1"], tmp_path)
+
+
+def test_a_weights_file_is_evaluated_as_a_run_of_no_steps(finished: Path, tmp_path: Path) -> None:
+    checkpoint = sorted((finished / "checkpoints").iterdir())[-1]
+    words = ["variant=latte1", *SMOKE, "eval.num_clips=80"]
+    quality = evaluate_again(str(checkpoint), words, tmp_path)
+    assert quality["fvd"] == pytest.approx(read_record(finished).quality["fvd"], rel=1e-6)
+    assert sample_from(str(checkpoint), words, num=2, out=tmp_path / "some").is_file()
+
+
+WRONG = [
+    (["variant=latte1", "dataset=ucf101"], r"dataset\.root"),
+    (["variant=latte1", "dataset=ucf101", "dataset.root=/nowhere"], "/nowhere"),
+    (["variant=latte1", "eval.cfg_scale=3", "dataset=clouds"], "needs classes"),
+    (["variant=latte1", "variant.depth=3"], "depth=3 is odd"),
+    (["variant=latte1", "variant.num_classes=3"], r"variant\.num_classes follows from the dataset"),
+    (["variant=latte1", "train.init=nowhere.pt"], r"nowhere\.pt does not exist"),
+    (["variant=latte1", "protocol=latte"], "unknown protocol 'latte': did you mean 'latte-"),
+    (["variant=latte1", "protocol=latte-2048-16f", "eval.detector_weights=x.pt"], r"x\.pt"),
+    (["variant=latte1", "autoencoder.name=sd-vae"], "sd-vae needs its weights"),
+    (["variant=latte1", "device=cuda:9"], "device=cuda:9 is not available"),
+    (["variant=latte1", "attention=cudnn"], "attention=cudnn cannot run"),
+    (["variant=pseudo3d_unet", "attention=flash"], "bias"),
+    (["variant=pseudo3d_unet", "train.joint_images=2"], "image"),
+    (["variant=pseudo3d_unet", "dataset.image_size=12"], "12"),
+    (["variant=latte1", "dataset.num_frames=3"], "num_frames=3"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_wrong_use_leaves_nothing_behind(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    given = {word.split("=")[0] for word in words}
+    rest = [word for word in SMOKE if word.split("=")[0] not in given]
+    with pytest.raises(StbenchError, match=message) as caught:
+        run(resolve([*rest, *words]), tmp_path / "runs")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_divergence_and_memory_are_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FinishedInPart, match="training diverged at step"):
+        run(resolve(["variant=latte1", *SMOKE, "train.lr=1e30", "train.steps=20"]), tmp_path)
+
+    def exhausted(*args: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB.")
+
+    monkeypatch.setattr(run_module, "profile_backbone", exhausted)
+    with pytest.raises(FinishedInPart, match="out of memory"):
+        run(resolve(["variant=latte2", *SMOKE]), tmp_path)
+    records = {path.name.split("-")[0]: read_record(path) for path in tmp_path.iterdir()}
+    assert records["latte1"].status == "nan"
+    assert records["latte2"].status == "oom"
+    assert "Tried to allocate 80 GiB" in str(records["latte2"].reason)
+    table = write_report([tmp_path], tmp_path / "report").runs_markdown.read_text()
+    assert "nan" in table
+    assert "oom" in table
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder"), [("ucf101", "UCF-101"), ("skytimelapse", "sky_timelapse"), ("video_folder", "videos")]
+)
+def test_real_files(dataset: str, folder: str, shared_clips: Path, tmp_path: Path) -> None:
+    """So few clips allow no FVD: the record says that it was refused and why."""
+    words = ["variant=latte1", f"dataset={dataset}", f"dataset.root={shared_clips / folder}", "preset=smoke"]
+    record = read_record(run(resolve(words), tmp_path))
+    assert record.finished
+    assert record.quality["fvd"] is None
+    assert "real clips, got" in record.quality["refused"]
+
+
+def test_other_objective_and_joint_training(tmp_path: Path) -> None:
+    words = ["variant=latte2", *SMOKE, "diffusion.objective=ddpm", "train.joint_images=2", "eval.num_sampling_steps=3"]
+    record = read_record(run(resolve(words), tmp_path))
+    assert record.finished
+    header, first = (tmp_path / record.run_id / "loss.csv").read_text().splitlines()[:2]
+    assert float(dict(zip(header.split(","), first.split(","), strict=True))["vb"]) > 0
+
+
+def test_the_reference_has_the_stride_of_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latte's protocol takes every third frame of real videos, whatever stride the training clips have."""
+    from dataclasses import replace
+
+    from stbench.metrics import protocol
+
+    monkeypatch.setitem(protocol.PROTOCOLS, "strided", replace(protocol.PROTOCOLS["builtin"], frame_stride_real=3))
+    task = prepare(resolve(["variant=latte1", *SMOKE, "protocol=strided"]))
+    assert (task.dataset.frame_stride, task.reference.frame_stride) == (1, 3)
+    assert task.protocol.frame_stride_real == 3
+    assert Evaluator(task).num_real == 8
