@@ -54,6 +54,9 @@ class DiffusionConfig:
     objective: str = setting(
         "ddpm", "ddpm (noise and learned variance) or flow (rectified)", choices=tuple(OBJECTIVE_SAMPLERS)
     )
+    timestep_density: str = setting(
+        "uniform", "how training draws timesteps; logit_normal is for flow", choices=("uniform", "logit_normal")
+    )
 
 
 @dataclass
@@ -179,6 +182,9 @@ def resolve(overrides: Iterable[str]) -> RunConfig:
         raise StbenchError(f"eval.sampler={settings.eval.sampler} does not sample diffusion.objective="
                            f"{settings.diffusion.objective}: expected one of "
                            f"{', '.join(OBJECTIVE_SAMPLERS[settings.diffusion.objective])}")  # fmt: skip
+    if settings.diffusion.timestep_density != "uniform" and settings.diffusion.objective != "flow":
+        raise StbenchError(f"diffusion.timestep_density={settings.diffusion.timestep_density} is for "
+                           f"diffusion.objective=flow, not {settings.diffusion.objective}")  # fmt: skip
     return RunConfig(variant, dataset, settings, preset)
 
 

@@ -33,6 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
         "autoencoder.name": "pixels",
         "diffusion.objective": "flow",
+        "diffusion.timestep_density": "logit_normal",
         "train.steps": 1400,
         "train.batch_size": 16,
         "train.lr": 2e-3,

@@ -133,6 +133,7 @@ class RunStages:
         self.job = TrainingJob(
             config=self.settings.train,
             objective=self.settings.diffusion.objective,
+            timestep_density=self.settings.diffusion.timestep_density,
             seed=self.settings.seed,
             num_classes=task.dataset.num_classes,
             runtime=task.runtime,

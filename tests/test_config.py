@@ -49,6 +49,7 @@ def test_a_preset_block_may_change_settings_of_the_run() -> None:
         ([*BASE, "train.batch_size=0"], "train.batch_size=0: expected at least 1"),
         ([*BASE, "precision=fp8"], "unknown value of precision 'fp8': known: auto, bfloat16, float32"),
         ([*BASE, "eval.sampler=euler"], "eval.sampler=euler does not sample diffusion.objective=ddpm"),
+        ([*BASE, "diffusion.timestep_density=logit_normal"], "is for diffusion.objective=flow, not ddpm"),
         ([*BASE, "seed"], "expected key=value, got 'seed'"),
         ([*BASE, "seed=1", "seed=2"], "seed is given twice"),
         ([*BASE, "seed=[1"], r"cannot read the value of 'seed=\[1'"),

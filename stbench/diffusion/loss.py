@@ -50,7 +50,7 @@ class Objective:
     """A way of training: how timesteps are drawn, and the loss at them."""
 
     loss: Callable[[Backbone, Tensor, Tensor, Tensor, Conditioning], LossTerms]
-    draw_timesteps: Callable[[int, torch.Generator | None, torch.device], Tensor]
+    timestep_densities: dict[str, Callable[[int, torch.Generator | None, torch.device], Tensor]]
     learned_variance: bool  # whether the backbone must predict 2C channels
 
 
@@ -82,20 +82,32 @@ def diffusion_loss(
 
 
 def sample_timesteps(
-    objective: str, batch_size: int, generator: torch.Generator | None, device: torch.device
+    objective: str,
+    batch_size: int,
+    generator: torch.Generator | None,
+    device: torch.device,
+    density: str = "uniform",
 ) -> Tensor:
-    """Draw the timesteps of a training batch, uniformly over [0, 1000).
+    """Draw the timesteps of a training batch, in [0, 1000).
 
     Args:
-        objective: "ddpm" draws integers, "flow" real numbers (uniform, as in arXiv 2209.03003; not logit-normal).
+        objective: "ddpm" draws integers, "flow" real numbers.
         batch_size: B.
         generator: where the randomness comes from, on any device; torch's default generator when None.
         device: where the timesteps are wanted.
+        density: "uniform"; for "flow" also "logit_normal" of mean 0 and deviation 1, which favours the middle
+            (arXiv 2403.03206, section 3.1).
 
     Returns:
         (B,), int64 for "ddpm", float32 for "flow".
+
+    Raises:
+        StbenchError: for an unknown objective, or a density that it does not have.
     """
-    return find_objective(objective).draw_timesteps(batch_size, generator, device)
+    densities = find_objective(objective).timestep_densities
+    if density not in densities:
+        raise unknown_name(f"timestep density of objective {objective}", density, densities)
+    return densities[density](batch_size, generator, device)
 
 
 def find_objective(name: str) -> Objective:
@@ -205,7 +217,14 @@ def _uniform_reals(batch_size: int, generator: torch.Generator | None, device: t
     return torch.rand(batch_size, generator=generator, device=source).to(device) * NUM_TIMESTEPS
 
 
+def _logit_normal_reals(batch_size: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    source = device if generator is None else generator.device
+    return torch.randn(batch_size, generator=generator, device=source).sigmoid().to(device) * NUM_TIMESTEPS
+
+
 OBJECTIVES = {
-    "ddpm": Objective(_ddpm_loss, _uniform_integers, learned_variance=True),
-    "flow": Objective(_flow_loss, _uniform_reals, learned_variance=False),
+    "ddpm": Objective(_ddpm_loss, {"uniform": _uniform_integers}, learned_variance=True),
+    "flow": Objective(
+        _flow_loss, {"uniform": _uniform_reals, "logit_normal": _logit_normal_reals}, learned_variance=False
+    ),
 }

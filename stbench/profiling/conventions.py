@@ -22,7 +22,7 @@ THOP_LAYER_NORM_OPERATIONS = 2
 
 QUARTER_NOTE = (
     "the paper's quarter for variant 4 is its patch size: 1545.157 G were counted at patch 4, the other variants at "
-    "patch 2, where variant 4 takes 6152.502 G in the same count"
+    "patch 2, where variant 4 takes 6152.501 G in the same count"
 )
 
 

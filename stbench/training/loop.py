@@ -40,6 +40,7 @@ class TrainingJob:
     Attributes:
         config: how to train.
         objective: of the diffusion.
+        timestep_density: how timesteps are drawn.
         seed: of data order, timesteps, noise and dropped labels.
         num_classes: also the null label; 0 when unconditional.
         runtime: device and precision.
@@ -50,6 +51,7 @@ class TrainingJob:
 
     config: TrainConfig
     objective: str
+    timestep_density: str
     seed: int
     num_classes: int
     runtime: Runtime
@@ -155,7 +157,7 @@ def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> Los
     random = generator(device, job.seed, "train", step)
     latents = job.autoencoder.encode(batch.clips.to(device, non_blocking=True), random)
     latents, conditioning = _condition(latents, batch, job, random)
-    timesteps = sample_timesteps(job.objective, len(latents), random, device)
+    timesteps = sample_timesteps(job.objective, len(latents), random, device, job.timestep_density)
     noise = torch.randn(latents.shape, generator=random, device=device)
     with job.runtime.autocast():
         return diffusion_loss(backbone, latents, timesteps, noise, conditioning, job.objective)

@@ -191,3 +191,13 @@ def test_timesteps_cover_the_range_evenly_and_repeat_with_the_seed(objective: st
     assert timesteps.max() < 1000
     counts = torch.histc(timesteps.float(), bins=10, min=0, max=1000)
     assert (counts - 2000).abs().max() < 250  # more than five standard deviations of a binomial count
+
+
+def test_logit_normal_timesteps_have_the_density_of_the_logistic_of_a_normal() -> None:
+    """Its quantiles are the logistic function of the normal's: 0.25 at sigmoid(-0.6745)."""
+    draws = sample_timesteps("flow", 40_000, torch.Generator().manual_seed(0), torch.device("cpu"), "logit_normal")
+    probabilities = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
+    expected = 1000 * torch.distributions.Normal(0.0, 1.0).icdf(probabilities).sigmoid()
+    torch.testing.assert_close(draws.quantile(probabilities), expected, rtol=0.02, atol=5)
+    with pytest.raises(StbenchError, match="unknown timestep density of objective ddpm 'logit_normal'"):
+        sample_timesteps("ddpm", 2, None, torch.device("cpu"), "logit_normal")

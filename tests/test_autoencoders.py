@@ -1,0 +1,95 @@
+"""Autoencoders: the identity on pixels, and diffusers' networks with random weights, frame by frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from stbench.autoencoders import FRAMES_AT_ONCE, build_autoencoder
+from stbench.errors import StbenchError
+
+diffusers = pytest.importorskip("diffusers")
+
+
+def clips(frames: int = 3) -> Tensor:
+    return torch.rand(2, 3, frames, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@pytest.fixture(scope="module")
+def sd_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A KL autoencoder of Stable Diffusion's kind, tiny and random."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("sd-vae")
+    kinds = {"down_block_types": ["DownEncoderBlock2D"] * 3, "up_block_types": ["UpDecoderBlock2D"] * 3}
+    model = diffusers.AutoencoderKL(
+        **kinds, block_out_channels=[8, 8, 8], latent_channels=4, norm_num_groups=4, scaling_factor=0.18215
+    )
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def taesd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("taesd")
+    sizes = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
+    blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1)}
+    diffusers.AutoencoderTiny(**sizes, **blocks, latent_channels=4).save_pretrained(folder)
+    return folder
+
+
+def test_pixels_are_left_alone() -> None:
+    pixels = build_autoencoder("pixels")
+    assert (pixels.channels, pixels.downsampling) == (3, 1)
+    assert torch.equal(pixels.decode(pixels.encode(clips())), clips())
+
+
+def test_sd_vae_encodes_each_frame_as_diffusers_does(sd_vae: Path) -> None:
+    autoencoder = build_autoencoder("sd-vae", str(sd_vae))
+    assert (autoencoder.channels, autoencoder.downsampling) == (4, 4)
+    assert len(str(autoencoder.weights_sha256)) == 64
+    latents = autoencoder.encode(clips(), torch.Generator().manual_seed(1))
+    assert latents.shape == (2, 4, 3, 4, 4)
+    reference = diffusers.AutoencoderKL.from_pretrained(sd_vae)
+    frames = clips().transpose(1, 2).flatten(0, 1)
+    with torch.no_grad():
+        drawn = reference.encode(frames).latent_dist.sample(torch.Generator().manual_seed(1)) * 0.18215
+        decoded = reference.decode(drawn / 0.18215).sample
+    torch.testing.assert_close(latents.transpose(1, 2).flatten(0, 1), drawn, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(autoencoder.decode(latents).transpose(1, 2).flatten(0, 1), decoded, rtol=1e-4, atol=1e-5)
+
+
+def test_long_clips_go_through_in_parts(sd_vae: Path) -> None:
+    autoencoder = build_autoencoder("sd-vae", str(sd_vae))
+    latents = torch.randn(1, 4, FRAMES_AT_ONCE + 3, 4, 4)
+    together = autoencoder.decode(latents)
+    torch.testing.assert_close(together[:, :, -1:], autoencoder.decode(latents[:, :, -1:]), rtol=1e-4, atol=1e-5)
+
+
+def test_taesd(taesd: Path) -> None:
+    autoencoder = build_autoencoder("taesd", str(taesd))
+    latents = autoencoder.encode(clips())
+    assert latents.shape == (2, 4, 3, 16 // autoencoder.downsampling, 16 // autoencoder.downsampling)
+    assert autoencoder.decode(latents).shape == clips().shape
+
+
+def test_found_by_variable_and_cache(sd_vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(StbenchError, match=r"autoencoder\.name=sd-vae needs its weights .* STBENCH_SD_VAE"):
+        build_autoencoder("sd-vae")
+    (tmp_path / "stbench").mkdir()
+    (tmp_path / "stbench" / "sd-vae").symlink_to(sd_vae)
+    from_cache = build_autoencoder("sd-vae")
+    monkeypatch.setenv("STBENCH_SD_VAE", str(sd_vae))
+    assert build_autoencoder("sd-vae").weights_sha256 == from_cache.weights_sha256
+
+
+def test_what_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StbenchError, match="unknown autoencoder 'sdvae': did you mean 'sd-vae'"):
+        build_autoencoder("sdvae")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(StbenchError, match="cannot load sd-vae from"):
+        build_autoencoder("sd-vae", str(tmp_path))

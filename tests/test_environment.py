@@ -1,0 +1,54 @@
+"""Randomness by purpose, and the choice of device, precision and attention."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stbench import environment
+from stbench.environment import choose_runtime, derived_seed, generator
+from stbench.errors import StbenchError
+from stbench.generation import NoiseOfSamples
+
+CPU = torch.device("cpu")
+
+
+def test_every_purpose_has_a_seed_of_its_own() -> None:
+    seeds = [derived_seed(0), derived_seed(1), derived_seed(0, "train", 1), derived_seed(0, "train", 11)]
+    seeds += [derived_seed(0, "train", 1, 1), derived_seed(0, "sample", 1)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert derived_seed(3, "train", 5) == 1735279747616094855  # the same on every machine
+
+
+def test_noise_of_a_sample_does_not_depend_on_its_batch() -> None:
+    together, alone = NoiseOfSamples(0, "final", [0, 1, 2], CPU), NoiseOfSamples(0, "final", [2], CPU)
+    for _ in range(2):  # the second draw goes on where the first ended
+        a, b = together(torch.empty(3, 2, 4)), alone(torch.empty(1, 2, 4))
+        assert torch.equal(a[2:], b)
+        assert not torch.equal(a[0], a[1])
+    other = NoiseOfSamples(0, "curve", [2], CPU)(torch.empty(1, 2, 4))
+    assert not torch.equal(other, NoiseOfSamples(0, "final", [2], CPU)(torch.empty(1, 2, 4)))
+
+
+@pytest.mark.parametrize(("fast", "precision", "attention"), [(True, "bfloat16", "math"), (False, "float32", "sdpa")])
+def test_auto(fast: bool, precision: str, attention: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "fast_bfloat16", lambda device: fast)
+    runtime = choose_runtime("cpu", "auto", "auto")
+    assert (runtime.precision, runtime.attention) == (precision, attention)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_autocast(precision: str, dtype: torch.dtype) -> None:
+    with choose_runtime("cpu", precision, "math").autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_missing_device(device: str) -> None:
+    with pytest.raises(StbenchError, match=f"device={device} is not available"):
+        choose_runtime(device, "auto", "auto")
+
+
+def test_generators_repeat() -> None:
+    assert torch.equal(*(torch.randn(3, generator=generator(CPU, 0, "train", 7)) for _ in range(2)))
