@@ -13,7 +13,6 @@ from stbench.config import Settings, parse_overrides, resolve_settings
 from stbench.environment import choose_runtime
 from stbench.errors import StbenchError
 from stbench.listing import print_rows
-from stbench.profiling.conventions import QUARTER_NOTE
 from stbench.profiling.hardware import machine_fingerprint, software_versions
 from stbench.profiling.profile import Workload, count, profile_backbone
 
@@ -71,8 +70,8 @@ def print_costs(costs: dict[str, Any]) -> None:
     rows += [(name, f"{value:.0f} MiB") for name, value in costs["memory"].items() if isinstance(value, float)]
     rows += [(name, costs[name]) for name in ("precision", "attention", "device") if name in costs]
     print_rows(rows)
-    if costs["variant"]["arguments"].get("arrangement") == "parallel":
-        print(f"note: {QUARTER_NOTE}")
+    for name, note in zip(counts["conventions"], counts["convention_notes"], strict=True):
+        print(f"{name}: {note}")
 
 
 def _resolve(words: Iterable[str]) -> tuple[Component, Settings]:

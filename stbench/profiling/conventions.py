@@ -20,10 +20,12 @@ from stbench.backbones.latte_blocks import LatteBlock
 THOP_BATCH = 3
 THOP_LAYER_NORM_OPERATIONS = 2
 
-QUARTER_NOTE = (
+NOTES = {
+    "thop_batch3": 'the Latte paper\'s "FLOPs": multiply-accumulates of linear layers and convolutions at batch 3, '
+    "attention products left out, modulations once per frame and token; "
     "the paper's quarter for variant 4 is its patch size: 1545.157 G were counted at patch 4, the other variants at "
-    "patch 2, where variant 4 takes 6152.501 G in the same count"
-)
+    "patch 2, where variant 4 takes 6152.501 G in the same count",
+}
 
 
 @dataclass(frozen=True)

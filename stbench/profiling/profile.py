@@ -18,7 +18,7 @@ from stbench.backbones.base import Conditioning
 from stbench.diffusion.loss import diffusion_loss, sample_timesteps
 from stbench.diffusion.schedule import NUM_TIMESTEPS
 from stbench.environment import Runtime
-from stbench.profiling.conventions import published_conventions
+from stbench.profiling.conventions import NOTES, published_conventions
 from stbench.profiling.flops import count_operations, count_parameters
 from stbench.profiling.memory import PeakMemory
 from stbench.profiling.timing import Timing, measure
@@ -84,6 +84,7 @@ def count(construct: Callable[[], nn.Module], workload: Workload) -> dict[str, A
     with torch.device("meta"):
         backbone = construct()
     total, trainable = count_parameters(backbone)
+    conventions = published_conventions(backbone)
     return {
         "params_total": total,
         "params_trainable": trainable,
@@ -92,7 +93,8 @@ def count(construct: Callable[[], nn.Module], workload: Workload) -> dict[str, A
         "gmacs_by_counter": operations.gmacs_by_counter,
         "gmacs_by_operator": operations.gmacs_by_operator,
         "gmacs_by_module": operations.gmacs_by_module,
-        "conventions": published_conventions(backbone),
+        "conventions": conventions,
+        "convention_notes": [NOTES[name] for name in conventions],
         "incomplete": operations.incomplete,
     }
 

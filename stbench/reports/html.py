@@ -30,6 +30,7 @@ def report_page(study: Study, drawn: Sequence[Plot], missing: Sequence[str], gri
         _variants(study),
         _plots(drawn, missing),
         _runs(study),
+        _conventions(study),
         _troubles(study),
         _protocols(study),
         _provenance(study),
@@ -128,6 +129,21 @@ def _plots(drawn: Sequence[Plot], missing: Sequence[str]) -> Html:
 def _runs(study: Study) -> Html:
     shown = tables.display_runs(study.table)
     return section("Runs", "Every run, as recorded.", page.table(shown, "Results of every run", study.colours))
+
+
+def _conventions(study: Study) -> Html | None:
+    """Counts as papers print them, beside the executed ones, and what they leave out."""
+    counted = {label: run.record.counts for label, run in study.labelled() if run.record.counts.get("conventions")}
+    if not counted:
+        return None
+    rows = [
+        {"variant": label, "executed, one clip (GMACs)": f"{counts['gmacs']:.3f}"}
+        | {f"{name} (G)": f"{value:.3f}" for name, value in counts["conventions"].items()}
+        for label, counts in counted.items()
+    ]
+    notes = list(dict.fromkeys(note for counts in counted.values() for note in counts.get("convention_notes") or []))
+    table = page.table(pd.DataFrame(rows).fillna(""), "Counts under the conventions of papers", study.colours)
+    return section("Counts as papers print them", None, table, [element("p", note, class_="note") for note in notes])
 
 
 def _troubles(study: Study) -> Html | None:

@@ -177,3 +177,13 @@ def test_records_and_reports_need_no_torch(make_run: MakeRun, tmp_path: Path, re
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_counts_of_papers_stand_beside_the_executed_ones(make_run: MakeRun, tmp_path: Path) -> None:
+    published = {"counts.conventions": {"thop_batch3": 5572.695048}, "counts.convention_notes": ["what it leaves out"]}
+    make_run("latte1", **published)
+    write_report([make_run("unet").parent], tmp_path / "report")
+    text = Page((tmp_path / "report" / "index.html").read_text()).text
+    section = text[text.index("Counts as papers print them") :]
+    for expected in ("thop_batch3 (G)", "5572.695", "1.500", "what it leaves out"):
+        assert expected in section
