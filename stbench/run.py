@@ -196,8 +196,7 @@ class RunStages:
     def train(self, state: TrainingState) -> None:
         """Train to the last step, evaluating on the way."""
         config = self.settings.train
-        if state.step == 0:
-            self._evaluate_on_the_way(state)
+        self._evaluate_on_the_way(state)  # the untrained network, or a point that a killed run still owes
         batches = training_batches(
             self.task.dataset,
             config.batch_size,

@@ -148,6 +148,7 @@ def _check_clip_length(dataset: ClipDataset, protocol: Protocol, detector: Detec
 def _filled_in(task: Task) -> Protocol:
     """The preset protocol with what only the run knows."""
     evaluation = task.config.settings.eval
+    about = task.reference.describe()
     return replace(
         task.protocol,
         detector_weights_sha256=task.detector.weights_sha256,
@@ -155,7 +156,9 @@ def _filled_in(task: Task) -> Protocol:
         frame_stride_real=task.reference.frame_stride,
         resolution=task.reference.image_size,
         dataset=task.config.dataset.name,
-        dataset_manifest_sha256=task.reference.describe()["manifest_sha256"],
+        dataset_manifest_sha256=about["manifest_sha256"],
+        split=task.config.dataset.arguments.get("split", "all"),
+        spatial_rule=about.get("resize", "drawn at this resolution"),
         num_real=evaluation.num_clips if task.protocol.num_real is not None else None,
         num_fake=evaluation.num_clips,
         sampler=task.config.sampler,

@@ -102,13 +102,29 @@ def measure_interleaved(
     return {name: _timing(name, taken, warmups[name], batch_size) for name, taken in samples.items()}
 
 
+class Stopwatch:
+    """Context manager that measures the seconds of its block, from an idle device to an idle device."""
+
+    seconds: float
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def __enter__(self) -> Stopwatch:
+        _synchronize(self.device)
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _synchronize(self.device)
+        self.seconds = time.perf_counter() - self._start
+
+
 def time_once(work: Work, device: torch.device) -> float:
     """Seconds that one call takes, from an idle device to an idle device."""
-    _synchronize(device)
-    start = time.perf_counter()
-    work()
-    _synchronize(device)
-    return time.perf_counter() - start
+    with Stopwatch(device) as watch:
+        work()
+    return watch.seconds
 
 
 def _synchronize(device: torch.device) -> None:

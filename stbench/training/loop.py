@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from stbench.data.loading import Batch
 from stbench.diffusion.loss import LossTerms, diffusion_loss, sample_timesteps
 from stbench.environment import Runtime, generator
 from stbench.errors import CheckFailed
+from stbench.profiling.timing import Stopwatch
 from stbench.training.checkpoint import TrainingState, save_checkpoint
 from stbench.training.ema import Ema
 
@@ -99,9 +99,9 @@ def train(
     with job.loss_curve.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         while state.step < last_step:
-            started = time.perf_counter()
-            line = training_step(state, job, next(batches))
-            writer.writerow([*line, f"{time.perf_counter() - started:.6f}"])
+            with Stopwatch(job.runtime.device) as watch:
+                line = training_step(state, job, next(batches))
+            writer.writerow([*line, f"{watch.seconds:.6f}"])
             file.flush()
             if state.step % job.config.checkpoint_every == 0 or state.step == last_step:
                 save_checkpoint(state, job.checkpoints, job.config_hash)
@@ -121,24 +121,19 @@ def training_step(state: TrainingState, job: TrainingJob, batch: Batch) -> list[
     loss.backward()
     max_norm = config.gradient_clip_norm if step >= config.gradient_clip_from_step else math.inf
     grad_norm = nn.utils.clip_grad_norm_(state.backbone.parameters(), max_norm)
-    figures = torch.stack([loss, grad_norm]).tolist()  # one synchronisation for both
-    if not all(map(math.isfinite, figures)):
-        raise TrainingDiverged(_explain_divergence(state, job, batch, figures))
+    terms_mean = [term.mean() for term in (terms.mse, terms.vb) if term is not None]
+    loss_value, norm_value, *term_values = torch.stack([loss, grad_norm, *terms_mean]).tolist()  # one synchronisation
+    if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
+        raise TrainingDiverged(_explain_divergence(state, job, batch, loss_value, norm_value))
     lr = learning_rate(config, step)
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     state.optimizer.step()
     state.ema.update(state.backbone)
     state.step = step + 1
-    vb = "" if terms.vb is None else f"{terms.vb.mean().item():.7g}"
-    return [
-        str(state.step),
-        f"{figures[0]:.7g}",
-        f"{terms.mse.mean().item():.7g}",
-        vb,
-        f"{figures[1]:.7g}",
-        f"{lr:.7g}",
-    ]
+    columns = [f"{value:.7g}" for value in (loss_value, *term_values)]
+    vb = [] if terms.vb is not None else [""]
+    return [str(state.step), *columns, *vb, f"{norm_value:.7g}", f"{lr:.7g}"]
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -189,10 +184,10 @@ def _drop_labels(labels: Tensor, job: TrainingJob, random: torch.Generator) -> T
     return torch.where(dropped, job.num_classes, labels)
 
 
-def _explain_divergence(state: TrainingState, job: TrainingJob, batch: Batch, figures: list[float]) -> str:
+def _explain_divergence(state: TrainingState, job: TrainingJob, batch: Batch, loss: float, grad_norm: float) -> str:
     """Say at which step, in which precision and where in the network the first bad value appears."""
     where = f"precision={job.runtime.precision}, attention={job.runtime.attention}, lr={job.config.lr:g}"
-    what = f"loss {figures[0]:g}, gradient norm {figures[1]:g}"
+    what = f"loss {loss:g}, gradient norm {grad_norm:g}"
     culprit = first_non_finite_module(state.backbone, lambda: _loss(state.backbone, job, batch, state.step))
     return f"training diverged at step {state.step + 1}: {what}; {culprit}; {where}"
 
