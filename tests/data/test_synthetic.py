@@ -1,5 +1,3 @@
-import inspect
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -254,19 +252,6 @@ def test_clouds_are_unconditional_and_sky_coloured() -> None:
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(StbenchError, match=message.replace("(", r"\(")):
         Shapes(16, 8, 1, **options)
-
-
-@pytest.mark.parametrize("name", ["shapes", "clouds", "ucf101", "skytimelapse", "video_folder"])
-def test_dataset_files_hold_constructor_arguments(repository: Path, name: str) -> None:
-    settings = yaml.safe_load((repository / "datasets" / f"{name}.yaml").read_text())
-    module, _, class_name = settings.pop("dataset").partition(":")
-    accepted = inspect.signature(getattr(import_module(module), class_name)).parameters
-    presets = settings.pop("presets")
-    assert settings.pop("source")
-    assert set(settings) <= set(accepted)
-    assert set(presets) <= {"smoke", "demo", "small", "paper"}
-    for overrides in presets.values():
-        assert set(overrides) <= set(accepted)
 
 
 @pytest.mark.parametrize("preset", ["smoke", "demo"])
