@@ -70,7 +70,7 @@ def evaluate_again(source: str, words: Iterable[str], out: Path) -> dict[str, An
     path = _existing(source)
     if not path.is_dir():
         config = resolve([*words, f"train.init={path}", "train.steps=0"])
-        return read_record(run(config, out)).quality
+        return read_record(run(config, out, resume=True)).quality
     task = prepare(_config_of(path, words))
     quality = Evaluator(task).evaluate(_load_backbone(task, path), "final", "sampling").quality
     write_json(path / f"evaluation-{quality['protocol_hash'][:8]}.json", quality)

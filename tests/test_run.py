@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from stbench import run as run_module
+from stbench.backbones.checkpoints import read_any_weights, to_published
 from stbench.config import resolve
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.evaluation import Evaluator
@@ -222,3 +223,28 @@ def test_the_reference_has_the_stride_of_the_protocol(monkeypatch: pytest.Monkey
     assert (task.dataset.frame_stride, task.reference.frame_stride) == (1, 3)
     assert task.protocol.frame_stride_real == 3
     assert Evaluator(task).num_real == 8
+
+
+def test_image_pretraining_by_a_run_of_the_image_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A DiT trained here on single frames goes into the spatial blocks of a video model."""
+    image = run(resolve(["variant=dit", *SMOKE]), tmp_path)
+    words = ["variant=latte1", *SMOKE, f"train.init={image}", "train.steps=0"]
+    video = run(resolve(words), tmp_path)
+    assert "into the spatial blocks" in " ".join(capsys.readouterr().err.split())
+    source = load_file(next((image / "checkpoints").iterdir()))
+    loaded = read_any_weights(image)
+    assert torch.equal(loaded["blocks.1.mlp.0.weight"], source["ema.blocks.1.mlp.0.weight"])
+    assert read_record(video).training["steps"] == 0
+
+
+def test_the_authors_file_is_used_directly(tmp_path: Path) -> None:
+    """`stbench run train.init=`, `sample` and `evaluate` take a file {'model', 'ema'} with the authors' names."""
+    words = ["variant=latte1", *SMOKE]
+    published = to_published(prepare(resolve(words)).build_backbone())
+    torch.save(
+        {"model": {name: torch.zeros_like(t) for name, t in published.items()}, "ema": published}, tmp_path / "a.pt"
+    )
+    trained = run(resolve([*words, f"train.init={tmp_path / 'a.pt'}", "train.steps=0"]), tmp_path / "runs")
+    assert read_record(trained).finished
+    assert evaluate_again(str(tmp_path / "a.pt"), [*words, "eval.cfg_scale=3"], tmp_path / "runs")["n_fake"] == 8
+    assert sample_from(str(tmp_path / "a.pt"), words, num=3, out=tmp_path / "shown").is_file()

@@ -122,7 +122,8 @@ def load_image_weights(backbone: Latte, image_state: Mapping[str, Tensor], origi
     image = _image_model_like(backbone)
     if "pos_embed" in image_state:
         image_state = from_published(image, image_state, origin)
-    load_strictly(image, dict(image_state), origin, optional=("temporal_table",))
+    without_time = {name: tensor for name, tensor in image_state.items() if name != "temporal_table"}
+    load_strictly(image, without_time, origin, optional=("temporal_table",))
     spatial = [i for i, block in enumerate(backbone.blocks) if not block.video_only]
     loaded = {}
     for name, tensor in image.state_dict().items():
