@@ -23,7 +23,7 @@ from stbench.diffusion.loss import LossTerms, diffusion_loss, sample_timesteps
 from stbench.environment import Runtime, generator
 from stbench.errors import CheckFailed
 from stbench.profiling.timing import Stopwatch
-from stbench.training.checkpoint import TrainingState, save_checkpoint
+from stbench.training.checkpoint import TrainingState, list_checkpoints, save_checkpoint
 from stbench.training.ema import Ema
 
 LOSS_COLUMNS = ("step", "loss", "mse", "vb", "grad_norm", "lr", "seconds")
@@ -106,6 +106,8 @@ def train(
             if state.step % job.config.checkpoint_every == 0 or state.step == last_step:
                 save_checkpoint(state, job.checkpoints, job.config_hash)
             after_step(state, float(line[1]))
+    if not list_checkpoints(job.checkpoints):  # no steps were asked for: what was started from is the result
+        save_checkpoint(state, job.checkpoints, job.config_hash)
 
 
 def training_step(state: TrainingState, job: TrainingJob, batch: Batch) -> list[str]:
