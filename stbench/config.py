@@ -111,7 +111,11 @@ class Settings:
     eval: EvalConfig = field(default_factory=EvalConfig)
     protocol: str = setting("builtin", "how quality is measured; see `stbench list protocols`")
     precision: str = setting("auto", "auto takes bfloat16 where it is fast", choices=("auto", "float32", "bfloat16"))
-    attention: str = setting("auto", "attention backend, or auto")
+    attention: str = setting(
+        "auto",
+        "how attention is computed; auto times what there is",
+        choices=("auto", "math", "sdpa", "flash", "efficient", "cudnn", "xformers", "flex"),
+    )
     compile: str = setting("off", "torch.compile", choices=("off", "default", "max-autotune"))
     device: str = setting("auto", "auto | cpu | cuda | cuda:N", hashed=False)
     seed: int = setting(0, "seed of weights, data order, noise and samples", at_least=0)

@@ -9,8 +9,8 @@ import torch
 
 from stbench import paths
 from stbench.autoencoders import build_autoencoder
-from stbench.backbones.attention import BACKENDS, unavailable_reason
-from stbench.environment import choose_device
+from stbench.backbones.attention import BACKENDS, candidates, unavailable_reason
+from stbench.environment import PRECISIONS, choose_device
 from stbench.errors import StbenchError
 from stbench.listing import print_rows
 from stbench.metrics.catalogue import DETECTORS
@@ -40,7 +40,7 @@ def _machine(device: torch.device) -> list[tuple[str, str]]:
     versions = software_versions()
     speeds = {
         name: f"{matmul_ceiling(device, dtype):.0f} GFLOP/s in a large matrix product"
-        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
+        for name, dtype in PRECISIONS.items()
     }
     automatic = "bfloat16" if fast_bfloat16(device) else "float32"
     return [
@@ -53,15 +53,18 @@ def _machine(device: torch.device) -> list[tuple[str, str]]:
 
 
 def _attention(device: torch.device) -> list[tuple[str, str]]:
-    rows = []
-    for backend in BACKENDS:
-        reasons = {
-            str(dtype).removeprefix("torch."): unavailable_reason(backend, device, dtype)
-            for dtype in (torch.float32, torch.bfloat16)
-        }
-        faults = [f"not in {name}: {reason}" for name, reason in reasons.items() if reason]
-        rows.append((backend, "; ".join(faults) or "available"))
-    return rows
+    automatic = f"the fastest that runs of {', '.join(candidates(device))}; timed at the first call of each shape"
+    return [*((backend, _availability(backend, device)) for backend in BACKENDS), ("attention=auto", automatic)]
+
+
+def _availability(backend: str, device: torch.device) -> str:
+    """Whether a backend runs; a reason against it that holds in every precision stands there once."""
+    reasons = {name: unavailable_reason(backend, device, dtype) for name, dtype in PRECISIONS.items()}
+    if not any(reasons.values()):
+        return "available"
+    if len(set(reasons.values())) == 1:
+        return f"unavailable: {reasons['float32']}"
+    return "; ".join(f"not in {name}: {reason}" for name, reason in reasons.items() if reason)
 
 
 def _weights() -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ class Runtime:
     Attributes:
         device: what it runs on.
         precision: "float32" or "bfloat16" (autocast; weights, optimizer and average stay in float32).
-        attention: the attention backend.
+        attention: the attention backend, or "auto": the fastest for each shape, timed at its first call.
     """
 
     device: torch.device

@@ -6,6 +6,7 @@ runs/<run_id>/
   loss.csv                  one line per step
   checkpoints/              the newest two
   curve.json                quality during training
+  attention.json            what attention=auto chose, for --resume
   samples.npz, real.npz     clips for the report
   features.npz              of every judged clip
   result.json               the record, written last
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from stbench.backbones.attention import chosen_backends, recall_choices
 from stbench.backbones.checkpoints import initialise_from
 from stbench.config import RunConfig, from_dict
 from stbench.data.loading import training_batches
@@ -65,6 +67,11 @@ class RunFolder:
     def cost(self) -> Path:
         """The cost profile."""
         return self.path / "cost.json"
+
+    @property
+    def attention(self) -> Path:
+        """What `attention=auto` chose."""
+        return self.path / "attention.json"
 
     @property
     def record(self) -> Path:
@@ -130,6 +137,7 @@ class RunStages:
         self.task, self.folder = task, folder
         self.settings = task.config.settings
         self.evaluator = Evaluator(task)
+        self._kept_choices = 0
         self.job = TrainingJob(
             config=self.settings.train,
             objective=self.settings.diffusion.objective,
@@ -181,6 +189,8 @@ class RunStages:
     def initial_state(self) -> TrainingState:
         """The newest checkpoint, or the weights that training starts from."""
         config = self.settings.train
+        if self.folder.attention.exists():
+            recall_choices(json.loads(self.folder.attention.read_text(encoding="utf-8")))
         backbone = self.task.build_backbone()
         if config.init:
             console().print(f"starting from {initialise_from(backbone, config.init)}")
@@ -210,6 +220,7 @@ class RunStages:
             def after_step(state: TrainingState, loss: float) -> None:
                 advance(1, note=f"loss {loss:.4f}")
                 self._evaluate_on_the_way(state)
+                self._keep_attention_choices()
 
             train(state, self.job, batches, after_step)
 
@@ -266,6 +277,12 @@ class RunStages:
             point = {"step": state.step, "fvd": quality["fvd"], "n_fake": quality["n_fake"]}
             write_json(self.folder.curve, [*curve, point])
 
+    def _keep_attention_choices(self) -> None:
+        choices = chosen_backends()
+        if len(choices) != self._kept_choices:
+            write_json(self.folder.attention, choices)
+            self._kept_choices = len(choices)
+
     def _curve(self) -> list[dict[str, Any]]:
         return json.loads(self.folder.curve.read_text()) if self.folder.curve.exists() else []
 
@@ -287,6 +304,7 @@ def training_section(loss_curve: Path, batch_size: int, runtime: Runtime) -> dic
         "clips_per_s": round(len(lines) * batch_size / seconds, 3) if seconds else None,
         "precision": runtime.precision,
         "attention": runtime.attention,
+        "attention_choices": chosen_backends(),
         "device": str(runtime.device),
     }
 

@@ -31,7 +31,7 @@ class Task:
 
     Attributes:
         config: the resolved configuration.
-        runtime: device, precision and attention backend, `auto` resolved.
+        runtime: device, precision and attention backend.
         dataset: clips to train on.
         reference: the same videos with the protocol's frame stride, which generated clips are compared with.
         autoencoder: clips to latents.
