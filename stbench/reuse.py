@@ -17,7 +17,7 @@ from stbench.files import write_json
 from stbench.generation import generate, labels_of_samples
 from stbench.progress import progress_bar
 from stbench.records.store import read_record
-from stbench.reports.media import Clips, make_strip
+from stbench.reports.media import Clips, make_sheet
 from stbench.run import run, run_config, save_clips
 from stbench.task import Task, prepare
 from stbench.weights import load_strictly
@@ -51,7 +51,7 @@ def sample_from(source: str, words: Iterable[str], num: int, out: Path | None) -
     clips = ClipSet(np.concatenate(batches), labels_of_samples(range(num), task.dataset.num_classes))
     save_clips(folder / "samples.npz", clips, task.dataset.class_names)
     picture = folder / "samples.webp"
-    picture.write_bytes(make_strip(Clips(clips.clips, clips.labels, list(task.dataset.class_names)), None).webp)
+    picture.write_bytes(make_sheet(Clips(clips.clips, clips.labels, list(task.dataset.class_names))).webp)
     return picture
 
 

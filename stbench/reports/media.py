@@ -84,7 +84,21 @@ def column_names(clips: Clips, columns: list[int] | None) -> list[str]:
 def make_strip(clips: Clips, columns: list[int] | None) -> Strip:
     """Lay clips side by side, one a column; a column whose class has no clip left stays empty."""
     tiles = [_tile(clips.clips[index]) if index is not None else None for index in _pick(clips, columns)]
-    frames = _join(tiles)
+    return _encode(_join(tiles))
+
+
+def make_sheet(clips: Clips) -> Strip:
+    """Lay all clips out in rows of `COLUMNS`, in their order; the last row may have empty places."""
+    tiles: list[NDArray[np.uint8] | None] = [_tile(clip) for clip in clips.clips]
+    tiles += [None] * (-len(tiles) % COLUMNS)
+    rows = [_join(tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
+    gap = np.zeros((len(rows[0]), GAP_PIXELS, *rows[0].shape[2:]), np.uint8)
+    spaced = [part for row in rows for part in (row, gap)][:-1]
+    return _encode(np.concatenate(spaced, axis=1))
+
+
+def _encode(frames: NDArray[np.uint8]) -> Strip:
+    """Encode frames (F, H, W, 4) as a moving and a still picture."""
     images = [Image.fromarray(frame, "RGBA") for frame in frames]
     webp, still = io.BytesIO(), io.BytesIO()
     images[0].save(webp, "WEBP", save_all=True, append_images=images[1:], duration=FRAME_MS, loop=0, lossless=True)

@@ -72,3 +72,14 @@ def test_load_clips_names_what_is_wrong(tmp_path: Path) -> None:
     np.savez(path, clips=np.zeros((2, 3, 4, 4, 3), np.uint8), labels=np.zeros(5, np.int64), class_names=names)
     with pytest.raises(StbenchError, match="expected 2 labels"):
         media.load_clips(path)
+
+
+def test_a_sheet_holds_every_clip_in_rows() -> None:
+    sheet = media.make_sheet(numbered([0] * 11))
+    step = 80 + media.GAP_PIXELS
+    assert (sheet.width, sheet.height) == (media.COLUMNS * step - media.GAP_PIXELS, 2 * step - media.GAP_PIXELS)
+    picture = np.asarray(Image.open(io.BytesIO(sheet.still)))
+    seen = [picture[row * step, column * step, 3] > 0 for row in range(2) for column in range(media.COLUMNS)]
+    assert seen == [True] * 11 + [False] * 5
+    values = [picture[(i // 8) * step, (i % 8) * step, 0] for i in range(11)]
+    assert values == [10 * i for i in range(11)]
