@@ -114,18 +114,35 @@ def run(
 @app.command()
 def profile(
     overrides: Overrides = None,
-    counts_only: Annotated[bool, typer.Option("--counts-only", help="Count; run and time nothing.")] = False,
+    counts_only: Annotated[bool, typer.Option("--counts-only", help="Count; time nothing.")] = False,
     batch_size: Annotated[int, typer.Option(help="Clips of a timed step.", min=1)] = 1,
+    latents: Annotated[  # by default 16 frames of 256x256 under the SD VAE, what published counts refer to
+        str, typer.Option(help="CxFxHxW of one clip, where the variant says nothing.")
+    ] = "4x16x32x32",
+    search_batch: Annotated[
+        bool, typer.Option("--find-batch-size", help="Double the batch of a training step until memory runs out.")
+    ] = False,
+    max_batch_size: Annotated[int, typer.Option(help="Where --find-batch-size stops.", min=1)] = 1024,
+    scale: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Go through sizes: frames=8,16,32, or resolution= (of the latents), width=, batch=."),
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option("--out", help="Folder for tables and plots.")] = None,  # noqa: UP045
     json_path: Json = None,
 ) -> None:
-    """Parameters, operations, times and memory of a variant (latents 4x16x32x32 unless dataset=... says otherwise)."""
-    from stbench.costs import print_costs, profile_variant
+    """Parameters, operations, times and memory of a variant, or of several in turn (variant=latte1,latte2)."""
+    from stbench.cost_tables import print_costs, write_costs
+    from stbench.costs import ProfileOptions, check_complete, profile_variants
 
-    costs = profile_variant(overrides or [], counts_only, batch_size)
+    limit = max_batch_size if search_batch else None
+    costs = profile_variants(overrides or [], ProfileOptions(counts_only, batch_size, latents, limit, scale))
     if json_path:
         _write_json(json_path, costs)
     if json_path != "-":
         print_costs(costs)
+    if out:
+        write_costs(costs, out)
+    check_complete(costs)
 
 
 @app.command()

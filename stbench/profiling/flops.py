@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from stbench.backbones.attention import Attend, set_attention_backend
+from stbench.backbones.attention import set_attention_backend
 from stbench.errors import StbenchError
+from stbench.profiling.closed_form import LayerMacs
 
 Build = Callable[[], nn.Module]
 MakeInputs = Callable[[], tuple[Any, ...]]
@@ -33,20 +33,19 @@ PRODUCT_LIKE = re.compile(
     r"(^|_)(mm|bmm|mv|dot|vdot|addmm|addmv|baddbmm|addbmm|addr|matmul|linear|trilinear|conv\d?d?)(_|$)"
     r"|convolution|attention|attn|flash"
 )
-FVCORE_PRODUCTS = ("addmm", "baddbmm", "bmm", "conv", "einsum", "linear", "matmul")
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED_CONVOLUTIONS = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+AGREEMENT = 1e-3  # counters agree when they differ by less than this share
 
 
 @dataclass(frozen=True)
 class OperationCounts:
-    """Operations of one forward pass in evaluation mode.
+    """Operations of one forward pass in evaluation mode, or of one training step.
 
     Attributes:
         macs: multiply-accumulates.
         gmacs_by_counter: 10^9 MACs by "torch" (this count) and "closed_form" (layers' shapes alone, a lower bound).
         gmacs_by_operator: 10^9 MACs by torch's operator.
         gmacs_by_module: 10^9 MACs by the network's direct child; "" is what the network does outside of any child.
+        gmacs_by_part: the same by child and grandchild, equal blocks of a list added up as "*".
         incomplete: one line for each thing that the count misses; empty when nothing is known to be missing.
     """
 
@@ -54,6 +53,7 @@ class OperationCounts:
     gmacs_by_counter: dict[str, float]
     gmacs_by_operator: dict[str, float]
     gmacs_by_module: dict[str, float]
+    gmacs_by_part: dict[str, float]
     incomplete: list[str]
 
     @property
@@ -67,12 +67,13 @@ class OperationCounts:
         return 2 * self.gmacs
 
 
-def count_operations(build: Build, make_inputs: MakeInputs) -> OperationCounts:
+def count_operations(build: Build, make_inputs: MakeInputs, training: bool = False) -> OperationCounts:
     """Count one forward pass on the meta device, whatever the size of the network.
 
     Args:
         build: makes the network; called under `torch.device("meta")`, so that no memory is used.
         make_inputs: makes the positional arguments of its `forward`, under `torch.device("meta")` as well.
+        training: count the forward and backward pass of a training step, in train mode.
 
     Returns:
         The counts, for the batch size of the inputs.
@@ -80,49 +81,46 @@ def count_operations(build: Build, make_inputs: MakeInputs) -> OperationCounts:
     Raises:
         StbenchError: when the network cannot run on the meta device, with the reason.
     """
-    counter, unknown, layers = FlopCounterMode(display=False), _UnknownProducts(), _LayerMacs()
+    counter = FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward}
+    )
+    layers = LayerMacs()
+    operators = _ProductOperators(layers)
     try:
-        with torch.device("meta"), torch.no_grad():
-            network, inputs = build().eval(), make_inputs()
+        with torch.device("meta"), torch.set_grad_enabled(training):
+            network, inputs = build().train(training), make_inputs()
             set_attention_backend(network, "math")
             # The counter takes operators apart before it hands them on, so the mode outside of it sees what it counts.
-            with layers.watching(network), unknown, counter:
-                network(*inputs)
+            with layers.watching(network), operators, counter:
+                prediction = network(*inputs)
+                if training:
+                    layers.inside = True  # gradients of the products that were seen are no new ones
+                    prediction.sum().backward()
     except (RuntimeError, NotImplementedError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise StbenchError(
             f"operations cannot be counted: the network does not run on the meta device: {reason}"
         ) from error
     flops = {name: sum(by_operator.values()) for name, by_operator in counter.get_flop_counts().items()}
-    macs = counter.get_total_flops() // 2
+    macs, lower_bound = counter.get_total_flops() // 2, layers.forward + layers.backward
     return OperationCounts(
         macs=macs,
-        gmacs_by_counter={"torch": macs / 1e9, "closed_form": layers.macs / 1e9},
+        gmacs_by_counter={"torch": macs / 1e9, "closed_form": lower_bound / 1e9},
         gmacs_by_operator={str(op): n / 2e9 for op, n in counter.get_flop_counts().get("Global", {}).items()},
         gmacs_by_module=_gmacs_by_module(network, flops),
-        incomplete=_what_is_missing(unknown.names, macs, layers.macs),
+        gmacs_by_part=_gmacs_by_part(network, flops),
+        incomplete=_what_is_missing(operators, macs, lower_bound),
     )
 
 
-def count_with_fvcore(build: Build, make_inputs: MakeInputs) -> float:
-    """Count the same products with fvcore, an independent counter, in 10^9 MACs.
+def is_product_like(operator: str) -> bool:
+    """Whether an operator's name, without its library's, says that it multiplies matrices or attends."""
+    return PRODUCT_LIKE.search(operator.lower()) is not None
 
-    fvcore traces a real forward pass on the CPU, so this takes as long as one and needs the network's memory.
 
-    Args:
-        build: makes the network on the CPU.
-        make_inputs: makes the positional arguments of its `forward`; those that are not tensors are held fixed.
-    """
-    from fvcore.nn import FlopCountAnalysis
-
-    network, inputs = build().eval(), make_inputs()
-    set_attention_backend(network, "math")
-    tensors = tuple(value for value in inputs if isinstance(value, Tensor))
-    with torch.no_grad():
-        analysis = FlopCountAnalysis(_TensorsOnly(network, inputs), tensors)
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        counts: Mapping[str, float] = analysis.by_operator()
-    return sum(counts.get(name, 0) for name in FVCORE_PRODUCTS) / 1e9
+def agree(first: float, second: float) -> bool:
+    """Whether two counts are the same but for a thousandth."""
+    return math.isclose(first, second, rel_tol=AGREEMENT)
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:
@@ -140,61 +138,39 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
     return total, sum(p.numel() for p in parameters if p.requires_grad)
 
 
-class _UnknownProducts(TorchDispatchMode):
-    """Collects the operators that are executed, look like products, and are not counted."""
+class _ProductOperators(TorchDispatchMode):
+    """Collects executed operators that look like products: those that the counter, or the closed form, does not know.
 
-    def __init__(self) -> None:
+    Args:
+        layers: the closed form that is counting at the same time.
+    """
+
+    def __init__(self, layers: LayerMacs) -> None:
         super().__init__()
-        self.names: set[str] = set()
+        self.layers = layers
+        self.unknown: set[str] = set()
+        self.outside_layers: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = getattr(func, "overloadpacket", func)
         name = str(packet)
-        if packet not in flop_registry and PRODUCT_LIKE.search(name.rpartition(".")[2].lower()):
-            self.names.add(name)
+        if packet in flop_registry:
+            if not self.layers.inside:
+                self.outside_layers.add(name)
+        elif is_product_like(name.rpartition(".")[2]):
+            self.unknown.add(name)
         return func(*args, **(kwargs or {}))
 
 
-class _LayerMacs:
-    """MACs of every linear layer, convolution and `Attend` that is called, from the shapes of what goes through."""
-
-    def __init__(self) -> None:
-        self.macs = 0
-
-    @contextmanager
-    def watching(self, network: nn.Module) -> Iterator[None]:
-        """Add up the layers inside `network` that are called meanwhile."""
-        handles = [module.register_forward_hook(self._add) for module in network.modules()]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _add(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if isinstance(module, nn.Linear):
-            self.macs += output.numel() * module.in_features
-        elif isinstance(module, _CONVOLUTIONS):
-            self.macs += output.numel() * module.weight[0].numel()  # weight (out, in / groups, *kernel)
-        elif isinstance(module, _TRANSPOSED_CONVOLUTIONS):
-            self.macs += inputs[0].numel() * module.weight[0].numel()  # weight (in, out / groups, *kernel)
-        elif isinstance(module, Attend):
-            q, k, v = inputs
-            self.macs += math.prod(q.shape[:-1]) * k.shape[-2] * (q.shape[-1] + v.shape[-1])
-
-
-class _TensorsOnly(nn.Module):
-    """A network whose non-tensor arguments are fixed, since a trace takes tensors only."""
-
-    def __init__(self, network: nn.Module, inputs: tuple[Any, ...]) -> None:
-        super().__init__()
-        self.network = network
-        self.inputs = inputs
-
-    def forward(self, *tensors: Tensor) -> Any:
-        """Call the network with `tensors` in the places of the tensors."""
-        remaining = iter(tensors)
-        return self.network(*(next(remaining) if isinstance(value, Tensor) else value for value in self.inputs))
+def _convolution_backward(
+    grad_output: Any, x: Any, weight: Any, _bias: Any, _stride: Any, _padding: Any, _dilation: Any, transposed: bool,
+    _output_padding: Any, _groups: int, output_mask: list[bool], out_shape: Any = None, **_: Any,
+) -> int:  # fmt: skip
+    """FLOPs of a convolution's gradients: each is as much as the convolution. Torch's own formula takes the gradient of
+    a weight in g groups for g times as much.
+    """
+    places = x if transposed else grad_output
+    return 2 * math.prod(places) * math.prod(weight[1:]) * sum(output_mask[:2])
 
 
 def _gmacs_by_module(network: nn.Module, flops: dict[str, int]) -> dict[str, float]:
@@ -204,6 +180,15 @@ def _gmacs_by_module(network: nn.Module, flops: dict[str, int]) -> dict[str, flo
     return {name: count / 2e9 for name, count in {**children, "": own}.items() if count}
 
 
+def _gmacs_by_part(network: nn.Module, flops: dict[str, int]) -> dict[str, float]:
+    root, parts = type(network).__name__, {"": flops.get("Global", 0)}
+    for name, part in part_names(network).items():
+        count = _flops_within(f"{root}.{name}", network.get_submodule(name), flops)
+        parts[part] = parts.get(part, 0) + count
+        parts[""] -= count
+    return {name: count / 2e9 for name, count in parts.items() if count}
+
+
 def _flops_within(name: str, module: nn.Module, flops: dict[str, int]) -> int:
     """A called module's count; for a container, which is never called, the sum of what it contains."""
     if name in flops:
@@ -211,8 +196,28 @@ def _flops_within(name: str, module: nn.Module, flops: dict[str, int]) -> int:
     return sum(_flops_within(f"{name}.{child_name}", child, flops) for child_name, child in module.named_children())
 
 
-def _what_is_missing(unknown: set[str], counted: int, lower_bound: int) -> list[str]:
-    missing = [f"the counter does not know {name}" for name in sorted(unknown)]
+def part_names(network: nn.Module) -> dict[str, str]:
+    """Name the parts that a network's costs are broken down to.
+
+    Returns:
+        Path of a module -> name of the part it belongs to: a child without children of its own, or a grandchild; items
+        of a list count as "*", and are looked into.
+    """
+    parts: dict[str, str] = {}
+    for name, child in network.named_children():
+        inner = [(f"{name}.{below}", each) for below, each in child.named_children()]
+        if isinstance(child, nn.ModuleList):
+            inner = [(f"{path}.{below}", each) for path, item in inner for below, each in item.named_children()]
+        for path, _ in inner or [(name, child)]:
+            parts[path] = re.sub(r"\.\d+(?=\.|$)", ".*", path)
+    return parts
+
+
+def _what_is_missing(operators: _ProductOperators, counted: int, lower_bound: int) -> list[str]:
+    missing = [f"the counter does not know {name}" for name in sorted(operators.unknown)]
     if counted < lower_bound:
         missing.append(f"counted {counted} MACs, fewer than the {lower_bound} of the layers that were called")
+    elif not agree(counted, lower_bound):
+        outside = ", ".join(sorted(operators.outside_layers)) or "none by name"
+        missing.append(f"closed_form counts {lower_bound} MACs, torch {counted}: products outside of layers: {outside}")
     return missing

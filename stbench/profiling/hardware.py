@@ -27,6 +27,7 @@ AMPERE = 8  # CUDA compute capability of the first GPUs with bfloat16 matrix uni
 # Linux's names of the instructions: x86 AVX-512 and AMX, and Arm.
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 LONG_ENOUGH_S = 0.01
+COPIED_BYTES = 2**28
 MAX_SIZE = 8192  # three float32 matrices of this size take 0.75 GiB
 
 
@@ -47,6 +48,20 @@ def matmul_ceiling(device: torch.device, dtype: torch.dtype) -> float:
     return best
 
 
+def copy_ceiling(device: torch.device) -> float:
+    """Measured speed of copying memory, as the peak to relate a network's traffic to.
+
+    Copies `COPIED_BYTES`, more than caches hold; every byte counts twice, read and written. The best of five counts.
+
+    Returns:
+        GB/s (10^9 bytes).
+    """
+    source = torch.ones(COPIED_BYTES // 4, device=device)
+    target = torch.empty_like(source)
+    seconds = min(time_once(lambda: target.copy_(source), device) for _ in range(5))
+    return 2 * COPIED_BYTES / seconds / 1e9
+
+
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware, and not by way of float32.
 
@@ -54,7 +69,7 @@ def fast_bfloat16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= AMPERE
-    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", _read("/proc/cpuinfo"), flags=re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", read_text("/proc/cpuinfo"), flags=re.MULTILINE)
     return flags is not None and not BFLOAT16_FLAGS.isdisjoint(flags[1].split())
 
 
@@ -95,7 +110,7 @@ def _product(size: int, device: torch.device, dtype: torch.dtype) -> Callable[[]
 
 
 def _processor() -> dict[str, Any]:
-    text = _read("/proc/cpuinfo")
+    text = read_text("/proc/cpuinfo")
     models = re.findall(r"^model name\s*: (.*)$", text, flags=re.MULTILINE)
     physical = set(re.findall(r"^physical id\s*: (\d+)$.*?^core id\s*: (\d+)$", text, flags=re.MULTILINE | re.DOTALL))
     threads = os.cpu_count() or 1
@@ -115,7 +130,7 @@ def _gpu() -> dict[str, Any]:
     if not torch.cuda.is_available():
         return {"gpu": None, "gpu_memory_gib": None, "driver": None}
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    driver = re.search(r"\s(\d+\.\d+[.\d]*)\s", _read("/proc/driver/nvidia/version"))
+    driver = re.search(r"\s(\d+\.\d+[.\d]*)\s", read_text("/proc/driver/nvidia/version"))
     return {
         "gpu": properties.name,
         "gpu_memory_gib": round(properties.total_memory / GIB),
@@ -149,7 +164,8 @@ def _git(source: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _read(path: str) -> str:
+def read_text(path: str) -> str:
+    """A system file's text; empty where there is none."""
     try:
         return Path(path).read_text()
     except OSError:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,11 @@ class Timing:
         """Interquartile range of the samples in seconds; 0 for a single sample."""
         return _interquartile_range(self.samples)
 
+    @property
+    def clips_per_s(self) -> float:
+        """Clips that are processed in a second, by the median."""
+        return self.batch_size / self.median
+
     def to_json(self) -> dict[str, Any]:
         """The timing as it stands in a record."""
         return {
@@ -60,6 +66,7 @@ class Timing:
             "spread": self.spread,
             "unit": self.unit,
             "batch_size": self.batch_size,
+            "clips_per_s": self.clips_per_s,
             "compile_s": self.compile_s,
         }
 
@@ -75,7 +82,13 @@ def measure(
 
 
 def measure_interleaved(
-    works: Mapping[str, Work], device: torch.device, *, min_samples: int, max_seconds: float, batch_size: int
+    works: Mapping[str, Work],
+    device: torch.device,
+    *,
+    min_samples: int,
+    max_seconds: float,
+    batch_size: int,
+    failures: dict[str, Exception] | None = None,
 ) -> dict[str, Timing]:
     """Time several pieces of work in turn, so that a drift of the machine meets all of them alike.
 
@@ -86,20 +99,42 @@ def measure_interleaved(
         max_seconds: no further round begins after this many seconds of sampling; sampling ends sooner once every
             interquartile range is below 5 % of its median. Warm-up may take a third of this on top.
         batch_size: clips that one call processes.
+        failures: gets the exception of each piece of work that raises one, which is then left out; without it, the
+            first exception goes up.
 
     Returns:
-        A timing for each, by name.
+        A timing for each that did not fail, by name.
     """
-    warmups = {name: _warm_up(work, device, WARMUP_SHARE * max_seconds / len(works)) for name, work in works.items()}
-    samples: dict[str, list[float]] = {name: [] for name in works}
+    failed = {} if failures is None else failures
+    warmups: dict[str, list[float]] = {}
+    for name, work in works.items():
+        with keeping_failure(name, failures):
+            warmups[name] = _warm_up(work, device, WARMUP_SHARE * max_seconds / len(works))
+    samples: dict[str, list[float]] = {name: [] for name in warmups}
     spent, rounds = 0.0, 0
-    while rounds < min_samples or (spent < max_seconds and not all(map(_is_precise, samples.values()))):
+    while samples and (rounds < min_samples or (spent < max_seconds and not all(map(_is_precise, samples.values())))):
         # Every other round runs backwards: nobody is always the one after a particular neighbour.
-        for name in list(works)[:: -1 if rounds % 2 else 1]:
-            samples[name].append(time_once(works[name], device))
-            spent += samples[name][-1]
+        for name in list(samples)[:: -1 if rounds % 2 else 1]:
+            with keeping_failure(name, failures):
+                samples[name].append(time_once(works[name], device))
+                spent += samples[name][-1]
+        samples = {name: taken for name, taken in samples.items() if name not in failed}
         rounds += 1
     return {name: _timing(name, taken, warmups[name], batch_size) for name, taken in samples.items()}
+
+
+@contextmanager
+def keeping_failure(name: str, failures: dict[str, Exception] | None) -> Iterator[None]:
+    """Put an exception of the block into `failures` under `name`, or let it go up where there is no such dict.
+
+    It is kept without its traceback, whose frames would keep tensors alive on a device that may have run out of memory.
+    """
+    try:
+        yield
+    except Exception as error:
+        if failures is None:
+            raise
+        failures[name] = error.with_traceback(None)
 
 
 class Stopwatch:

@@ -32,7 +32,7 @@ core id\t\t: 1
 
 @pytest.fixture
 def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "_read", {"/proc/cpuinfo": CPUINFO}.get)
+    monkeypatch.setattr(hardware, "read_text", {"/proc/cpuinfo": CPUINFO}.get)
     monkeypatch.setattr(hardware.os, "cpu_count", lambda: 3)
     monkeypatch.setattr(hardware, "_memory_gib", lambda: 64)
     monkeypatch.setattr(hardware, "_gpu", lambda: {"gpu": None, "gpu_memory_gib": None, "driver": None})
@@ -82,7 +82,7 @@ def test_this_machine_is_the_same_twice() -> None:
 )
 def test_driver_version(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     properties = type("Properties", (), {"name": "NVIDIA H100", "total_memory": 79 * 2**30 + 2**28})
-    monkeypatch.setattr(hardware, "_read", lambda path: line)
+    monkeypatch.setattr(hardware, "read_text", lambda path: line)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
@@ -154,7 +154,7 @@ def test_ceiling_of_this_machine_is_a_speed(dtype: torch.dtype) -> None:
 def test_bfloat16_on_a_cpu_is_known_from_its_instructions(
     cpuinfo: str, fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardware, "_read", lambda path: cpuinfo)
+    monkeypatch.setattr(hardware, "read_text", lambda path: cpuinfo)
     assert fast_bfloat16(CPU) is fast
 
 

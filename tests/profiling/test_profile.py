@@ -6,13 +6,26 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
+from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.backbones.latte import Latte
 from stbench.environment import Runtime
-from stbench.profiling.profile import Workload, count, profile_backbone
+from stbench.profiling import profile
+from stbench.profiling.counts import count
+from stbench.profiling.profile import failure, profile_backbone, profile_together
+from stbench.profiling.workbench import Conditions, Subject, Workbench
+from stbench.profiling.workload import Workload
 
 RUNTIME = Runtime(torch.device("cpu"), "float32", "math")
 TINY: dict[str, Any] = {"hidden_size": 16, "depth": 2, "num_heads": 2, "sample_size": 8, "num_frames": 4}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few samples: no time is asserted."""
+    monkeypatch.setattr(profile, "MIN_SAMPLES", 2)
+    monkeypatch.setattr(profile, "MAX_SECONDS", 0.0)
 
 
 def executed_macs(depth: int, d: int, F: int, N: int, patch: int, C: int, arrangement: str = "interleaved") -> int:
@@ -28,7 +41,7 @@ def executed_macs(depth: int, d: int, F: int, N: int, patch: int, C: int, arrang
     ("size", "depth", "d", "patch"), [("S", 12, 384, 2), ("B", 12, 768, 4), ("XL", 28, 1152, 2)], ids=str
 )
 def test_counts_of_published_sizes(size: str, depth: int, d: int, patch: int) -> None:
-    counts = count(lambda: Latte(size=size, patch_size=patch), Workload((4, 16, 32, 32)))
+    counts = count(lambda: Latte(size=size, patch_size=patch), Workload((4, 16, 32, 32)), with_fvcore=False)
     expected = executed_macs(depth, d, 16, (32 // patch) ** 2, patch, 4)
     assert counts["gmacs"] * 1e9 == expected
     assert counts["gmacs_by_counter"] == {"torch": expected / 1e9, "closed_form": expected / 1e9}
@@ -51,9 +64,11 @@ def test_sections_of_the_record() -> None:
     cost = profile_backbone(
         lambda: Latte(**TINY, num_classes=3), RUNTIME, workload, objective="ddpm", batch_size=2
     ).to_json()
-    assert set(cost["timing"]) == {"forward", "train_step"}
-    for timing in cost["timing"].values():
+    assert set(cost["timing"]) == {"forward", "train_step", "sampling_step"}
+    for name, timing in cost["timing"].items():
+        assert timing["what"] == name
         assert timing["batch_size"] == 2
+        assert timing["clips_per_s"] == 2 / timing["median"]
         assert min(timing["samples"]) > 0
     assert cost["memory"]["peak_rss_mib"] > 0
     assert cost["memory"]["peak_allocated_mib"] is None
@@ -63,3 +78,47 @@ def test_text_conditioned_networks_are_profiled() -> None:
     counts = count(lambda: Latte(**TINY, text_dim=12), Workload((4, 4, 8, 8), context_shape=(12,)))
     without = count(lambda: Latte(**TINY), Workload((4, 4, 8, 8)))
     assert (counts["gmacs"] - without["gmacs"]) * 1e9 == pytest.approx(12 * 16)
+
+
+WORKLOAD = Workload((4, 4, 8, 8))
+CONDITIONS = Conditions(RUNTIME, "ddpm", batch_size=1)
+
+
+class Hungry(Latte):
+    """A network that does not fit into memory where it is really run."""
+
+    def forward(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning = UNCONDITIONAL) -> Tensor:
+        if not noisy_latents.is_meta and self.training:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().forward(noisy_latents, timesteps, conditioning)
+
+
+def test_a_failure_costs_the_others_nothing() -> None:
+    subjects = {
+        "good": Subject(lambda: Latte(**TINY), WORKLOAD),
+        "odd": Subject(lambda: Latte(**{**TINY, "depth": 3}), WORKLOAD),
+        "hungry": Subject(lambda: Hungry(**TINY), WORKLOAD),
+        "fine": Subject(lambda: Latte(**TINY, arrangement="parallel"), WORKLOAD),
+    }
+    failures: dict[str, Exception] = {}
+    profiles = profile_together(subjects, CONDITIONS, failures)
+    assert list(profiles) == ["good", "fine"]
+    assert all(set(profile.timing) == {"forward", "train_step", "sampling_step"} for profile in profiles.values())
+    assert {name: failure(error)["status"] for name, error in failures.items()} == {"odd": "failed", "hungry": "oom"}
+    assert failure(failures["hungry"])["reason"] == "CUDA out of memory. Tried to allocate 2.00 GiB"
+
+
+def test_alone_a_failure_goes_up() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        profile_together({"hungry": Subject(lambda: Hungry(**TINY), WORKLOAD)}, CONDITIONS)
+
+
+@pytest.mark.parametrize(("objective", "learned_variance"), [("ddpm", True), ("flow", False)])
+def test_a_sampling_step_evaluates_the_network_once(objective: str, learned_variance: bool) -> None:
+    calls: list[int] = []
+    latte = Latte(**TINY, learned_variance=learned_variance)
+    latte.register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
+    workbench = Workbench(Subject(lambda: latte, WORKLOAD), Conditions(RUNTIME, objective, batch_size=3))
+    workbench.work("sampling_step")()
+    assert calls == [3]
+    assert not latte.training

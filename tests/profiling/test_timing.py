@@ -109,6 +109,7 @@ def test_json_of_a_timing() -> None:
         "spread": 2.0,
         "unit": "s",
         "batch_size": 5,
+        "clips_per_s": 5 / 3,
         "compile_s": 0.5,
     }
 
@@ -122,3 +123,29 @@ def test_real_work_on_a_real_clock() -> None:
     taken = measure(lambda: x @ x, CPU, what="product", min_samples=3, max_seconds=0.01, batch_size=1)
     assert len(taken.samples) >= 3
     assert min(taken.samples) > 0
+
+
+def fails_after(calls: int, work: Callable[[], None]) -> Callable[[], None]:
+    remaining = iter(range(calls))
+
+    def call() -> None:
+        if next(remaining, None) is None:
+            raise RuntimeError("broken")
+        work()
+
+    return call
+
+
+def test_work_that_fails_is_left_out_and_kept_as_a_failure(clock: Clock) -> None:
+    durations = {name: clock.work(after()) for name in ("a", "b", "c")}
+    works = {"a": durations["a"], "b": fails_after(0, durations["b"]), "c": fails_after(3, durations["c"])}
+    failures: dict[str, Exception] = {}
+    taken = measure_interleaved(works, CPU, min_samples=4, max_seconds=0, batch_size=1, failures=failures)
+    assert {name: one.samples for name, one in taken.items()} == {"a": [1.0] * 4}
+    assert {name: str(error) for name, error in failures.items()} == {"b": "broken", "c": "broken"}
+    assert all(error.__traceback__ is None for error in failures.values())
+
+
+def test_without_a_place_for_failures_the_first_goes_up(clock: Clock) -> None:
+    with pytest.raises(RuntimeError, match="broken"):
+        measure(fails_after(1, clock.work(after())), CPU, what="x", min_samples=2, max_seconds=0, batch_size=1)

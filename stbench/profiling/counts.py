@@ -1,0 +1,81 @@
+"""Parameters and operations of a backbone, by every counter that can be asked: the record's `counts`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from stbench.errors import StbenchError
+from stbench.profiling.conventions import NOTES, published_conventions
+from stbench.profiling.flops import OperationCounts, agree, count_operations, count_parameters, is_product_like
+from stbench.profiling.fvcore_counter import count_with_fvcore
+from stbench.profiling.workload import Workload
+
+# fvcore runs a real forward pass on the CPU; beyond these it would take longer than a few seconds.
+FVCORE_MAX_PARAMETERS = 50_000_000
+FVCORE_MAX_GMACS = 150.0
+
+
+def count(construct: Callable[[], nn.Module], workload: Workload, with_fvcore: bool = True) -> dict[str, Any]:
+    """Parameters and the operations of one clip: the record's `counts`.
+
+    `gmacs_by_counter` has "fvcore" for networks below `FVCORE_MAX_PARAMETERS` and `FVCORE_MAX_GMACS` only. Where
+    counters differ by more than a thousandth, or one does not know an operator, `incomplete` says so.
+
+    Args:
+        construct: builds the backbone on torch's current default device.
+        workload: the input.
+        with_fvcore: ask fvcore as well, where it can be afforded; nothing is run without it.
+    """
+    forward = count_operations(construct, lambda: workload.inputs(1))
+    with torch.device("meta"):
+        backbone = construct()
+    total, trainable = count_parameters(backbone)
+    by_counter, incomplete = dict(forward.gmacs_by_counter), list(forward.incomplete)
+    if with_fvcore and total < FVCORE_MAX_PARAMETERS and forward.gmacs < FVCORE_MAX_GMACS:
+        by_fvcore, complaints = _ask_fvcore(construct, workload, forward)
+        by_counter |= by_fvcore
+        incomplete += complaints
+    train_step_gmacs, complaints = _count_training_step(construct, workload)
+    conventions = published_conventions(backbone)
+    return {
+        "params_total": total,
+        "params_trainable": trainable,
+        "gmacs": forward.gmacs,
+        "gflops": forward.gflops,
+        "gmacs_train_step": train_step_gmacs,
+        "gmacs_by_counter": by_counter,
+        "gmacs_by_operator": forward.gmacs_by_operator,
+        "gmacs_by_module": forward.gmacs_by_module,
+        "gmacs_by_part": forward.gmacs_by_part,
+        "conventions": conventions,
+        "convention_notes": [NOTES[name] for name in conventions],
+        "incomplete": incomplete + complaints,
+    }
+
+
+def _ask_fvcore(
+    construct: Callable[[], nn.Module], workload: Workload, forward: OperationCounts
+) -> tuple[dict[str, float], list[str]]:
+    """The count of fvcore, if it can trace the network, and what is wrong with it."""
+    try:
+        counted = count_with_fvcore(construct, lambda: workload.inputs(1), is_product_like)
+    except Exception as error:  # a trace of somebody's network fails in as many ways as there are networks
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        return {}, [f"fvcore cannot trace the network: {reason}"]
+    complaints = [f"fvcore does not know {name}" for name in counted.unknown]
+    if not agree(counted.gmacs, forward.gmacs):
+        complaints.append(f"fvcore counts {counted.gmacs:.6g} GMACs, torch {forward.gmacs:.6g}")
+    return {"fvcore": counted.gmacs}, complaints
+
+
+def _count_training_step(construct: Callable[[], nn.Module], workload: Workload) -> tuple[float | None, list[str]]:
+    """10^9 MACs of forward and backward pass of one clip, and what is wrong with them; None where they cannot run."""
+    try:
+        step = count_operations(construct, lambda: workload.inputs(1), training=True)
+    except StbenchError as error:
+        return None, [f"training step: {error}"]
+    return step.gmacs, [f"training step: {complaint}" for complaint in step.incomplete]

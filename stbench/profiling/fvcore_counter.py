@@ -1,0 +1,126 @@
+"""Multiply-accumulates counted by fvcore, which traces a real forward pass: a counter independent of torch's.
+
+fvcore knows no fused attention, and counts it as nothing; it is taught every such operator here.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from stbench.backbones.attention import set_attention_backend
+
+PRODUCTS = ("addmm", "attention", "baddbmm", "bmm", "conv", "einsum", "linear", "matmul")
+
+# Fused attention by the layout of its queries: (batch, heads, N, E) in torch, (batch, N, heads, E) in the kernels that
+# torch and xformers share.
+HEADS_FIRST = (
+    "aten::scaled_dot_product_attention",
+    "aten::_scaled_dot_product_attention_math",
+    "aten::_scaled_dot_product_cudnn_attention",
+    "aten::_scaled_dot_product_efficient_attention",
+    "aten::_scaled_dot_product_flash_attention",
+    "aten::_scaled_dot_product_flash_attention_for_cpu",
+    "aten::_scaled_dot_product_fused_attention_overrideable",
+)
+TOKENS_FIRST = (
+    "aten::_efficient_attention_forward",
+    "aten::_flash_attention_forward",
+    "xformers::efficient_attention_forward_cutlass",
+    "xformers::memory_efficient_attention_forward",
+    "xformers_flash::flash_fwd",
+    "xformers_flash3::flash_fwd",
+)
+
+
+@dataclass(frozen=True)
+class FvcoreCount:
+    """What fvcore counted.
+
+    Attributes:
+        gmacs: 10^9 MACs of products, convolutions and attention.
+        unknown: operators that look like products, for which it has no formula.
+    """
+
+    gmacs: float
+    unknown: list[str]
+
+
+def count_with_fvcore(
+    build: Callable[[], nn.Module],
+    make_inputs: Callable[[], tuple[Any, ...]],
+    looks_like_product: Callable[[str], object],
+    attention: str = "math",
+) -> FvcoreCount:
+    """Count one forward pass in evaluation mode; takes as long as that pass and needs the network's memory.
+
+    Args:
+        build: makes the network on the CPU.
+        make_inputs: makes the positional arguments of its `forward`; those that are not tensors are held fixed.
+        looks_like_product: whether an operator of that name should have been counted.
+        attention: the backend to count under; the count does not depend on it.
+    """
+    network, inputs = build().eval(), make_inputs()
+    set_attention_backend(network, attention)
+    tensors = tuple(value for value in inputs if isinstance(value, Tensor))
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # fvcore imports and traces with torch.jit
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(_TensorsOnly(network, inputs), tensors)
+        analysis.set_op_handle(**{name: _attention_handle(heads_axis=1) for name in HEADS_FIRST})
+        analysis.set_op_handle(**{name: _attention_handle(heads_axis=2) for name in TOKENS_FIRST})
+        analysis.set_op_handle(**{"aten::baddbmm": _baddbmm_handle})
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        counts: Mapping[str, float] = analysis.by_operator()
+        unknown = sorted(name for name in analysis.unsupported_ops() if looks_like_product(name.rpartition(":")[2]))
+    return FvcoreCount(sum(counts.get(name, 0) for name in PRODUCTS) / 1e9, unknown)
+
+
+class _TensorsOnly(nn.Module):
+    """A network whose non-tensor arguments are fixed, since a trace takes tensors only."""
+
+    def __init__(self, network: nn.Module, inputs: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.inputs = inputs
+
+    def forward(self, *tensors: Tensor) -> Any:
+        """Call the network with `tensors` in the places of the tensors."""
+        remaining = iter(tensors)
+        with _PlainShapes():
+            return self.network(*(next(remaining) if isinstance(value, Tensor) else value for value in self.inputs))
+
+
+class _PlainShapes(TorchFunctionMode):
+    """Shapes as integers, also while tracing, which makes tensors of them that `round` and `range` refuse."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in (Tensor.shape.__get__, Tensor.size):  # type: ignore[attr-defined]  # a property
+            return torch.Size(map(int, result)) if isinstance(result, tuple) else int(result)
+        return result
+
+
+def _attention_handle(heads_axis: int) -> Callable[[list[Any], list[Any]], Counter[str]]:
+    """The handle of an operator whose first inputs are queries, keys and values with the heads on `heads_axis`."""
+    tokens_axis = 3 - heads_axis
+
+    def handle(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+        q, k, v = (value.type().sizes() for value in inputs[:3])
+        return Counter(attention=math.prod(q[:-1]) * k[tokens_axis] * (q[-1] + v[-1]))
+
+    return handle
+
+
+def _baddbmm_handle(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    first, second = (value.type().sizes() for value in inputs[1:3])
+    return Counter(baddbmm=math.prod(first) * second[-1])

@@ -1,0 +1,145 @@
+"""A backbone set up to be measured: the three pieces of work that are timed, and a training step's memory and energy.
+
+`forward` is one network evaluation; `sampling_step` the same with the sampler's arithmetic around it, without guidance;
+`train_step` a forward and a backward pass with the optimizer's step. Inputs are random: the cost does not depend on
+the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from stbench.backbones.attention import set_attention_backend
+from stbench.config import OBJECTIVE_SAMPLERS
+from stbench.diffusion.loss import diffusion_loss, sample_timesteps
+from stbench.diffusion.samplers import sample
+from stbench.environment import Runtime
+from stbench.profiling.energy import EnergyMeter
+from stbench.profiling.memory import PeakMemory
+from stbench.profiling.timing import Work
+from stbench.profiling.workload import Workload
+
+ENERGY_STEPS = 20  # the energy counter of a GPU moves some tens of times a second
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What all backbones of a comparison are measured under.
+
+    Attributes:
+        runtime: device, precision and attention backend.
+        objective: of the training and the sampling step.
+        batch_size: clips of every step.
+        compile_mode: "off", "default" or "max-autotune".
+    """
+
+    runtime: Runtime
+    objective: str
+    batch_size: int
+    compile_mode: str = "off"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: how to build a backbone on torch's current default device, and its input."""
+
+    construct: Callable[[], nn.Module]
+    workload: Workload
+
+
+class Workbench:
+    """A backbone on its device, with weights of its own that are thrown away.
+
+    Args:
+        subject: what to measure.
+        conditions: under what.
+    """
+
+    def __init__(self, subject: Subject, conditions: Conditions) -> None:
+        self.subject, self.conditions = subject, conditions
+        self.device = conditions.runtime.device
+        self.backbone = subject.construct().to(self.device)
+        set_attention_backend(self.backbone, conditions.runtime.attention)
+        compile_in_place(self.backbone, conditions.compile_mode)
+        trainable = [p for p in self.backbone.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trainable, lr=1e-6, fused=True)
+
+    def work(self, name: str) -> Work:
+        """The piece of work of that name, with the backbone in the mode and the input on the device that it wants."""
+        training = name == "train_step"
+        self.backbone.train(training)
+        num_images = self.subject.workload.joint_images if training else 0
+        inputs = self.subject.workload.inputs(self.conditions.batch_size, num_images)
+        on_device = tuple(value.to(self.device) for value in inputs)
+        return {"forward": self._forward, "train_step": self._train_step, "sampling_step": self._sampling_step}[name](
+            *on_device
+        )
+
+    def _forward(self, *inputs: Any) -> Work:
+        def forward() -> None:
+            with torch.no_grad(), self.conditions.runtime.autocast():
+                self.backbone(*inputs)
+
+        return forward
+
+    def _train_step(self, latents: Any, _: Any, conditioning: Any) -> Work:
+        objective, runtime = self.conditions.objective, self.conditions.runtime
+
+        def step() -> None:
+            timesteps = sample_timesteps(objective, len(latents), None, latents.device)
+            noise = torch.randn_like(latents)
+            with runtime.autocast():
+                terms = diffusion_loss(self.backbone, latents, timesteps, noise, conditioning, objective)
+            self.optimizer.zero_grad(set_to_none=True)
+            terms.total.mean().backward()
+            self.optimizer.step()
+
+        return step
+
+    def _sampling_step(self, latents: Any, _: Any, conditioning: Any) -> Work:
+        objective = self.conditions.objective
+
+        def step() -> None:
+            try:
+                with self.conditions.runtime.autocast():
+                    sample(
+                        self.backbone, latents, conditioning, objective=objective,
+                        sampler=OBJECTIVE_SAMPLERS[objective][0], num_sampling_steps=2,
+                        num_classes=self.subject.workload.num_classes, progress=_stop_after_the_first,
+                    )  # fmt: skip
+            except _FirstStepDone:
+                pass
+
+        return step
+
+    def peaks(self) -> dict[str, Any]:
+        """Peak memory of a training step once the optimizer has its state: the record's `memory`."""
+        step = self.work("train_step")
+        step()
+        with PeakMemory(self.device) as peak:
+            step()
+        return {f"peak_{name}": value for name, value in peak.to_json().items()}
+
+    def energy(self) -> dict[str, Any]:
+        """Energy of a training step in joules, and who says so; None for both on a device that does not tell."""
+        meter = EnergyMeter(self.device)
+        return {"train_step_j": meter.joules_per_call(self.work("train_step"), ENERGY_STEPS), "source": meter.source}
+
+
+def compile_in_place(backbone: nn.Module, mode: str) -> None:
+    """Compile a backbone's forward with torch.compile, unless `mode` is "off"; its weights keep their names."""
+    if mode != "off":
+        backbone.compile(mode=mode, dynamic=False)
+
+
+class _FirstStepDone(Exception):
+    """Ends sampling."""
+
+
+def _stop_after_the_first(done: int, of: int) -> None:
+    raise _FirstStepDone

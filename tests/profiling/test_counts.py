@@ -1,0 +1,82 @@
+"""The counters agree on every variant, and where they do not the record says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+
+from stbench import paths
+from stbench.backbones.base import TASK_ARGUMENTS, Conditioning
+from stbench.components import load_component
+from stbench.profiling import counts as counts_module
+from stbench.profiling.counts import count
+from stbench.profiling.flops import count_operations, is_product_like
+from stbench.profiling.fvcore_counter import count_with_fvcore
+from stbench.profiling.workload import Workload
+
+every_variant = pytest.mark.parametrize("name", sorted(paths.config_files("variants")))
+
+
+@every_variant
+@pytest.mark.parametrize("training", [False, True], ids=["forward", "training"])
+def test_closed_form_and_torch_agree_at_full_size(name: str, training: bool) -> None:
+    component = load_component("variant", name)
+    task = dict(zip(TASK_ARGUMENTS, (4, 32, 16, 0, True), strict=True))
+    counted = count_operations(lambda: component.construct(task), lambda: Workload((4, 16, 32, 32)).inputs(1), training)
+    assert counted.incomplete == []
+    assert counted.gmacs_by_counter["closed_form"] == pytest.approx(counted.gmacs, rel=1e-3)
+    assert sum(counted.gmacs_by_part.values()) == pytest.approx(counted.gmacs)
+
+
+@every_variant
+def test_all_three_agree_in_the_smoke_preset(name: str) -> None:
+    component, _ = load_component("variant", name).with_preset("smoke")
+    task = dict(zip(TASK_ARGUMENTS, (4, 16, 4, 3, True), strict=True))
+    workload = Workload((4, 4, 16, 16), num_classes=3)
+    counted = count(lambda: component.construct(task), workload)
+    assert counted["incomplete"] == []
+    assert set(counted["gmacs_by_counter"]) == {"closed_form", "torch", "fvcore"}
+    for gmacs in counted["gmacs_by_counter"].values():
+        assert gmacs == pytest.approx(counted["gmacs"], rel=1e-3)
+    fused = count_with_fvcore(lambda: component.construct(task), lambda: workload.inputs(1), is_product_like, "sdpa")
+    assert fused.gmacs == pytest.approx(counted["gmacs"], rel=1e-3)
+    assert 2.9 * counted["gmacs"] < counted["gmacs_train_step"] <= 3 * counted["gmacs"]
+
+
+class Mixer(nn.Module):
+    """A network with a product outside of its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        x = self.linear(x)
+        return x @ x
+
+
+def test_products_outside_of_layers_are_named() -> None:
+    counted = count(Mixer, Workload((1, 1, 8, 8)))
+    linear, product = 8 * 8 * 8, 8 * 8 * 8
+    assert counted["gmacs"] * 1e9 == pytest.approx(linear + product)
+    assert counted["incomplete"][0] == (
+        f"closed_form counts {linear} MACs, torch {linear + product}: products outside of layers: aten.bmm"
+    )
+
+
+def test_what_fvcore_cannot_trace_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise RuntimeError("no trace of this\nand a second line")
+
+    monkeypatch.setattr(counts_module, "count_with_fvcore", refuse)
+    counted = count(lambda: load_component("variant", "latte1").construct(), Workload((4, 16, 32, 32)))
+    assert counted["incomplete"] == ["fvcore cannot trace the network: no trace of this"]
+    assert "fvcore" not in counted["gmacs_by_counter"]
+
+
+def test_large_networks_are_not_traced() -> None:
+    counted = count(lambda: load_component("variant", "latte1").with_arguments({"size": "B"}).construct(),
+                    Workload((4, 16, 32, 32)))  # fmt: skip
+    assert set(counted["gmacs_by_counter"]) == {"closed_form", "torch"}
