@@ -27,7 +27,6 @@ class Peak:
 _H100 = "NVIDIA H100 Tensor Core GPU data sheet"
 _H200 = "NVIDIA H200 Tensor Core GPU data sheet"
 _A100 = "NVIDIA A100 Tensor Core GPU data sheet"
-_ADA = "NVIDIA Ada GPU architecture white paper, appendix A"
 
 PEAKS = {
     # SXM: 1,979 TFLOPS bfloat16 with sparsity, 67 TFLOPS FP32, 3.35 TB/s
@@ -36,10 +35,7 @@ PEAKS = {
     "NVIDIA H100 PCIe": Peak({"bfloat16": 756, "float32": 51}, 2000, f"{_H100}, column PCIe"),
     # SXM: the H100's cores, 4.8 TB/s
     "NVIDIA H200": Peak({"bfloat16": 989.4, "float32": 67}, 4800, f"{_H200}, column SXM"),
-    # 312 TFLOPS bfloat16, 19.5 TFLOPS FP32 in all of them; 2,039, 1,935 and 1,555 GB/s
+    # 312 TFLOPS bfloat16, 19.5 TFLOPS FP32 in both; 2,039 and 1,555 GB/s
     "NVIDIA A100-SXM4-80GB": Peak({"bfloat16": 312, "float32": 19.5}, 2039, f"{_A100}, column 80GB SXM"),
-    "NVIDIA A100 80GB PCIe": Peak({"bfloat16": 312, "float32": 19.5}, 1935, f"{_A100}, column 80GB PCIe"),
     "NVIDIA A100-SXM4-40GB": Peak({"bfloat16": 312, "float32": 19.5}, 1555, f"{_A100}, column 40GB SXM"),
-    # 165.2 TFLOPS bfloat16 with FP32 accumulation, 82.6 TFLOPS FP32, 1,008 GB/s
-    "NVIDIA GeForce RTX 4090": Peak({"bfloat16": 165.2, "float32": 82.6}, 1008, _ADA),
 }

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from stbench.reports.gallery import file_stem
-from stbench.reports.plots import INK, NEUTRAL, STYLE, _figure, _label, _tick
+from stbench.reports.plots import INK, NEUTRAL, STYLE, format_tick, label_points, new_figure
 from stbench.reports.study import PALETTE
 
 # Figure of a scaling point -> title and axis of its plot.
@@ -64,12 +64,12 @@ def breakdown(name: str, gmacs_by_part: Mapping[str, float]) -> Figure:
     """
     parts = sorted(gmacs_by_part.items(), key=lambda part: -part[1])
     total = sum(gmacs_by_part.values())
-    figure, axes = _figure(f"{name}: {total:.4g} GMACs a forward pass", "GMACs; 1 MAC = 2 FLOPs", "")
+    figure, axes = new_figure(f"{name}: {total:.4g} GMACs a forward pass", "GMACs; 1 MAC = 2 FLOPs", "")
     figure.set_size_inches(7.2, 1.7 + 0.3 * len(parts))
     bars = axes.barh(range(len(parts)), [gmacs for _, gmacs in parts], color=PALETTE[0], height=0.7)
     axes.bar_label(bars, [f"{100 * gmacs / total:.1f} %" for _, gmacs in parts], padding=5, color=INK)
     axes.set_yticks(range(len(parts)), [part or "(itself)" for part, _ in parts])
-    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.xaxis.set_major_formatter(FuncFormatter(format_tick))
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.grid(visible=False, axis="y")
@@ -86,7 +86,7 @@ def scaling_plot(scalings: Mapping[str, Mapping[str, Any]], figure_name: str) ->
     """
     axis = next(iter(scalings.values()))["axis"]
     title, y_axis = SCALED[figure_name]
-    figure, axes = _figure(f"{title} by {axis}", SIZES[axis], y_axis)
+    figure, axes = new_figure(f"{title} by {axis}", SIZES[axis], y_axis)
     axes.set_xscale("log")
     axes.set_yscale("log")
     ends = []
@@ -103,8 +103,8 @@ def scaling_plot(scalings: Mapping[str, Mapping[str, Any]], figure_name: str) ->
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     for each in (axes.xaxis, axes.yaxis):
-        each.set_major_formatter(FuncFormatter(_tick))
-    _label(axes, ends, outside=True)
+        each.set_major_formatter(FuncFormatter(format_tick))
+    label_points(axes, ends, outside=True)
     return figure
 
 
@@ -117,7 +117,7 @@ def roofline(ceilings: Mapping[str, Any], measured: Mapping[str, Mapping[str, fl
         measured: of each variant, `flop_per_byte_estimate` and `gflops_per_s`.
     """
     x_axis = "FLOPs per byte (estimate: weights, inputs and outputs of every layer moved once)"
-    figure, axes = _figure(f"Roofline of {ceilings['device_name']}, {ceilings['precision']}", x_axis, "GFLOP/s")
+    figure, axes = new_figure(f"Roofline of {ceilings['device_name']}, {ceilings['precision']}", x_axis, "GFLOP/s")
     figure.set_size_inches(7.2, 4.4)
     peak, bandwidth = ceilings["matmul_gflops_per_s"][ceilings["precision"]], ceilings["copy_gb_per_s"]
     roofs = {"measured": (peak, bandwidth)}
@@ -141,8 +141,8 @@ def roofline(ceilings: Mapping[str, Any], measured: Mapping[str, Mapping[str, fl
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for each_axis in (axes.xaxis, axes.yaxis):
         each_axis.set_minor_formatter(NullFormatter())
-        each_axis.set_major_formatter(FuncFormatter(_tick))
-    _label(axes, names)
+        each_axis.set_major_formatter(FuncFormatter(format_tick))
+    label_points(axes, names)
     return figure
 
 

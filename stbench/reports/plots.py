@@ -101,7 +101,7 @@ def _fvd_against(
     runs: pd.DataFrame, detector: str, colours: Mapping[str, str], cost: str, cost_axis: str, title: str
 ) -> Figure:
     score = f"fvd_{detector}"
-    figure, axes = _figure(title, cost_axis, f"FVD[{detector}], lower is better")
+    figure, axes = new_figure(title, cost_axis, f"FVD[{detector}], lower is better")
     scored = runs.dropna(subset=[score, cost])
     unscored = runs[runs[score].isna() & runs[cost].notna()]
     _scale(axes, "x", [*scored[cost], *unscored[cost]])
@@ -116,7 +116,7 @@ def _fvd_against(
         names.append((x, y, str(label), INK))
     _mark_unscored(axes, unscored, cost, colours)
     axes.margins(x=0.16, y=0.18)
-    _label(axes, names)
+    label_points(axes, names)
     return figure
 
 
@@ -141,7 +141,7 @@ def loss_curves(curves: Sequence[Curve], colours: Mapping[str, str], where: str 
         colours: of every label.
         where: what sets this plot apart from others of its kind, added to the title.
     """
-    figure, axes = _figure(f"Training loss{where}", "Training step", "Loss")
+    figure, axes = new_figure(f"Training loss{where}", "Training step", "Loss")
     _scale(axes, "y", [value for curve in curves for value in curve.values])
     ends = []
     for curve in curves:
@@ -150,7 +150,7 @@ def loss_curves(curves: Sequence[Curve], colours: Mapping[str, str], where: str 
         axes.plot(curve.steps, values, color=colours[curve.label], alpha=0.15, linewidth=0.8)
         ends.append(_draw_curve(axes, curve, list(smooth), colours))
     axes.margins(x=0.02)
-    _label(axes, _one_end_a_label(ends), outside=True)
+    label_points(axes, _one_end_a_label(ends), outside=True)
     return figure
 
 
@@ -168,11 +168,11 @@ def fvd_over_training(
         where: what sets this plot apart from others of its kind, added to the title.
     """
     axis = f"FVD[{detector}] of {n_fake} clips, lower is better"
-    figure, axes = _figure(f"FVD over training (EMA weights){where}", "Training step (0: untrained)", axis)
+    figure, axes = new_figure(f"FVD over training (EMA weights){where}", "Training step (0: untrained)", axis)
     _scale(axes, "y", [value for curve in curves for value in curve.values])
     ends = [_draw_curve(axes, curve, curve.values, colours, marker=".") for curve in curves]
     axes.margins(x=0.02)
-    _label(axes, _one_end_a_label(ends), outside=True)
+    label_points(axes, _one_end_a_label(ends), outside=True)
     return figure
 
 
@@ -183,7 +183,7 @@ def ratios(points: Sequence[tuple[str, float, str]]) -> Figure:
     Args:
         points: (name, ratio, verdict) of each.
     """
-    figure, axes = _figure("Change of every metric", "New over base", "")
+    figure, axes = new_figure("Change of every metric", "New over base", "")
     figure.set_size_inches(7.2, 1.7 + 0.34 * len(points))
     axes.axvspan(1 / FACTOR, FACTOR, color=RULE, alpha=0.45, linewidth=0)
     axes.axvline(1, color=INK, linewidth=0.8)
@@ -195,7 +195,7 @@ def ratios(points: Sequence[tuple[str, float, str]]) -> Figure:
         axes.annotate(f"{ratio:.3g} {verdict}", place, (9, 0), textcoords="offset points", color=colour, va="center")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.xaxis.set_major_formatter(FuncFormatter(format_tick))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(points)), [name for name, _, _ in points])
     axes.invert_yaxis()
@@ -229,7 +229,8 @@ def _one_end_a_label(ends: Sequence[End]) -> list[End]:
     return places
 
 
-def _figure(title: str, x_axis: str, y_axis: str) -> tuple[Figure, Axes]:
+def new_figure(title: str, x_axis: str, y_axis: str) -> tuple[Figure, Axes]:
+    """Return an empty figure with its axes, titled and named."""
     figure = Figure(figsize=(5.8, 3.9), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -251,14 +252,15 @@ def _scale(axes: Axes, which: str, values: Sequence[float]) -> None:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_minor_formatter(NullFormatter())
-    axis.set_major_formatter(FuncFormatter(_tick))
+    axis.set_major_formatter(FuncFormatter(format_tick))
 
 
-def _tick(value: float, _: int | None) -> str:
+def format_tick(value: float, _: int | None) -> str:
+    """Write a tick of a logarithmic axis as a plain number; the second argument is its place, as matplotlib hands it on."""
     return f"{value:.4g}" if abs(value) < 1e4 else format_number(value)
 
 
-def _label(axes: Axes, points: Sequence[End], outside: bool = False) -> None:
+def label_points(axes: Axes, points: Sequence[End], outside: bool = False) -> None:
     """Write each label beside its point, on the side and at the height where it overlaps no mark and no other label.
 
     Args:
