@@ -256,7 +256,7 @@ def _scale(axes: Axes, which: str, values: Sequence[float]) -> None:
 
 
 def format_tick(value: float, _: int | None) -> str:
-    """Write a tick of a logarithmic axis as a plain number; the second argument is its place, as matplotlib hands it on."""
+    """Write a tick as a plain number; the second argument is its place, as matplotlib hands it on."""
     return f"{value:.4g}" if abs(value) < 1e4 else format_number(value)
 
 
