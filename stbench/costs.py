@@ -87,6 +87,7 @@ class Measuring:
             "attention": runtime.attention,
             "device": str(runtime.device),
             "compile": self.conditions.compile_mode,
+            "freed_memory": runtime.freed_memory,
             "ceilings": self.ceilings.to_json(),
             "clocks": clocks(runtime.device),
         }

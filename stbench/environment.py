@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from stbench.allocator import keep_freed_memory
 from stbench.backbones.attention import resolve_attention
 from stbench.errors import StbenchError
 from stbench.profiling.hardware import fast_bfloat16
@@ -28,11 +29,13 @@ class Runtime:
         device: what it runs on.
         precision: "float32" or "bfloat16" (autocast; weights, optimizer and average stay in float32).
         attention: the attention backend, or "auto": the fastest for each shape, timed at its first call.
+        freed_memory: "kept" for the next tensor, or "returned" to the operating system, which costs time.
     """
 
     device: torch.device
     precision: str
     attention: str
+    freed_memory: str = "returned"
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
@@ -42,7 +45,7 @@ class Runtime:
 
 
 def choose_runtime(device: str, precision: str, attention: str) -> Runtime:
-    """Resolve the `auto` settings on this machine.
+    """Resolve the `auto` settings on this machine, and have the process keep the memory that tensors free.
 
     Args:
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -55,7 +58,10 @@ def choose_runtime(device: str, precision: str, attention: str) -> Runtime:
     chosen = choose_device(device)
     if precision == "auto":
         precision = "bfloat16" if fast_bfloat16(chosen) else "float32"
-    return Runtime(chosen, precision, resolve_attention(attention, chosen, PRECISIONS[precision]))
+    attention = resolve_attention(attention, chosen, PRECISIONS[precision])
+    # On a GPU torch keeps it in any case.
+    kept = chosen.type != "cpu" or keep_freed_memory()
+    return Runtime(chosen, precision, attention, "kept" if kept else "returned")
 
 
 def choose_device(name: str) -> torch.device:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from stbench.allocator import give_back_unused
+
 MIB = 2**20
 _SELF = Path("/proc/self")
 _RESET_PEAK = "5"  # proc(5), clear_refs: resets VmHWM to the current resident set
@@ -18,7 +20,7 @@ class PeakMemory:
     """Context manager that measures the peak memory of what runs inside it.
 
     On a GPU the caching allocator's peaks are reset at entry; on Linux so is the process's peak resident set, where the
-    kernel permits it. Blocks must not be nested: the inner one would reset the outer one's peaks.
+    kernel permits it, after memory that is free but still held has been given back. Blocks must not be nested: the inner one would reset the outer one's peaks.
 
     Attributes:
         allocated_mib: peak of tensors alive on the GPU; None on a CPU.
@@ -40,6 +42,7 @@ class PeakMemory:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
+        give_back_unused()
         self.rss_source = "VmHWM" if _reset_high_water_mark() else "ru_maxrss"
         return self
 
