@@ -208,7 +208,8 @@ class Latte(nn.Module):
     def _embed_patches(self, noisy_latents: Tensor) -> Tensor:
         """Latents (B, C, F, H, W) to tokens (B, F, N, D) with their spatial position."""
         patches = self.patch_embed(noisy_latents).flatten(3)  # (B, D, F, N)
-        return patches.permute(0, 2, 3, 1) + self.spatial_table
+        tokens = patches.permute(0, 2, 3, 1).contiguous()  # or every layer norm that follows makes its own copy
+        return tokens + self.spatial_table
 
     def _embed_conditions(self, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         """Embeddings of timestep, class and text, as many as there are: (B, 1 + K, parts, D), the clip's row first."""

@@ -203,6 +203,20 @@ def test_frames_and_positions_both_mix(arrangement: dict[str, str]) -> None:
     assert (moved > 1e-6).all()
 
 
+@every_arrangement
+@pytest.mark.parametrize("conditioning", ["adaln", "tokens"])
+def test_tokens_lie_in_order_in_memory(arrangement: dict[str, str], conditioning: str) -> None:
+    """A permuted view would run through the whole network, and every layer norm would copy it first."""
+    latte, seen = noisy(build(**arrangement, conditioning=conditioning)), []
+    for module in latte.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].is_contiguous()))
+    latte(normal(*SHAPE), TIMESTEPS, LABELS)
+    assert len(seen) > 4
+    assert all(seen[:-1])
+    assert seen[-1] or conditioning == "tokens"  # whose condition tokens are cut off before the last
+
+
 @pytest.mark.parametrize(
     "options",
     [
