@@ -195,41 +195,58 @@ def candidates(device: torch.device, with_bias: bool = False) -> list[str]:
 
 def _fastest_backend(inputs: tuple[Tensor, ...]) -> str:
     """The backend for q, k, v and perhaps a bias; timed at the first call of its kind."""
-    if torch.compiler.is_compiling():
-        return "sdpa"
     q, requires_grad = inputs[0], any(x.requires_grad for x in inputs)
-    if q.is_meta or is_in_torch_dispatch_mode():  # nothing to time; and a mode, such as a counter, must see no trials
-        return "math"
-    call = AttentionCall(
-        device=str(q.device),
-        dtype=str(q.dtype).removeprefix("torch."),
-        autocast=torch.is_autocast_enabled(q.device.type),
-        shapes=tuple(tuple(x.shape) for x in inputs),
-        strides=tuple(x.stride() for x in inputs),
-        backward=torch.is_grad_enabled() and requires_grad,
+    compiling = torch.compiler.is_compiling()
+    if not compiling and (q.is_meta or is_in_torch_dispatch_mode()):
+        return "math"  # nothing to time; and a mode, such as a counter, must see no trials
+    return _fastest_backend_of(
+        str(q.device),
+        str(q.dtype).removeprefix("torch."),
+        torch.is_autocast_enabled(q.device.type),
+        tuple(tuple(x.shape) for x in inputs),
+        tuple(x.stride() for x in inputs),
+        torch.is_grad_enabled() and requires_grad,
     )
+
+
+@torch.compiler.assume_constant_result  # a graph that is being compiled times the backends then, and keeps the answer
+def _fastest_backend_of(*fields: Any) -> str:
+    """The same for the fields of an `AttentionCall`, one by one: a compiler knows only plain values."""
+    call = AttentionCall(*fields)
     if call not in _median_seconds:
-        _median_seconds[call] = _time_backends(inputs)
+        _median_seconds[call] = _time_backends(call)
     return next(iter(_median_seconds[call]))
 
 
-def _time_backends(inputs: tuple[Tensor, ...]) -> dict[str, float]:
-    """Median seconds of every candidate that runs on these very inputs, the fastest first."""
-    device = inputs[0].device
-    leaves = tuple(x.detach().requires_grad_(x.requires_grad) for x in inputs)  # the same memory, another graph
+def _time_backends(call: AttentionCall) -> dict[str, float]:
+    """Median seconds of every candidate that runs on inputs of this kind, the fastest first."""
+    device = torch.device(call.device)
+    inputs = _random_inputs(call)
     # Hooks of our own hide those of activation checkpointing, which must not see what the trials save.
     with torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
-        works = {name: _passes(BACKENDS[name], leaves) for name in candidates(device, with_bias=len(inputs) == 4)}
+        works = {name: _passes(BACKENDS[name], inputs) for name in candidates(device, with_bias=len(inputs) == 4)}
         running = {name: work for name, work in works.items() if _runs(work)}
         timings = measure_interleaved(
             running or works,  # where none runs, the first one raises its error here
             device,
             min_samples=MIN_SAMPLES,
             max_seconds=MAX_SECONDS,
-            batch_size=len(inputs[0]),
+            batch_size=call.shapes[0][0],
         )
     seconds = {name: timing.median for name, timing in timings.items()}
     return dict(sorted(seconds.items(), key=lambda item: item[1]))
+
+
+def _random_inputs(call: AttentionCall) -> tuple[Tensor, ...]:
+    """Tensors of the shapes and strides of a call, drawn without moving torch's global random state."""
+    random = torch.Generator(call.device).manual_seed(0)
+    dtype = getattr(torch, call.dtype)
+    inputs = []
+    for shape, strides in zip(call.shapes, call.strides, strict=True):
+        extent = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+        values = torch.randn(extent, generator=random, device=call.device).to(dtype)
+        inputs.append(values.as_strided(shape, strides).requires_grad_(call.backward))
+    return tuple(inputs)
 
 
 def _passes(attention: AttentionFunction, inputs: tuple[Tensor, ...]) -> Work:

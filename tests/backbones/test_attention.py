@@ -378,15 +378,28 @@ def test_where_no_candidate_runs_the_first_says_why(monkeypatch: pytest.MonkeyPa
     assert chosen_backends() == []
 
 
-def test_auto_measures_nothing_on_meta_in_a_counter_or_in_a_graph(timer: FakeTimer) -> None:
+def test_auto_measures_nothing_on_meta_or_in_a_counter(timer: FakeTimer) -> None:
     q, module = normal(2, 4, 64, 32), attend(AUTO)
     with FlopCounterMode(display=False) as counter:
         module(q, q, q)
     assert counter.get_total_flops() == 4 * 2 * 4 * 64 * 64 * 32  # two products, two operations a multiply-accumulate
     assert module(*[q.to("meta")] * 3).shape == q.shape
-    compiled = torch.compile(module, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(q, q, q), plain(q, q, q), rtol=1e-5, atol=1e-5)
     assert timer.measured == []
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_graph_measures_once_when_it_is_compiled(timer: FakeTimer, training: bool) -> None:
+    """Auto must not mean something else under compile: it is timed with the same shapes, strides and passes."""
+    q, module = normal(2, 4, 64, 32).requires_grad_(training), attend(AUTO)
+    timer.seconds |= {"sdpa": 2.0, "math": 1.0}
+    compiled = torch.compile(module, backend="eager", fullgraph=True, dynamic=False)
+    with torch.set_grad_enabled(training):
+        for _ in range(2):
+            torch.testing.assert_close(compiled(q, q, q), plain(q, q, q), rtol=1e-5, atol=1e-5)
+        module(q, q, q)
+    assert timer.measured == [["math", "sdpa"]]
+    (choice,) = chosen_backends()
+    assert (choice["backend"], choice["backward"]) == ("math", training)
 
 
 def test_activation_checkpointing_does_not_see_the_trials() -> None:
