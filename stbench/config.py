@@ -97,6 +97,10 @@ class EvalConfig:
     seed: int = setting(0, "seed of the noise that sampling starts from, the same for every training seed", at_least=0)
     batch_size: int = setting(32, "clips sampled at once; never changes the result", at_least=1, hashed=False)
     every: int = setting(0, "steps between evaluations during training, 0 for none", at_least=0)
+    curve_clips: int | None = setting(None, "num_clips of the evaluations during training; null: the same", at_least=2)
+    curve_sampling_steps: int | None = setting(
+        None, "num_sampling_steps of the evaluations during training; null: the same", at_least=1
+    )
     report_clips: int = setting(16, "samples kept for the report", at_least=1, hashed=False)
     detector_weights: str | None = setting(None, "weights file of the protocol's detector", hashed=False)
 
@@ -270,6 +274,8 @@ def _settings_from(layers: list[Mapping[str, Any]]) -> Settings:
         for key, value in layer.items():
             if key not in known:
                 raise unknown_name("key", key, [*known, "variant", "dataset", "preset"])
+            if value is False and "off" in (known[key].metadata["choices"] or ()):
+                value = "off"  # which YAML reads as a truth value
             _assign(merged, key, value)
     settings = OmegaConf.to_object(merged)
     assert isinstance(settings, Settings)

@@ -61,6 +61,10 @@ def test_wrong_use_is_one_line_that_names_it(words: list[str], message: str) -> 
     assert "\n" not in str(caught.value)
 
 
+def test_off_is_a_word_here_though_yaml_reads_it_as_false() -> None:
+    assert resolve(["variant=latte1", "dataset=shapes", "compile=off"]).settings.compile == "off"
+
+
 def test_hash_covers_what_moves_a_result_and_nothing_else() -> None:
     base = resolve(DEMO)
     same = [

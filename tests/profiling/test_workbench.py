@@ -1,0 +1,59 @@
+import shutil
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stbench.backbones.layers import Mlp
+from stbench.profiling import workbench
+from stbench.profiling.workbench import compile_in_place
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+
+
+@pytest.fixture(autouse=True)
+def clean_compiler() -> Iterator[None]:
+    with torch._dynamo.config.patch(recompile_limit=8, fail_on_recompile_limit_hit=False):
+        yield
+        torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("mode", ["off", "default"])
+def test_a_compiled_network_computes_the_same(mode: str) -> None:
+    """The faster tanh of GELU included, in both passes; and the weights keep their names."""
+    torch.manual_seed(0)
+    plain = Mlp(16, 64)
+    compiled = Mlp(16, 64)
+    compiled.load_state_dict(plain.state_dict())
+    compile_in_place(compiled, mode)
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    x = torch.linspace(-6, 6, 32 * 16).view(32, 16)
+    outputs = [network(x) for network in (plain, compiled)]
+    for output in outputs:
+        output.square().sum().backward()
+    assert outputs[0].std() > 0.1
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-5, atol=1e-6)
+    for mine, reference in zip(compiled.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, reference.grad, rtol=1e-5, atol=1e-4)
+
+
+class Scale(nn.Module):
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
+def test_more_networks_than_the_compiler_keeps_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch would go on without compiling, and the timing would stand under the wrong name."""
+    monkeypatch.setattr(workbench, "RECOMPILE_LIMIT", 2)
+    networks = [Scale(factor) for factor in (2, 3, 4)]
+    for network in networks:
+        compile_in_place(network, "default")
+    x = torch.ones(3)
+    assert [network(x).sum().item() for network in networks[:2]] == [6, 9]
+    with pytest.raises(Exception, match="recompile_limit"):
+        networks[2](x)
