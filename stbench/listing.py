@@ -66,10 +66,30 @@ def print_quality(quality: dict[str, Any]) -> None:
     rows = [(f"FVD [{detector}]", _distance(quality["fvd"], quality["refused"]) + f"  ({clips})")]
     rows += [(f"FVD [{detector}] at step {point['step']}", f"{point['fvd']:.{FVD_DECIMALS}f}")
              for point in quality.get("curve") or []]  # fmt: skip
-    if quality["kvd"] is not None:
-        rows.append((f"KVD [{detector}]", f"{quality['kvd']:.4g}"))
+    rows += [(f"{title} [{detector}]", text) for title, text in _further_figures(quality)]
     rows.append(("protocol", quality["protocol_hash"][:12]))
     print_rows(rows)
+
+
+def print_fvd(outcome: dict[str, Any]) -> None:
+    """Print what `stbench fvd` found: the two sides, the distances, and the control beside them."""
+    from stbench.data.clips import summarise_reasons
+
+    rows = []
+    for name, title in (("real", "real"), ("fake", "generated")):
+        side = outcome[name]
+        why = summarise_reasons(video["reason"] for video in side["dropped"])
+        dropped = f"; dropped {len(side['dropped'])}: {why}" if why else ""
+        ignored = f"; {len(side['ignored'])} other files ignored" if side["ignored"] else ""
+        rows.append((title, f"{side['origin']}: {side['used']} of {side['found']} videos used{dropped}{ignored}"))
+    quality, control = outcome["quality"], outcome["control"] or {}
+    print_rows([*rows, ("preset", outcome["preset"]), ("label", quality["label"])])
+    print_quality(quality)
+    shuffled = [(f"{title} [{quality['detector']}], frames shuffled", f"{control[key]:{form}}")
+                for title, key, form in (("FVD", "fvd_shuffled", f".{FVD_DECIMALS}f"), ("KVD", "kvd_shuffled", ".4g"))
+                if control.get(key) is not None]  # fmt: skip
+    if shuffled:
+        print_rows(shuffled)
 
 
 def print_report(files: ReportFiles) -> None:
@@ -80,6 +100,29 @@ def print_report(files: ReportFiles) -> None:
 
 def _distance(value: float | None, refused: str | None) -> str:
     return f"refused: {refused}" if value is None else f"{value:.{FVD_DECIMALS}f}"
+
+
+def _further_figures(quality: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a quality section holds beside the FVD; records of earlier versions hold less."""
+    rows = []
+    if quality.get("fvd_inf") is not None:
+        rows.append(("FVD∞", f"{quality['fvd_inf']:.{FVD_DECIMALS}f}{_jackknife(quality.get('fvd_interval'))}"))
+    for name, title in (("kvd", "KVD"), ("mmd", "MMD")):
+        if quality.get(name) is not None:
+            rows.append((title, f"{quality[name]:.4g}{_within(quality.get(f'{name}_interval'), '.4g')}"))
+    for pair in (("precision", "recall"), ("density", "coverage")):
+        if None not in (values := [quality.get(name) for name in pair]):
+            rows.append((", ".join(pair), ", ".join(f"{value:.3f}" for value in values)))
+    return rows
+
+
+def _jackknife(bounds: list[float] | None) -> str:
+    """The other estimate of FVD∞, which has the interval, and lies in the middle of it."""
+    return f", by jackknife {sum(bounds) / 2:.{FVD_DECIMALS}f}{_within(bounds, f'.{FVD_DECIMALS}f')}" if bounds else ""
+
+
+def _within(bounds: list[float] | None, spec: str) -> str:
+    return f" (95 % interval {bounds[0]:{spec}} to {bounds[1]:{spec}})" if bounds else ""
 
 
 _Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -127,9 +170,13 @@ def _protocols() -> _Table:
 
 def _detectors() -> _Table:
     from stbench.metrics.catalogue import DETECTORS
+    from stbench.metrics.detector_weights import describe_weights
 
-    rows: list[tuple[str, ...]] = [(name, str(info.feature_dim), info.description) for name, info in DETECTORS.items()]
-    return ("name", "features", "what it is"), rows
+    rows: list[tuple[str, ...]] = [
+        (name, str(info.feature_dim or "the weights'"), info.description, describe_weights(name))
+        for name, info in DETECTORS.items()
+    ]
+    return ("name", "features", "what it is", "weights"), rows
 
 
 _LISTINGS = {

@@ -1,8 +1,9 @@
-"""Kernel distance between two sets of features ("KVD" of a video detector): an unbiased squared MMD.
+"""Kernel distances between two sets of features: squared maximum mean discrepancies (MMD) with polynomial kernels.
 
-Unterthiner et al. 2018 (arXiv 1812.01717) use it beside FVD; the estimator and the kernel k(x, y) = (x·y / D + 1)³ are
-those of Bińkowski et al. 2018 (arXiv 1801.01401), section 4.1. The U-statistic leaves the diagonals out, so its mean is
-right at any number of samples, where the Fréchet distance is biased upwards.
+KVD (Unterthiner et al. 2018, arXiv 1812.01717) has the kernel k(x, y) = (x·y / D + 1)³ and the unbiased estimator of
+Bińkowski et al. 2018 (arXiv 1801.01401), section 4.1. JEDi (Luo et al. 2024, arXiv 2410.05203) has (x·y / D)² and a
+factor of 100, on features of V-JEPA; its released code takes the biased estimator. The unbiased one leaves out the
+diagonals, so that its mean is right at any number of samples; the biased one and the Fréchet distance lie too high.
 """
 
 from __future__ import annotations
@@ -16,11 +17,33 @@ from torch import Tensor
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import FloatArray, check_pair
+from stbench.metrics.intervals import deal
 
 MAX_BLOCKS = 10
 MIN_BLOCK_SIZE = 8
 MIN_SAMPLES = 2 * MIN_BLOCK_SIZE  # two blocks are the fewest that have a spread
 _ROWS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class PolynomialKernel:
+    """k(x, y) = (x·y / D + coef0)^degree for features of width D; squared MMDs by it are multiplied by `scale`."""
+
+    degree: int
+    coef0: float
+    scale: float = 1.0
+
+    def __call__(self, products: FloatArray, width: int) -> FloatArray:
+        """The kernel's values, from dot products of features and their width D."""
+        base = products / width + self.coef0
+        values = base.copy()
+        for _ in range(self.degree - 1):
+            values *= base  # many times quicker than a power
+        return values
+
+
+KVD = PolynomialKernel(degree=3, coef0=1)
+JEDI = PolynomialKernel(degree=2, coef0=0, scale=100)  # mmd_polynomial.py of the release; scikit-learn's gamma is 1 / D
 
 
 @dataclass(frozen=True)
@@ -41,13 +64,18 @@ class KernelResult:
 
 
 def kernel_distance(
-    features_a: ArrayLike | Tensor, features_b: ArrayLike | Tensor, confidence: float = 0.95, seed: int = 0
+    features_a: ArrayLike | Tensor,
+    features_b: ArrayLike | Tensor,
+    kernel: PolynomialKernel = KVD,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> KernelResult:
     """Unbiased squared MMD between features (N, D) and (M, D), with an interval from up to 10 disjoint blocks.
 
     Args:
         features_a: (N, D), array or tensor.
         features_b: (M, D).
+        kernel: `KVD`, or `JEDI` for the kernel and the scale of that metric.
         confidence: coverage of the interval.
         seed: of the shuffle that deals samples to blocks; the distance itself does not depend on it.
 
@@ -57,35 +85,47 @@ def kernel_distance(
     a, b = check_pair(features_a, features_b)
     smaller = min(len(a), len(b))
     if smaller < MIN_SAMPLES:
-        raise StbenchError(f"KVD needs at least {MIN_SAMPLES} clips on each side, got {smaller}")
+        raise StbenchError(f"a kernel distance needs at least {MIN_SAMPLES} clips on each side, got {smaller}")
     num_blocks = min(MAX_BLOCKS, smaller // MIN_BLOCK_SIZE)
     rng = np.random.default_rng(seed)
-    pairs = zip(_deal(a, num_blocks, rng), _deal(b, num_blocks, rng), strict=True)
-    blocks = [unbiased_mmd(block_a, block_b) for block_a, block_b in pairs]
+    pairs = zip(deal(len(a), num_blocks, rng), deal(len(b), num_blocks, rng), strict=True)
+    blocks = [unbiased_mmd(a[block_a], b[block_b], kernel) for block_a, block_b in pairs]
 
-    distance = unbiased_mmd(a, b)
+    distance = unbiased_mmd(a, b, kernel)
     standard_error = float(np.std(blocks, ddof=1)) / num_blocks**0.5
     margin = float(student_t.ppf((1 + confidence) / 2, num_blocks - 1)) * standard_error
     return KernelResult(distance, (distance - margin, distance + margin), tuple(blocks), confidence)
 
 
-def unbiased_mmd(a: FloatArray, b: FloatArray) -> float:
-    """U-statistic of the squared MMD with the cubic kernel (arXiv 1801.01401, equation 4)."""
+def unbiased_mmd(a: FloatArray, b: FloatArray, kernel: PolynomialKernel = KVD) -> float:
+    """U-statistic of the squared MMD, times the kernel's scale (arXiv 1801.01401, equation 4)."""
     n, m = len(a), len(b)
-    within_a = (_kernel_sum(a, a) - _diagonal_sum(a)) / (n * (n - 1))
-    within_b = (_kernel_sum(b, b) - _diagonal_sum(b)) / (m * (m - 1))
-    return within_a + within_b - 2 * _kernel_sum(a, b) / (n * m)
+    within_a = (_kernel_sum(a, a, kernel) - _diagonal_sum(a, kernel)) / (n * (n - 1))
+    within_b = (_kernel_sum(b, b, kernel) - _diagonal_sum(b, kernel)) / (m * (m - 1))
+    return kernel.scale * (within_a + within_b - 2 * _kernel_sum(a, b, kernel) / (n * m))
 
 
-def _kernel_sum(a: FloatArray, b: FloatArray) -> float:
+def biased_mmd(
+    features_a: ArrayLike | Tensor, features_b: ArrayLike | Tensor, kernel: PolynomialKernel = JEDI
+) -> float:
+    """V-statistic of the squared MMD, diagonals kept, times the kernel's scale: what the released JEDi code prints.
+
+    It is never negative, and lies above the unbiased one by about c (1/N + 1/M): to be compared at equal N and M only.
+
+    Raises:
+        StbenchError: bad features (see `frechet.check_features`).
+    """
+    a, b = check_pair(features_a, features_b)
+    n, m = len(a), len(b)
+    within = _kernel_sum(a, a, kernel) / n**2 + _kernel_sum(b, b, kernel) / m**2
+    return kernel.scale * (within - 2 * _kernel_sum(a, b, kernel) / (n * m))
+
+
+def _kernel_sum(a: FloatArray, b: FloatArray, kernel: PolynomialKernel) -> float:
     """Sum of the kernel over all pairs, in strips of rows so that memory stays small."""
     starts = range(0, len(a), _ROWS_AT_ONCE)
-    return float(sum(((a[i : i + _ROWS_AT_ONCE] @ b.T / a.shape[1] + 1) ** 3).sum() for i in starts))
+    return float(sum(kernel(a[i : i + _ROWS_AT_ONCE] @ b.T, a.shape[1]).sum() for i in starts))
 
 
-def _diagonal_sum(a: FloatArray) -> float:
-    return float(((np.square(a).sum(axis=1) / a.shape[1] + 1) ** 3).sum())
-
-
-def _deal(features: FloatArray, num_blocks: int, rng: np.random.Generator) -> list[FloatArray]:
-    return np.array_split(features[rng.permutation(len(features))], num_blocks)
+def _diagonal_sum(a: FloatArray, kernel: PolynomialKernel) -> float:
+    return float(kernel(np.square(a).sum(axis=1), a.shape[1]).sum())

@@ -16,6 +16,8 @@ from typing import Any
 from stbench.errors import StbenchError, unknown_name
 
 SCHEMA_VERSION = 1
+# Figures of the quality section, each one number for one run.
+SCORES = ("fvd", "fvd_inf", "kvd", "mmd", "mmd_biased", "precision", "recall", "density", "coverage")
 STATUSES = ("finished", "failed", "oom", "nan")
 SECTIONS = ("config", "machine", "software", "counts", "timing", "memory", "training", "quality", "files")
 
@@ -51,14 +53,16 @@ FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "quality.protocol": dict,
     "quality.protocol_hash": str,
     "quality.detector": str,
-    "quality.fvd": NUMBER,
-    "quality.fvd_inf": NUMBER,
-    "quality.kvd": NUMBER,
+    **{f"quality.{score}": NUMBER for score in SCORES},
+    "quality.fvd_inf_fit": dict,
+    "quality.fvd_interval": list,
     "quality.kvd_interval": list,
+    "quality.mmd_interval": list,
     "quality.n_real": int,
     "quality.n_fake": int,
     "quality.refused": str,
     "quality.curve": list,
+    "quality.curve_protocol": dict,
     "files.samples": str,
     "files.real": str,
 }
@@ -218,7 +222,7 @@ def _validate_curve(curve: list[Any] | None) -> None:
 
 def _validate_score(quality: dict[str, Any]) -> None:
     """A score means something only beside the detector and the protocol that it was taken with."""
-    scored = [name for name in ("fvd", "fvd_inf", "kvd") if quality.get(name) is not None]
+    scored = [name for name in SCORES if quality.get(name) is not None]
     for name in ("detector", "protocol_hash"):
         if scored and not quality.get(name):
             raise StbenchError(f"quality.{name}: missing; expected beside quality.{scored[0]}")

@@ -17,10 +17,12 @@ from typing import Any
 import pandas as pd
 
 from stbench.errors import StbenchError
-from stbench.records.schema import Record, value_at
+from stbench.records.schema import SCORES, Record, value_at
 from stbench.records.statistics import spread
 
 RECORD_NAME = "result.json"
+# Not of a run, but of a metric and of a machine: they may lie beside records.
+STUDY_NAME, BENCH_NAME = "study.json", "bench.json"
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def _record_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise StbenchError(f"{path}: not found; expected a run folder, a folder of run folders, or a {RECORD_NAME}")
-    files = sorted(path.rglob(RECORD_NAME)) or sorted(path.rglob("*.json"))
+    single_files = (file for file in path.rglob("*.json") if file.name not in (STUDY_NAME, BENCH_NAME))
+    files = sorted(path.rglob(RECORD_NAME)) or sorted(single_files)
     if not files:
         raise StbenchError(f"{path}: holds no record; expected {RECORD_NAME} in it or in a folder below it")
     return files
@@ -117,7 +120,7 @@ def _record_files(path: Path) -> list[Path]:
 def load_records(path: Path | str) -> pd.DataFrame:
     """Return the records under `path` as a table, one row a run, every column named with its unit.
 
-    FVD and KVD stand in columns of their detector (`fvd_i3d`, `kvd_shapes3d`): two detectors never share one.
+    Scores stand in columns of their detector (`fvd_i3d`, `kvd_shapes3d`): two detectors never share one.
 
     Raises:
         StbenchError: as `find_records`.
@@ -129,7 +132,7 @@ def records_frame(stored: Iterable[StoredRecord]) -> pd.DataFrame:
     """Return one row a record; see `load_records`."""
     rows = [_row(item.record, item.run_dir) for item in stored]
     detectors = sorted({row["detector"] for row in rows if row["detector"]})
-    qualities = [f"{metric}_{name}" for metric in ("fvd", "fvd_inf", "kvd") for name in detectors]
+    qualities = [f"{score}_{name}" for score in SCORES for name in detectors]
     frame = pd.DataFrame(rows)
     first = list(frame.columns).index("n_real")
     fixed = [name for name in frame.columns if name not in qualities]
@@ -165,7 +168,7 @@ def _row(record: Record, run_dir: Path) -> dict[str, Any]:
         "run_dir": str(run_dir),
     }
     if detector:
-        row |= {f"{metric}_{detector}": quality.get(metric) for metric in ("fvd", "fvd_inf", "kvd")}
+        row |= {f"{score}_{detector}": quality.get(score) for score in SCORES}
     return row
 
 

@@ -109,7 +109,7 @@ def _variants(study: Study) -> Html:
     headings = tables.quality_columns(study.table)
     shown = tables.display_variants(tables.variant_table(study.table), headings)
     note = (
-        "One row for each configuration and protocol. FVD and KVD are means over seeds with the 95 % interval of the "
+        "One row for each configuration and protocol. Scores are means over seeds with the 95 % interval of the "
         "mean (none for one seed); times and memory are medians, and left out where seeds ran on different machines."
     )
     return section("Variants", note, page.table(shown, "Results by variant, over seeds", study.colours))

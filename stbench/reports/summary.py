@@ -18,9 +18,9 @@ def findings(study: Study) -> list[str]:
 
 def _ranked_columns(runs: pd.DataFrame) -> list[tuple[str, str]]:
     """Return the columns to rank by: FVD, or KVD where FVD was refused for every run."""
-    headings = quality_columns(runs)
-    chosen = {name: title for name, title in headings.items() if title.startswith("FVD[")} or headings
-    return list(chosen.items())
+    columns = list(quality_columns(runs).items())
+    by_metric = ([(name, title) for name, title in columns if title.startswith(metric)] for metric in ("FVD[", "KVD["))
+    return next(filter(None, by_metric), [])
 
 
 def _ranking(study: Study, variants: pd.DataFrame, column: tuple[str, str]) -> list[str]:

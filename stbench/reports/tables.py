@@ -32,7 +32,8 @@ HEADINGS = {
     "protocol_hash": "protocol",
 }
 IDENTITY = ("label", "seed", "seeds", "status")  # shown before the results
-METRIC_NAMES = {"fvd": "FVD", "fvd_inf": "FVD∞", "kvd": "KVD"}
+METRIC_NAMES = {"fvd": "FVD", "fvd_inf": "FVD∞", "kvd": "KVD"}  # distances: lower is better
+SHARE_NAMES = {"precision": "precision", "recall": "recall"}  # higher is better; density and coverage: runs.csv
 SEED_FREE = ("params_m", "gmacs", "gflops", "n_real", "n_fake")
 MACHINE_BOUND = (
     "forward_ms",
@@ -46,11 +47,10 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell 
 
 
 def quality_columns(runs: pd.DataFrame) -> dict[str, str]:
-    """Return the FVD and KVD columns of a table of runs with their headings, e.g. `{"fvd_i3d": "FVD[i3d]"}`."""
+    """Return the columns of a table of runs that tell of quality with headings, e.g. `{"fvd_i3d": "FVD[i3d]"}`."""
     detectors = sorted(runs["detector"].dropna().unique())
-    columns = {
-        f"{metric}_{name}": f"{heading}[{name}]" for metric, heading in METRIC_NAMES.items() for name in detectors
-    }
+    names = METRIC_NAMES | SHARE_NAMES
+    columns = {f"{metric}_{name}": f"{heading}[{name}]" for metric, heading in names.items() for name in detectors}
     return {column: heading for column, heading in columns.items() if runs[column].notna().any()}
 
 

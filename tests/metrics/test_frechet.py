@@ -7,13 +7,13 @@ import torch
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import (
-    FeatureStatistics,
     FloatArray,
     GaussianStatistics,
     frechet_between,
     frechet_distance,
     frechet_distance_infinity,
     gaussian_statistics,
+    min_samples_for_extrapolation,
 )
 
 
@@ -52,10 +52,36 @@ def test_agrees_with_the_matrix_square_root_of_the_product() -> None:
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-8)
 
 
+@pytest.mark.parametrize("decades", [0, 4, 8, 11])  # by how much the variances of the directions differ
+def test_agrees_with_50_digits(decades: int) -> None:
+    mpmath = pytest.importorskip("mpmath")  # torch depends on it
+    spread = 10 ** (-decades / 2 * np.linspace(0, 1, 12))
+    rotation = np.linalg.qr(np.random.default_rng(5).standard_normal((12, 12)))[0]
+    rng = np.random.default_rng(6)
+    a, b = (gaussian_statistics(rng.standard_normal((200, 12)) * spread @ rotation + shift) for shift in (0, 0.1))
+
+    with mpmath.workdps(50):
+        cov_a, cov_b = (mpmath.matrix(each.covariance.tolist()) for each in (a, b))
+        values, vectors = mpmath.eigsy(cov_a)
+        root = vectors * mpmath.diag([mpmath.sqrt(value) for value in values]) * vectors.T
+        overlap = sum(mpmath.sqrt(value) for value in mpmath.eigsy(root * cov_b * root, eigvals_only=True))
+        step = [mpmath.mpf(float(x)) - mpmath.mpf(float(y)) for x, y in zip(a.mean, b.mean, strict=True)]
+        traces = sum(cov_a[i, i] + cov_b[i, i] for i in range(12))
+        expected = float(sum(x * x for x in step) + traces - 2 * overlap)
+    assert frechet_between(a, b).distance == pytest.approx(expected, rel=1e-8)
+    assert frechet_between(a, b).clipped_mass == 0
+
+
+def test_a_side_without_variance_leaves_the_other_sides_trace() -> None:
+    still, moving = _gaussian(np.ones(3), np.zeros((3, 3))), _gaussian(np.zeros(3), np.diag([1.0, 2.0, 3.0]))
+    assert frechet_between(still, moving).distance == pytest.approx(3 + 6)
+    assert frechet_between(moving, still).distance == pytest.approx(3 + 6)
+
+
 @pytest.mark.parametrize(("n", "d"), [(300, 12), (64, 400)])  # the second one has singular covariances
 def test_distance_to_itself_is_zero(n: int, d: int) -> None:
     x = _features(3, n, d)
-    assert 0 <= frechet_distance(x, x) < 1e-6 * np.trace(np.cov(x, rowvar=False))
+    assert 0 <= frechet_distance(x, x) < 1e-12 * np.trace(np.cov(x, rowvar=False))
 
 
 def test_is_symmetric_and_ignores_the_order_of_samples() -> None:
@@ -104,44 +130,6 @@ def test_bad_features_are_refused(a: FloatArray, b: FloatArray, message: str) ->
         frechet_distance(a, b)
 
 
-@pytest.mark.parametrize("batch_sizes", [[300], [1, 299], [0, 150, 150], [100] * 3])
-def test_streamed_statistics_do_not_depend_on_the_batches(batch_sizes: list[int]) -> None:
-    features = torch.from_numpy(_features(2, shift=10.0))
-    metric = FeatureStatistics(feature_dim=12)
-    for batch in features.split(batch_sizes):
-        metric.update(batch)
-    streamed, whole = metric.compute(), gaussian_statistics(features)
-    assert streamed.num_samples == 300
-    np.testing.assert_allclose(streamed.mean, whole.mean, rtol=1e-12)
-    np.testing.assert_allclose(streamed.covariance, whole.covariance, rtol=1e-10, atol=1e-10)
-
-
-def test_streamed_statistics_add_up_over_processes() -> None:
-    features = torch.from_numpy(_features(2))
-    parts = [FeatureStatistics(feature_dim=12) for _ in range(3)]
-    for rank, part in enumerate(parts):
-        part.update(features[rank::3])
-    # What torchmetrics does with a state whose reduction is "sum", without the processes.
-    merged = FeatureStatistics(feature_dim=12)
-    for state, reduction in merged._reductions.items():
-        assert callable(reduction)
-        setattr(merged, state, reduction(torch.stack([getattr(part, state) for part in parts])))
-    merged._update_count = 1
-    np.testing.assert_allclose(
-        merged.compute().covariance, gaussian_statistics(features).covariance, rtol=1e-10, atol=1e-12
-    )
-
-
-def test_streamed_statistics_keep_float64_and_refuse_bad_batches() -> None:
-    metric = FeatureStatistics(feature_dim=2)
-    metric.update(torch.tensor([[1e5, 0.0], [1e5 + 1, 0.0]]))
-    assert metric.compute().covariance[0, 0] == pytest.approx(0.5, rel=1e-4)  # float32 sums would lose it entirely
-    with pytest.raises(StbenchError, match=r"expected \(samples, 2\), got shape \(4, 3\)"):
-        metric.update(torch.zeros(4, 3))
-    with pytest.raises(StbenchError, match="not finite"):
-        metric.update(torch.tensor([[float("inf"), 0.0]]))
-
-
 def test_extrapolation_removes_the_bias_of_the_sample_size() -> None:
     rng = np.random.default_rng(0)
     d = 16
@@ -158,6 +146,19 @@ def test_extrapolation_keeps_a_true_distance() -> None:
     rng = np.random.default_rng(1)
     a, b = rng.standard_normal((600, 8)), rng.standard_normal((600, 8)) + 1.0
     assert frechet_distance_infinity(a, b).distance == pytest.approx(8.0, rel=0.15)
+
+
+def test_extrapolation_says_what_line_it_fitted() -> None:
+    a, b = _features(0, n=200), _features(1, n=100)
+    result = frechet_distance_infinity(a, b, num_points=5)
+    assert result.sample_sizes == (24, 43, 62, 81, 100)
+    line = [result.distance + result.slope / size for size in result.sample_sizes]
+    assert np.sum(np.subtract(result.distances, line)) == pytest.approx(0, abs=1e-9)  # least squares
+    assert result != frechet_distance_infinity(a, b, num_points=5, seed=1)
+
+
+def test_extrapolation_starts_where_the_bias_falls_off_as_one_over_n() -> None:
+    assert min_samples_for_extrapolation(400) == 1600
 
 
 def test_extrapolation_is_repeatable_and_refuses_too_few_clips() -> None:

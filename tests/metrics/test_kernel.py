@@ -5,25 +5,54 @@ import pytest
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import FloatArray
-from stbench.metrics.kernel import MIN_SAMPLES, kernel_distance, unbiased_mmd
+from stbench.metrics.kernel import JEDI, KVD, MIN_SAMPLES, PolynomialKernel, biased_mmd, kernel_distance, unbiased_mmd
+
+FORMULAS = [(KVD, 3, 1, 1), (JEDI, 2, 0, 100)]  # kernel, degree, constant, factor on the squared MMD
 
 
-def _brute_force(a: FloatArray, b: FloatArray) -> float:
+def _brute_force(a: FloatArray, b: FloatArray, degree: int, coef0: float, with_diagonal: bool) -> float:
     def kernel(x: FloatArray, y: FloatArray) -> float:
-        return float((x @ y / len(x) + 1) ** 3)
+        return float((x @ y / len(x) + coef0) ** degree)
 
     def within(x: FloatArray) -> float:
-        pairs = [(i, j) for i in range(len(x)) for j in range(len(x)) if i != j]
+        pairs = [(i, j) for i in range(len(x)) for j in range(len(x)) if with_diagonal or i != j]
         return sum(kernel(x[i], x[j]) for i, j in pairs) / len(pairs)
 
     between = sum(kernel(x, y) for x in a for y in b) / (len(a) * len(b))
     return within(a) + within(b) - 2 * between
 
 
-def test_equals_the_definition_pair_by_pair() -> None:
+@pytest.mark.parametrize(("kernel", "degree", "coef0", "scale"), FORMULAS)
+def test_equals_the_definition_pair_by_pair(kernel: PolynomialKernel, degree: int, coef0: float, scale: float) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((9, 4)), rng.standard_normal((13, 4)) + 0.5
-    assert unbiased_mmd(a, b) == pytest.approx(_brute_force(a, b), rel=1e-12)
+    assert unbiased_mmd(a, b, kernel) == pytest.approx(scale * _brute_force(a, b, degree, coef0, False), rel=1e-12)
+    assert biased_mmd(a, b, kernel) == pytest.approx(scale * _brute_force(a, b, degree, coef0, True), rel=1e-12)
+
+
+def test_the_biased_estimate_is_that_of_the_released_code() -> None:
+    """270.7 stands beside the example at the end of JEDi's mmd_polynomial.py; its caller multiplies by 100."""
+    a = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    b = [[7, 6, 5], [4, 3, 2], [1, 1, 8], [0, 2, 5]]
+    assert biased_mmd(a, b, JEDI) / 100 == pytest.approx(270.7, abs=0.05)
+
+
+def test_the_kernel_of_jedi_compares_second_moments() -> None:
+    """With k = (x·y / D)² the squared MMD is the squared distance of the matrices E[x xᵀ], over D²."""
+    rng = np.random.default_rng(5)
+    a, b = rng.standard_normal((50, 6)), rng.standard_normal((70, 6)) @ rng.standard_normal((6, 6))
+    difference = a.T @ a / len(a) - b.T @ b / len(b)
+    assert biased_mmd(a, b) == pytest.approx(100 * np.square(difference).sum() / 36, rel=1e-10)
+    assert biased_mmd(a, -a) == pytest.approx(0, abs=1e-10)  # a mean of the other sign is not seen
+
+
+def test_the_biased_estimate_falls_with_the_number_of_samples_and_the_unbiased_one_does_not() -> None:
+    rng = np.random.default_rng(6)
+    few, many = ([rng.standard_normal((2, n, 8)) for _ in range(200)] for n in (32, 128))
+    biased = [np.mean([biased_mmd(a, b) for a, b in pairs]) for pairs in (few, many)]
+    unbiased = [np.mean([unbiased_mmd(a, b, JEDI) for a, b in pairs]) for pairs in (few, many)]
+    assert biased[0] / biased[1] == pytest.approx(4, rel=0.2)
+    assert np.abs(unbiased).max() < biased[1] / 4
 
 
 def test_strips_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

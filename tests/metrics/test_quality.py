@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import FloatArray, frechet_distance
+from stbench.metrics.intervals import interval
+from stbench.metrics.kernel import biased_mmd
+from stbench.metrics.neighbours import neighbour_scores
 from stbench.metrics.protocol import PROTOCOLS, Protocol, protocol_hash
 from stbench.metrics.quality import assess
 
 BUILTIN = PROTOCOLS["builtin"]
 I3D = PROTOCOLS["styleganv-2048-16f"]
+SHARES = ("precision", "recall", "density", "coverage")
 
 
 def _features(protocol: Protocol, n: int, seed: int) -> FloatArray:
@@ -31,14 +35,25 @@ def test_a_full_section_holds_every_figure_and_is_json() -> None:
     assert section["protocol_hash"] == protocol_hash(BUILTIN)
     assert section["fvd"] == frechet_distance(real, fake)
     assert isinstance(section["fvd_inf"], float)
-    assert section["kvd_interval"][0] < section["kvd"] < section["kvd_interval"][1]
+    for name in ("kvd", "mmd"):
+        assert section[f"{name}_interval"][0] < section[name] < section[f"{name}_interval"][1]
+    assert section["fvd_interval"] == [interval(real, fake).low, interval(real, fake).high]
+    assert section["mmd_biased"] == biased_mmd(real, fake)
+    assert {name: section[name] for name in SHARES} == asdict(neighbour_scores(real, fake))
     assert (section["n_real"], section["n_fake"], section["detector"]) == (256, 256, "shapes3d")
     assert (section["refused"], section["label"]) == (None, "internal")
 
 
 @pytest.mark.parametrize(
     ("protocol", "n", "label"),
-    [(I3D, 400, "refused"), (I3D, 401, "exploratory"), (I3D, 2048, "standard"), (BUILTIN, 64, "refused")],
+    [
+        (I3D, 400, "refused"),
+        (I3D, 401, "exploratory"),
+        (I3D, 2047, "exploratory"),
+        (I3D, 2048, "standard"),
+        (BUILTIN, 64, "refused"),
+        (BUILTIN, 65, "internal"),
+    ],
 )
 def test_label_follows_the_number_of_clips(protocol: Protocol, n: int, label: str) -> None:
     section = _assess(protocol, n, n)
@@ -71,10 +86,29 @@ def test_fewer_clips_than_the_protocol_asks_for_are_not_padded_but_refused() -> 
     assert "asks for 256 generated clips, got 250" in section["refused"]
 
 
+def test_of_too_few_clips_the_figures_that_do_not_need_a_covariance_are_left() -> None:
+    section = _assess(BUILTIN, 64, 64)
+    assert all(isinstance(section[name], float) for name in (*SHARES, "mmd_biased"))
+    fewer = assess(BUILTIN, _features(BUILTIN, 256, 0), _features(BUILTIN, 64, 1))  # not as many as the protocol says
+    assert all(fewer[name] is None for name in (*SHARES, "mmd_biased", "fvd_interval"))
+    assert isinstance(fewer["mmd"], float)
+
+
+def test_the_line_behind_the_extrapolation_is_kept() -> None:
+    section = _assess(BUILTIN, 256, 256)
+    fit = section["fvd_inf_fit"]
+    assert isinstance(fit, dict)
+    assert fit["sample_sizes"][0] == 128
+    assert fit["distances"][-1] == section["fvd"]  # the largest size is every clip
+    slope, intercept = np.polyfit(1 / np.array(fit["sample_sizes"]), fit["distances"], deg=1)
+    assert (fit["slope"], section["fvd_inf"]) == pytest.approx((slope, intercept))
+
+
 def test_too_few_clips_for_the_extrapolation_leave_only_it_out() -> None:
     section = _assess(BUILTIN, 255, 255)
     assert isinstance(section["fvd"], float)
     assert section["fvd_inf"] is None
+    assert section["fvd_interval"] is None
     assert section["refused"] is None
 
 
