@@ -8,7 +8,7 @@ DEMO := runs/demo
 # One thread per test process: the tensors are tiny, and there is a process per core.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
 
-.PHONY: demo test lint detector clean
+.PHONY: demo test lint bench detector clean
 
 demo: $(READY)  ## Train and evaluate two variants on a CPU, then report: about 5 minutes on 2 cores.
 	$(STBENCH) run variant=latte1 dataset=shapes preset=demo seed=0 --out $(DEMO) --resume
@@ -22,6 +22,9 @@ lint: $(READY)  ## Style, format and types.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+bench: $(READY)  ## Measure how fast stbench is here: about 20 minutes on 2 cores; figures go to results/reference/.
+	$(VENV)/bin/python -m stbench.bench --out results/reference $(PARTS)
 
 detector: $(READY)  ## Train the built-in video classifier again and replace its shipped weights.
 	$(VENV)/bin/python -m stbench.metrics.detectors.train_shapes3d --out stbench/metrics/detectors/shapes3d.safetensors

@@ -1,0 +1,76 @@
+"""`python -m stbench.bench --out FOLDER [PART...]`: measure, and keep the figures as bench.json, bench.md and plots.
+
+Parts that are not asked for keep the figures of the last time, where the folder has them from the same machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from stbench.bench.harness import measure_overheads
+from stbench.bench.matrix import measure_matrix
+from stbench.bench.metrics import measure_metrics
+from stbench.bench.outcome import write_outcome
+from stbench.bench.training_step import measure_training_steps
+from stbench.environment import choose_device
+from stbench.errors import StbenchError
+from stbench.profiling.hardware import machine_fingerprint, software_versions
+from stbench.progress import console
+from stbench.records.store import BENCH_NAME
+
+
+class Part(str, Enum):
+    """What can be measured by itself."""
+
+    training_step = "training_step"
+    matrix = "matrix"
+    harness = "harness"
+    metrics = "metrics"
+
+
+MEASURE: dict[Part, Callable[[], Any]] = {
+    Part.training_step: lambda: measure_training_steps(choose_device("auto")),
+    Part.matrix: measure_matrix,
+    Part.harness: measure_overheads,
+    Part.metrics: measure_metrics,
+}
+
+
+def main(
+    out: Annotated[Path, typer.Option("--out", help="Folder of folders, one for each machine.")],
+    parts: Annotated[Optional[list[Part]], typer.Argument(help="What to measure; everything when left out.")] = None,  # noqa: UP045
+) -> None:
+    """Measure how fast stbench is on this machine."""
+    machine = machine_fingerprint()
+    folder = out / machine_name(machine) / "bench"
+    outcome = {"machine": machine, **_earlier(folder / BENCH_NAME, machine)}
+    for part in parts or list(Part):
+        console().print(f"measuring {part.value}")
+        outcome[part.value] = {"software": software_versions(), **MEASURE[part]()}
+        write_outcome(outcome, folder)  # part by part: what was measured is not lost with what fails after it
+    print(folder / "bench.md")
+
+
+def machine_name(machine: dict[str, Any]) -> str:
+    """A folder's name for a machine: processor or GPU, cores and fingerprint."""
+    words = f"{machine['gpu'] or machine['cpu']} {machine['cores']} cores {machine['fingerprint']}"
+    return "-".join("".join(c if c.isalnum() else " " for c in words.lower()).split())
+
+
+def _earlier(path: Path, machine: dict[str, Any]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    if earlier["machine"]["fingerprint"] != machine["fingerprint"]:
+        raise StbenchError(f"{path} was measured on another machine ({earlier['machine']['fingerprint']})")
+    return {name: value for name, value in earlier.items() if name != "machine"}
+
+
+if __name__ == "__main__":
+    typer.run(main)

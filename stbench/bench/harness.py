@@ -1,0 +1,149 @@
+"""What stbench adds to the work itself: to a training, to sampling, and to `stbench --help`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stbench.backbones.base import Conditioning
+from stbench.config import RunConfig, resolve
+from stbench.data.loading import training_batches
+from stbench.diffusion.loss import diffusion_loss, sample_timesteps
+from stbench.environment import Runtime
+from stbench.generation import generate
+from stbench.profiling.timing import Timing, Work, measure, measure_interleaved
+from stbench.run import RunFolder, RunStages
+from stbench.task import Task, prepare
+from stbench.training.loop import new_state
+
+STEPS = 500
+SAMPLED_CLIPS, SAMPLING_STEPS = 16, 10
+TRAINING = ["variant=latte1", "dataset=shapes", "preset=demo", f"train.steps={STEPS}", "train.checkpoint_every=500",
+            "train.batch_size=8", "eval.every=0"]  # fmt: skip
+SAMPLING = ["variant=latte1", "dataset=shapes", "preset=demo", f"eval.num_sampling_steps={SAMPLING_STEPS}",
+            "eval.cfg_scale=4"]  # fmt: skip
+
+
+def measure_overheads(min_samples: int = 5) -> dict[str, Any]:
+    """Time each with and without stbench around it, in turn.
+
+    Returns:
+        training (seconds of `STEPS` steps), sampling (of `SAMPLED_CLIPS` clips): samples of both sides, medians, and
+        `overhead`, the share by which stbench takes longer; help_s: seconds of `stbench --help`, median.
+    """
+    training, sampling = resolve(TRAINING), resolve(SAMPLING)
+    return {
+        "training": {
+            "steps": STEPS,
+            **_compared({"stbench": _run(training), "bare": _bare_loop(training)}, training, min_samples),
+        },
+        "sampling": {
+            "clips": SAMPLED_CLIPS,
+            "steps": SAMPLING_STEPS,
+            **_compared({"stbench": _sampling(sampling), "bare": _network_alone(sampling)}, sampling, 4 * min_samples),
+        },
+        "help_s": _time_of_help().median,
+    }
+
+
+def _compared(works: dict[str, Work], config: RunConfig, min_samples: int) -> dict[str, Any]:
+    device = prepare(config).runtime.device
+    timings = measure_interleaved(works, device, min_samples=min_samples, max_seconds=0, batch_size=1)
+    medians = {f"{name}_s": timing.median for name, timing in timings.items()}
+    samples = {f"{name}_samples": timing.samples for name, timing in timings.items()}
+    return {**medians, "overhead": medians["stbench_s"] / medians["bare_s"] - 1, **samples}
+
+
+def _run(config: RunConfig) -> Work:
+    """The training of a run, with its loss curve, its progress bar, its checkpoint and everything."""
+    task = prepare(config)
+
+    def work() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            stages = RunStages(task, RunFolder(Path(folder)))
+            state = stages.initial_state()
+            stages.train(state)
+
+    return work
+
+
+def _bare_loop(config: RunConfig) -> Work:
+    """The same steps as somebody would write them who wants nothing else."""
+    task = prepare(config)
+    settings = task.config.settings
+
+    def work() -> None:
+        state = new_state(task.build_backbone(), settings.train)
+        averaged: list[Tensor] = list(state.ema.module.parameters())
+        for batch in training_batches(task.dataset, settings.train.batch_size, settings.seed, 0, settings.train.steps):
+            latents, labels = batch.clips, _some_null(batch.labels, task)
+            timesteps = sample_timesteps(
+                settings.diffusion.objective, len(latents), None, latents.device, settings.diffusion.timestep_density
+            )
+            with task.runtime.autocast():
+                terms = diffusion_loss(
+                    state.backbone, latents, timesteps, torch.randn_like(latents),
+                    Conditioning(class_labels=labels), settings.diffusion.objective,
+                )  # fmt: skip
+            state.optimizer.zero_grad(set_to_none=True)
+            terms.total.mean().backward()
+            nn.utils.clip_grad_norm_(state.backbone.parameters(), 1.0)
+            state.optimizer.step()
+            with torch.no_grad():
+                torch._foreach_lerp_(averaged, list(state.backbone.parameters()), 1 - settings.train.ema_decay)
+
+    return work
+
+
+def _some_null(labels: Tensor | None, task: Task) -> Tensor | None:
+    """Labels of which a share is dropped, for guidance."""
+    if labels is None:
+        return None
+    dropped = torch.rand(labels.shape) < task.config.settings.train.class_dropout
+    return torch.where(dropped, task.dataset.num_classes, labels)
+
+
+def _sampling(config: RunConfig) -> Work:
+    """Clips from noise, guided, decoded."""
+    task = prepare(config)
+    backbone = task.build_backbone().eval()
+
+    def work() -> None:
+        for _ in generate(backbone, task.autoencoder, task.runtime, task.sampling, SAMPLED_CLIPS, 0, "bench"):
+            pass
+
+    return work
+
+
+def _network_alone(config: RunConfig) -> Work:
+    """The network evaluations of the same sampling: one doubled batch for every step."""
+    task = prepare(config)
+    backbone, runtime = task.build_backbone().eval(), task.runtime
+    with torch.device(runtime.device):
+        latents = torch.randn(2 * SAMPLED_CLIPS, *task.latent_shape)
+        timesteps = torch.full((2 * SAMPLED_CLIPS,), 500.0)
+        labels = torch.zeros(2 * SAMPLED_CLIPS, dtype=torch.int64)
+    return _repeated_forward(backbone, runtime, latents, timesteps, Conditioning(class_labels=labels))
+
+
+def _repeated_forward(backbone: nn.Module, runtime: Runtime, *inputs: Any) -> Work:
+    def work() -> None:
+        with torch.no_grad(), runtime.autocast():
+            for _ in range(SAMPLING_STEPS):
+                backbone(*inputs)
+
+    return work
+
+
+def _time_of_help() -> Timing:
+    command = [sys.executable, "-m", "stbench.cli", "--help"]
+    return measure(
+        lambda: subprocess.run(command, check=True, capture_output=True), torch.device("cpu"),
+        what="help", min_samples=10, max_seconds=0, batch_size=1,
+    )  # fmt: skip

@@ -1,0 +1,61 @@
+"""All variants under every attention backend, compiled and not, in one table.
+
+What cannot run here (a backend that needs a GPU, a variant that does not compile) has a row that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from stbench import paths
+from stbench.backbones.attention import AUTO, BACKENDS
+from stbench.cost_tables import cost_row, variants_of
+from stbench.costs import ProfileOptions, profile_variants
+from stbench.profiling.profile import failure
+
+# One clip of 256x256 pixels under the SD VAE at the published size on a GPU; what a CPU can do in minutes.
+LATENTS = {"cuda": "4x16x32x32", "cpu": "4x8x16x16"}
+PRESET = {"cuda": "paper", "cpu": "demo"}
+BATCH_SIZE = {"cuda": 4, "cpu": 4}
+
+
+def measure_matrix() -> dict[str, Any]:
+    """Profile every variant there is under each pair of backend and compile mode.
+
+    On a CPU all variants are timed in turn; on a GPU, whose memory does not hold all of them at the published size and
+    whose clock is steadier, one after the other.
+
+    Returns:
+        latents, preset, batch_size, and rows: those of `stbench profile`'s table, with `attention` and `compile`.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    variants = list(paths.config_files("variants"))
+    groups = [[name] for name in variants] if device == "cuda" else [variants]
+    rows = [
+        {"attention": attention, "compile": compile_mode, **row}
+        for attention, compile_mode in _settings(device)
+        for group in groups
+        for row in _rows(device, group, attention, compile_mode)
+    ]
+    return {"latents": LATENTS[device], "preset": PRESET[device], "batch_size": BATCH_SIZE[device], "rows": rows}
+
+
+def _settings(device: str) -> Iterator[tuple[str, str]]:
+    """Backends and compile modes; on a CPU, where compiling takes longest, only what `auto` picks is compiled."""
+    for attention in (AUTO, *BACKENDS):
+        yield attention, "off"
+        if device == "cuda" or attention == AUTO:
+            yield attention, "default"
+
+
+def _rows(device: str, variants: Sequence[str], attention: str, compile_mode: str) -> list[dict[str, Any]]:
+    names = ",".join(variants)
+    words = [f"variant={names}", f"preset={PRESET[device]}", f"attention={attention}", f"compile={compile_mode}"]
+    options = ProfileOptions(False, BATCH_SIZE[device], LATENTS[device], None, None)
+    try:
+        return [cost_row(sections) for sections in variants_of(profile_variants(words, options))]
+    except Exception as error:  # the backend cannot run here, or a variant that is profiled alone failed in its own way
+        return [{"variant": names, **failure(error)}]

@@ -1,0 +1,58 @@
+"""The cost of a video distance: the detector of published FVD, plain and folded, and the Fréchet distance itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from stbench.environment import choose_device
+from stbench.metrics.detectors.i3d_folded import fold
+from stbench.metrics.detectors.i3d_network import I3D
+from stbench.metrics.frechet import frechet_distance
+from stbench.profiling.timing import Work, measure, measure_interleaved
+
+CLIP = (3, 16, 224, 224)
+# Width of the features and clips on each side: I3D's usual ones, and Inception's.
+FRECHET = ((400, 2048), (2048, 4096))
+
+
+def measure_metrics(min_samples: int = 5) -> dict[str, Any]:
+    """Time I3D on one clip as published and as stbench runs it, in turn, and the Fréchet distance of random features.
+
+    Returns:
+        i3d: seconds a clip of both, medians, and `speedup`; frechet: a row for each (dimensions, clips).
+    """
+    return {"i3d": _i3d(min_samples), "frechet": [_frechet(*sizes, min_samples) for sizes in FRECHET]}
+
+
+def _i3d(min_samples: int) -> dict[str, Any]:
+    device = choose_device("auto")
+    clip = torch.randn(1, *CLIP, device=device).clamp(-1, 1)
+
+    def features(network: nn.Module) -> Work:
+        network = network.eval().to(device)
+        return torch.no_grad()(lambda: network(clip))
+
+    works: dict[str, Callable[[], object]] = {"plain": features(I3D()), "folded": features(fold(I3D().eval()))}
+    timings = measure_interleaved(works, device, min_samples=min_samples, max_seconds=0, batch_size=1)
+    medians = {f"{name}_s": timing.median for name, timing in timings.items()}
+    return {
+        "clip": list(CLIP),
+        **medians,
+        "speedup": medians["plain_s"] / medians["folded_s"],
+        "samples": {name: timing.samples for name, timing in timings.items()},
+    }
+
+
+def _frechet(dimensions: int, clips: int, min_samples: int) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    real, fake = rng.standard_normal((2, clips, dimensions))
+    timing = measure(
+        lambda: frechet_distance(real, fake), torch.device("cpu"),
+        what="frechet", min_samples=min_samples, max_seconds=0, batch_size=1,
+    )  # fmt: skip
+    return {"dimensions": dimensions, "clips": clips, "median_s": timing.median, "samples": timing.samples}
