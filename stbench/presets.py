@@ -61,6 +61,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eval.num_sampling_steps": 50,
         "eval.batch_size": 32,
         "eval.every": 10_000,
+        "eval.curve_clips": 256,
     },
     "paper": {
         "autoencoder.name": "sd-vae",

@@ -33,7 +33,7 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console()) as progress:
+    with Progress(*columns, console=console(), refresh_per_second=4) as progress:  # the work needs the cores
         task = progress.add_task(label, total=total, completed=done, note="")
 
         def advance(count: int = 1, note: str | None = None) -> None:

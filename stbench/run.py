@@ -136,7 +136,9 @@ class RunStages:
     def __init__(self, task: Task, folder: RunFolder) -> None:
         self.task, self.folder = task, folder
         self.settings = task.config.settings
-        self.evaluator = Evaluator(task)
+        self.evaluator = self.curve_evaluator = Evaluator(task)
+        if task.during_training.protocol != task.protocol:
+            self.curve_evaluator = Evaluator(task.during_training)
         self._kept_choices = 0
         self.job = TrainingJob(
             config=self.settings.train,
@@ -240,7 +242,8 @@ class RunStages:
         np.savez_compressed(
             self.folder.path / files["features"], real=evaluation.real_features, fake=evaluation.fake_features
         )
-        quality = {**evaluation.quality, "curve": self._curve()}
+        cheaper = self.curve_evaluator.task.protocol.as_dict()
+        quality = {**evaluation.quality, "curve": self._curve(), "curve_protocol": cheaper}
         self._write("finished", None, quality, files)
 
     def write_failure(self, status: str, reason: str) -> None:
@@ -272,10 +275,10 @@ class RunStages:
         curve = self._curve()
         if not every or state.step % every or any(point["step"] == state.step for point in curve):
             return
-        quality = self.evaluator.evaluate(state.ema.module, "curve", f"sampling, step {state.step}").quality
+        quality = self.curve_evaluator.evaluate(state.ema.module, "curve", f"sampling, step {state.step}").quality
         if quality["fvd"] is not None:
-            point = {"step": state.step, "fvd": quality["fvd"], "n_fake": quality["n_fake"]}
-            write_json(self.folder.curve, [*curve, point])
+            point = {name: quality[name] for name in ("fvd", "n_fake", "protocol_hash")}
+            write_json(self.folder.curve, [*curve, {"step": state.step, **point}])
 
     def _keep_attention_choices(self) -> None:
         choices = chosen_backends()
@@ -306,6 +309,7 @@ def training_section(loss_curve: Path, batch_size: int, runtime: Runtime) -> dic
         "attention": runtime.attention,
         "attention_choices": chosen_backends(),
         "device": str(runtime.device),
+        "freed_memory": runtime.freed_memory,
     }
 
 

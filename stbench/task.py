@@ -76,6 +76,18 @@ class Task:
         values = (channels, side, num_frames, self.dataset.num_classes, learned_variance)
         return dict(zip(TASK_ARGUMENTS, values, strict=True))
 
+    @property
+    def during_training(self) -> Task:
+        """The same task, judged by the cheaper protocol of the evaluations during training, with a hash of its own."""
+        settings, evaluation = self.config.settings, self.config.settings.eval
+        cheaper = replace(
+            evaluation,
+            num_clips=evaluation.curve_clips or evaluation.num_clips,
+            num_sampling_steps=evaluation.curve_sampling_steps or evaluation.num_sampling_steps,
+        )
+        task = replace(self, config=replace(self.config, settings=replace(settings, eval=cheaper)))
+        return replace(task, protocol=_filled_in(task))
+
     def construct_backbone(self) -> nn.Module:
         """A fresh backbone on torch's current default device, its weights drawn from the run's seed."""
         torch.manual_seed(derived_seed(self.config.settings.seed, "weights"))
@@ -100,8 +112,7 @@ def prepare(config: RunConfig) -> Task:
         raise StbenchError(f"variant.{given[0]} follows from the dataset, the autoencoder and the objective of a run")
     runtime = choose_runtime(settings.device, settings.precision, settings.attention)
     autoencoder = build_autoencoder(settings.autoencoder.name, settings.autoencoder.weights)
-    protocol = get_protocol(settings.protocol)
-    detector = build_detector(protocol.detector, settings.eval.detector_weights, protocol.preprocessing)
+    protocol, detector = _judge(settings.protocol, settings.eval.detector_weights)
     dataset = config.dataset.construct()
     reference = _reference_dataset(config.dataset, dataset, protocol)
     if dataset.image_size % autoencoder.downsampling:
@@ -125,6 +136,18 @@ def prepare(config: RunConfig) -> Task:
     return replace(task, protocol=_filled_in(task))
 
 
+def _judge(name: str, weights: str | None) -> tuple[Protocol, Detector]:
+    """A protocol with its detector; "module:Class" is the builtin protocol with another package's detector."""
+    if ":" not in name:
+        protocol = get_protocol(name)
+        return protocol, build_detector(protocol.detector, weights, protocol.preprocessing)
+    detector = build_detector(name, weights)
+    if detector.per_frame:
+        raise StbenchError(f"protocol={name}: the detector {detector.name} judges single frames, a run judges clips")
+    builtin = get_protocol("builtin")
+    return replace(builtin, detector=name, preprocessing=detector.preprocessing, bn_eps=None), detector
+
+
 def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Protocol) -> ClipDataset:
     """The dataset with the protocol's frame stride; the run's own where the protocol leaves it open."""
     stride = protocol.frame_stride_real
@@ -140,9 +163,7 @@ def _check_clip_length(dataset: ClipDataset, protocol: Protocol, detector: Detec
     if protocol.resolution is not None and protocol.resolution != dataset.image_size:
         raise StbenchError(f"the protocol judges clips of {protocol.resolution} pixels: "
                            f"dataset.image_size={dataset.image_size} does not fit")  # fmt: skip
-    if dataset.num_frames < detector.min_frames:
-        raise StbenchError(f"dataset.num_frames={dataset.num_frames}: the detector {detector.name} needs at least "
-                           f"{detector.min_frames}")  # fmt: skip
+    detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
 
 
 def _filled_in(task: Task) -> Protocol:
@@ -152,6 +173,7 @@ def _filled_in(task: Task) -> Protocol:
     return replace(
         task.protocol,
         detector_weights_sha256=task.detector.weights_sha256,
+        feature_dim=task.detector.feature_dim,
         num_frames=task.reference.num_frames,
         frame_stride_real=task.reference.frame_stride,
         resolution=task.reference.image_size,

@@ -19,6 +19,7 @@ from stbench.backbones.checkpoints import read_any_weights, to_published
 from stbench.config import resolve
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.evaluation import Evaluator
+from stbench.metrics.protocol import difference
 from stbench.records.store import read_record
 from stbench.reports import write_report
 from stbench.reuse import evaluate_again, sample_from
@@ -26,20 +27,20 @@ from stbench.run import run
 from stbench.task import prepare
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu", "precision=float32", "attention=math"]
+JUDGED = ["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6", "eval.curve_clips=70"]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished smoke run with a point of FVD over training on either side."""
-    words = ["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6"]
-    return run(resolve(words), tmp_path_factory.mktemp("runs"))
+    return run(resolve(JUDGED), tmp_path_factory.mktemp("runs"))
 
 
 def test_record(finished: Path) -> None:
     record = read_record(finished)
     assert record.finished
     assert record.run_id == finished.name
-    assert record.config_hash == resolve(["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6"]).config_hash
+    assert record.config_hash == resolve(JUDGED).config_hash
     assert record.counts["gflops"] == 2 * record.counts["gmacs"] > 0
     assert record.counts["incomplete"] == []
     assert set(record.counts["gmacs_by_counter"]) >= {"torch", "closed_form"}
@@ -52,7 +53,11 @@ def test_record(finished: Path) -> None:
     assert record.quality["detector"] == "shapes3d"
     assert record.quality["fvd"] > 0
     assert (record.quality["n_real"], record.quality["n_fake"]) == (80, 80)
-    assert [point["step"] for point in record.quality["curve"]] == [0, 6]
+    assert [(point["step"], point["n_fake"]) for point in record.quality["curve"]] == [(0, 70), (6, 70)]
+    (cheaper,) = {point["protocol_hash"] for point in record.quality["curve"]}
+    assert cheaper != record.quality["protocol_hash"]
+    apart = difference(record.quality["protocol"], record.quality["curve_protocol"])
+    assert apart == {"num_real": (80, 70), "num_fake": (80, 70)}
     for name in record.files.values():
         assert (finished / name).is_file()
     with np.load(finished / "samples.npz") as samples, np.load(finished / "real.npz") as real:
@@ -62,7 +67,7 @@ def test_record(finished: Path) -> None:
 
 
 def test_a_finished_run_is_left_alone(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = resolve(["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6"])
+    config = resolve(JUDGED)
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     assert run(config, finished.parent, resume=True) == finished
     assert "is finished: nothing to do" in " ".join(capsys.readouterr().err.split())
@@ -72,7 +77,7 @@ def test_a_finished_run_is_left_alone(finished: Path, capsys: pytest.CaptureFixt
 
 
 def test_seeds_share_a_protocol_and_differ_in_weights(finished: Path) -> None:
-    other = run(resolve(["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6", "seed=1"]), finished.parent)
+    other = run(resolve([*JUDGED, "seed=1"]), finished.parent)
     first, second = read_record(finished), read_record(other)
     assert first.quality["protocol_hash"] == second.quality["protocol_hash"]
     assert first.quality["fvd"] != second.quality["fvd"]
@@ -80,7 +85,7 @@ def test_seeds_share_a_protocol_and_differ_in_weights(finished: Path) -> None:
 
 @pytest.mark.parametrize("batch_size", [7, 80])
 def test_the_batch_size_of_sampling_changes_nothing(finished: Path, batch_size: int) -> None:
-    words = ["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6", f"eval.batch_size={batch_size}"]
+    words = [*JUDGED, f"eval.batch_size={batch_size}"]
     stages = run_module.RunStages(prepare(resolve(words)), run_module.RunFolder(finished))
     evaluation = stages.evaluate(stages.initial_state())
     with np.load(finished / "features.npz") as kept:

@@ -118,9 +118,14 @@ def _curve_plots(study: Study) -> Iterator[Plot]:
         end = f"-{file_stem(dataset)}" if len(datasets) > 1 else ""
         where = f", {dataset}" if len(datasets) > 1 else ""
         runs = [(label, run) for label, run in study.labelled() if _dataset(run) == dataset]
-        for (detector, n_fake), curves in _fvd_curves(runs).items():
-            figure = plots.fvd_over_training(curves, detector, n_fake, study.colours, where)
-            name = f"fvd-{file_stem(detector)}-{n_fake}-over-training{end}"
+        by_protocol = _fvd_curves(runs)
+        names = [(detector, n_fake) for detector, n_fake, _ in by_protocol]
+        for (detector, n_fake, protocol), curves in by_protocol.items():
+            several = names.count((detector, n_fake)) > 1
+            apart = f", protocol {protocol[:12]}" if several else ""
+            figure = plots.fvd_over_training(curves, detector, n_fake, study.colours, where + apart)
+            stem = f"{file_stem(detector)}-{n_fake}" + (f"-{file_stem(protocol)}" if several else "")
+            name = f"fvd-{stem}-over-training{end}"
             yield Plot(name, _describe_curves(f"FVD[{detector}] over training", curves), figure)
         losses = [curve for label, run in runs if (curve := _loss_curve(label, run))]
         if losses:
@@ -128,15 +133,18 @@ def _curve_plots(study: Study) -> Iterator[Plot]:
             yield Plot(f"loss{end}", _describe_curves("training loss", losses), figure)
 
 
-def _fvd_curves(runs: list[tuple[str, StoredRecord]]) -> dict[tuple[str, int], list[plots.Curve]]:
-    curves: dict[tuple[str, int], list[plots.Curve]] = {}
+def _fvd_curves(runs: list[tuple[str, StoredRecord]]) -> dict[tuple[str, int, str], list[plots.Curve]]:
+    """FVD over training of each run, by detector, clips of a point, and protocol hash: only equals share a plot."""
+    curves: dict[tuple[str, int, str], list[plots.Curve]] = {}
     for label, run in runs:
         quality = run.record.quality
         points = [point for point in quality.get("curve") or [] if point.get("fvd") is not None]
         if points:
             steps, values = [point["step"] for point in points], [point["fvd"] for point in points]
             curve = plots.Curve(label, steps, values, run.record.status)
-            curves.setdefault((quality.get("detector") or "unnamed", points[0]["n_fake"]), []).append(curve)
+            protocol = points[0].get("protocol_hash") or quality.get("protocol_hash") or ""
+            key = (quality.get("detector") or "unnamed", points[0]["n_fake"], protocol)
+            curves.setdefault(key, []).append(curve)
     return curves
 
 
