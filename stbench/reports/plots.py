@@ -234,6 +234,12 @@ def new_figure(title: str, x_axis: str, y_axis: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.8, 3.9), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    dress_axes(axes, title, x_axis, y_axis)
+    return figure, axes
+
+
+def dress_axes(axes: Axes, title: str, x_axis: str, y_axis: str) -> None:
+    """Give axes their title, names, rules and no frame."""
     axes.set_title(title, pad=14)
     axes.set_xlabel(x_axis, labelpad=8)
     axes.set_ylabel(y_axis, labelpad=8)
@@ -241,7 +247,6 @@ def new_figure(title: str, x_axis: str, y_axis: str) -> tuple[Figure, Axes]:
     axes.grid(color=RULE, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", length=0)
-    return figure, axes
 
 
 def _scale(axes: Axes, which: str, values: Sequence[float]) -> None:

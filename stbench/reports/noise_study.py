@@ -1,0 +1,64 @@
+"""The outcome of `stbench study noise` as files: study.json, tables as CSV, plots, and one self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stbench.files import write_json
+from stbench.records.store import STUDY_NAME
+from stbench.reports import plots, tables
+from stbench.reports.gallery import file_stem
+from stbench.reports.noise_page import noise_page
+from stbench.reports.noise_plots import bias_plot, response_plot
+
+CONTENTS = (STUDY_NAME, "noise.csv", "distortions.csv", "bias.csv", "plots", "index.html")
+
+
+def write_noise_study(study: Mapping[str, Any], folder: Path) -> None:
+    """Write a study into an empty folder.
+
+    Args:
+        study: the content of `study.json`, as `stbench.studies.noise` makes it.
+        folder: exists.
+    """
+    drawn = draw_plots(study)
+    write_json(folder / STUDY_NAME, study)
+    for name, table in csv_tables(study).items():
+        (folder / f"{name}.csv").write_text(tables.to_csv(table), encoding="utf-8")
+    (folder / "plots").mkdir()
+    for name, figure in drawn.items():
+        (folder / "plots" / f"{name}.svg").write_text(plots.to_svg(figure), encoding="utf-8")
+        (folder / "plots" / f"{name}.png").write_bytes(plots.to_png(figure))
+    (folder / "index.html").write_text(noise_page(study, drawn), encoding="utf-8")
+
+
+def draw_plots(study: Mapping[str, Any]) -> dict[str, Figure]:
+    """Draw the plots: stem of a file's name -> figure."""
+    detector, check = study["detector"], study["gaussian_check"]
+    drawn = {
+        "noise": response_plot(study["noise"], detector),
+        f"bias-{file_stem(detector)}": bias_plot(study["bias"], detector),
+    }
+    if check:
+        drawn["bias-gaussian"] = bias_plot(check, f"N(0, I), d = {check['dim']}", "Samples")
+    return drawn
+
+
+def csv_tables(study: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """The long tables: every distance of the noise study, what they say of each distortion, every pair of the bias."""
+    biases = {study["detector"]: study["bias"]}
+    if study["gaussian_check"]:
+        biases["gaussian"] = study["gaussian_check"]
+    pairs = [
+        {"features": name, "dim": bias["dim"], **row} for name, bias in biases.items() for row in bias["rows"]
+    ]  # fmt: skip
+    return {
+        "noise": pd.DataFrame(study["noise"]["rows"]),
+        "distortions": pd.DataFrame(study["noise"]["distortions"]),
+        "bias": pd.DataFrame(pairs),
+    }

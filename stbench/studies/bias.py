@@ -1,0 +1,147 @@
+"""How far distances are off between two samples of one distribution, where the truth is 0, by the number of samples.
+
+The Fréchet distance of two samples of N has a bias that goes as 1/N. For Gaussian features with covariance eigenvalues
+λ, to first order in 1/N,
+
+    N E[d²] = Σ_ij λ_i λ_j / (λ_i + λ_j) + 5/2 Σ_i λ_i
+
+where 2 Σ λ comes from the means and the rest from the covariances, whose sampling errors have variance
+λ_i λ_j (1 + δ_ij) / N on either side and enter the distance as E_ij² / (2 (λ_i + λ_j)). For λ = 1 in d dimensions that
+is (d² + 5 d) / 2. What is left of the bias in FVD_inf (arXiv 1911.07023) and in the unbiased KVD (arXiv 1801.01401) is
+measured beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from stbench.metrics.frechet import (
+    FloatArray,
+    frechet_between,
+    frechet_distance,
+    frechet_distance_infinity,
+    gaussian_statistics,
+    min_samples_for_extrapolation,
+)
+from stbench.metrics.kernel import unbiased_mmd
+from stbench.progress import progress_bar
+from stbench.records.statistics import mean
+
+SMALLEST = 16
+REPEATS = 20
+# N·FVD is called constant where it stays this close to its value at the largest N, or within two standard errors of it.
+SETTLED_WITHIN = 0.05
+FIGURES = ("fvd", "fvd_inf", "fvd_inf_real_fixed", "kvd")
+
+Draw = Callable[[int, int], tuple[FloatArray, FloatArray]]
+"""draw(n, repeat) returns two independent samples (n, D)."""
+
+
+def log_grid(largest: int) -> list[int]:
+    """Sizes that double from `SMALLEST` on, and `largest` itself."""
+    sizes: list[int] = []
+    while SMALLEST * 2 ** len(sizes) < largest:
+        sizes.append(SMALLEST * 2 ** len(sizes))
+    return [*sizes, largest]
+
+
+def halves_of(pool: FloatArray, seed: int) -> Draw:
+    """Draw two disjoint samples from a pool (M, D) without replacement; n goes up to M / 2."""
+
+    def draw(n: int, repeat: int) -> tuple[FloatArray, FloatArray]:
+        chosen = np.random.default_rng((seed, n, repeat)).permutation(len(pool))[: 2 * n]
+        return pool[chosen[:n]], pool[chosen[n:]]
+
+    return draw
+
+
+def gaussian_bias(covariance: FloatArray) -> float:
+    """N times the expected Fréchet distance of two samples of N from one Gaussian (D, D), for large N."""
+    eigenvalues = np.linalg.eigvalsh(covariance)
+    eigenvalues = eigenvalues[eigenvalues > 0]
+    sums = np.add.outer(eigenvalues, eigenvalues)
+    return float((np.multiply.outer(eigenvalues, eigenvalues) / sums).sum() + 2.5 * eigenvalues.sum())
+
+
+def effective_dim(covariance: FloatArray) -> float:
+    """Number of equally wide directions that spread as these do: (Σ λ)² / Σ λ² of the eigenvalues λ."""
+    return float(np.trace(covariance) ** 2 / np.square(covariance).sum())
+
+
+def measure_bias(draw: Draw, sizes: Sequence[int], repeats: int, expected: float, label: str) -> dict[str, Any]:
+    """Compare two samples of one distribution at each size.
+
+    Args:
+        draw: gives the samples.
+        sizes: numbers of samples N on each side, rising.
+        repeats: pairs of samples at each size.
+        expected: N times the distance, see `gaussian_bias`.
+        label: beside the progress bar.
+
+    Returns:
+        rows: one for each pair, with n, repeat, fvd, n_times_fvd, fvd_inf (both sides subsampled) and
+        fvd_inf_real_fixed (one side whole), None below the size that they need, and kvd; by_size: the mean and the
+        sample standard deviation over repeats; expected_n_times_fvd; settled_from: the size from which on the mean of
+        n_times_fvd is constant; repeats.
+    """
+    rows = []
+    with progress_bar(label, len(sizes) * repeats) as advance:
+        for n in sizes:
+            for repeat in range(repeats):
+                rows.append({"n": n, "repeat": repeat, **_figures(*draw(n, repeat), seed=repeat)})
+                advance(note=f"{n} clips")
+    by_size = [_over_repeats(n, [row for row in rows if row["n"] == n]) for n in sizes]
+    return {
+        "expected_n_times_fvd": expected,
+        "settled_from": _settled_from(by_size, repeats),
+        "repeats": repeats,
+        "by_size": by_size,
+        "rows": rows,
+    }
+
+
+def infinity_real_fixed(real: FloatArray, fake: FloatArray, sizes: Sequence[int], seed: int) -> float:
+    """Extrapolate as `frechet_distance_infinity` does, but with one side kept whole: what this leaves is its bias."""
+    statistics, rng = gaussian_statistics(real), np.random.default_rng(seed)
+    distances = [
+        frechet_between(statistics, gaussian_statistics(fake[rng.choice(len(fake), size, replace=False)])).distance
+        for size in sizes
+    ]
+    return float(np.polyfit(1 / np.array(sizes), distances, deg=1)[1])
+
+
+def _figures(a: FloatArray, b: FloatArray, seed: int) -> dict[str, float | None]:
+    n, D = a.shape
+    fvd = frechet_distance(a, b)
+    figures: dict[str, float | None] = {"fvd": fvd, "n_times_fvd": n * fvd, "fvd_inf": None, "fvd_inf_real_fixed": None}
+    if n >= min_samples_for_extrapolation(D):
+        extrapolated = frechet_distance_infinity(a, b, seed=seed)
+        figures["fvd_inf"] = extrapolated.distance
+        figures["fvd_inf_real_fixed"] = infinity_real_fixed(a, b, extrapolated.sample_sizes, seed)
+    return {**figures, "kvd": unbiased_mmd(a, b)}
+
+
+def _over_repeats(n: int, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation of each figure; None where there is no figure, or a single repeat has no spread."""
+    summary: dict[str, Any] = {"n": n}
+    for figure in ("n_times_fvd", *FIGURES):
+        values = [row[figure] for row in rows if row[figure] is not None]
+        summary[figure] = mean(values) if values else None
+        summary[f"{figure}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return summary
+
+
+def _settled_from(by_size: Sequence[dict[str, Any]], repeats: int) -> int:
+    """The size from which on N·FVD stays at its value at the largest, as far as the repeats can tell."""
+    last = by_size[-1]
+    unsettled = [row["n"] for row in by_size if not _close(row, last, repeats)]
+    return next(row["n"] for row in by_size if row["n"] > max(unsettled, default=0))
+
+
+def _close(row: dict[str, Any], last: dict[str, Any], repeats: int) -> bool:
+    spread = math.hypot(row["n_times_fvd_sd"] or 0, last["n_times_fvd_sd"] or 0) / repeats**0.5
+    return abs(row["n_times_fvd"] - last["n_times_fvd"]) <= max(SETTLED_WITHIN * last["n_times_fvd"], 2 * spread)

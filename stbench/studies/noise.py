@@ -1,0 +1,205 @@
+"""`stbench study noise`: what a detector's distances see, how strongly, and how biased they are at how many clips.
+
+The noise study of the FVD paper (arXiv 1812.01717, section 4.1) for any detector on any data set, and beside it the
+bias of the distances where the truth is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stbench.components import Component, load_component
+from stbench.config import parse_overrides
+from stbench.data.clips import ClipDataset
+from stbench.environment import choose_device
+from stbench.errors import StbenchError, unknown_name
+from stbench.metrics.detectors import Detector, build_detector
+from stbench.metrics.frechet import check_features, gaussian_statistics
+from stbench.metrics.kernel import MIN_SAMPLES
+from stbench.metrics.protocol import Protocol, protocol_hash
+from stbench.profiling.hardware import machine_fingerprint, software_versions
+from stbench.profiling.timing import Stopwatch
+from stbench.reports.folder import swapped_in
+from stbench.reports.noise_study import CONTENTS, write_noise_study
+from stbench.studies import bias
+from stbench.studies.distorted import GROUP_SIZE, STRENGTHS, StudyFeatures, study_features
+from stbench.studies.gaussian import check_on_gaussians
+from stbench.studies.response import main_figure, response_rows, summarise_responses
+
+SCHEMA_VERSION = 1
+KEYS = ("detector", "preprocessing", "dataset", "preset", "device")
+
+
+@dataclass(frozen=True)
+class NoiseOptions:
+    """What `stbench study noise` does beside its KEY=VALUE words.
+
+    Attributes:
+        num: clips on each side.
+        seed: of the choice of clips, the distortions and the splits.
+        dim: of the exact Gaussians that check the code; 0 leaves them out.
+        weights: file of the detector's weights.
+        batch_size: clips through the detector at once; never changes the result but for rounding.
+        num_workers: processes that read clips; never changes the result.
+    """
+
+    num: int = 2048
+    seed: int = 0
+    dim: int = 400
+    weights: Path | None = None
+    batch_size: int = GROUP_SIZE
+    num_workers: int = 0
+
+
+@dataclass(frozen=True)
+class NoiseStudy:
+    """A study that can begin: everything that can be refused has been."""
+
+    component: Component
+    dataset: ClipDataset
+    detector: Detector
+    protocol: Protocol
+    options: NoiseOptions
+
+    def run(self) -> dict[str, Any]:
+        """Measure everything; returns the content of `study.json`."""
+        options = self.options
+        with Stopwatch(self.detector.device) as watch:
+            features = study_features(
+                self.dataset, self.detector, options.num, options.seed, options.batch_size, options.num_workers
+            )
+            biases = self._bias(features)
+            noise = _noise(features, biases)
+            gaussian = check_on_gaussians(options.dim, options.seed) if options.dim else None
+        return {
+            **self._about(),
+            "wall_s": round(watch.seconds, 1),
+            "noise": noise,
+            "bias": biases,
+            "gaussian_check": gaussian,
+        }
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA_VERSION,
+            "study": "noise",
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "settings": {
+                "dataset": self.component.to_dict(),
+                "compared": "clean clips with other clean clips, distorted",
+                "num": self.options.num,
+                "seed": self.options.seed,
+                "strengths": list(STRENGTHS),
+                "distorted_together": GROUP_SIZE,
+                "device": str(self.detector.device),
+            },
+            "protocol": self.protocol.as_dict(),
+            "protocol_hash": protocol_hash(self.protocol),
+            "detector": self.protocol.detector,
+            "machine": machine_fingerprint(),
+            "software": software_versions(),
+        }
+
+    def _bias(self, features: StudyFeatures) -> dict[str, Any]:
+        """The bias between disjoint halves of all clean clips."""
+        pool = check_features(np.concatenate([features.reference, features.clean]))
+        covariance = gaussian_statistics(pool).covariance
+        draw, sizes = bias.halves_of(pool, self.options.seed), bias.log_grid(self.options.num)
+        measured = bias.measure_bias(draw, sizes, bias.REPEATS, bias.gaussian_bias(covariance), "disjoint halves")
+        return {"dim": len(covariance), "effective_dim": bias.effective_dim(covariance), **measured}
+
+
+def study_noise(words: Iterable[str], options: NoiseOptions, out: Path) -> dict[str, Any]:
+    """Make the study and write it to a folder, which appears whole or not at all.
+
+    Args:
+        words: detector=NAME, preprocessing=NAME, dataset=NAME, dataset.KEY=VALUE, preset=NAME, device=NAME; `shapes3d`
+            on `shapes` where they are left out.
+        options: how many clips, and the like.
+        out: a new or empty folder, or an earlier study, which is replaced.
+
+    Returns:
+        The content of `study.json`.
+
+    Raises:
+        StbenchError: wrong words, too few videos, missing weights, or a folder that holds something else.
+    """
+    study = prepare(words, options)
+    with swapped_in(out, CONTENTS) as folder:
+        content = study.run()
+        write_noise_study(content, folder)
+    return content
+
+
+def prepare(words: Iterable[str], options: NoiseOptions) -> NoiseStudy:
+    """Build the dataset, the detector and the protocol, and refuse what does not fit together."""
+    given = parse_overrides(words)
+    own = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith("dataset.")}
+    for key in given:
+        if key not in KEYS:
+            raise unknown_name("key", key, [*KEYS, "dataset.KEY"])
+    component = load_component("dataset", str(given.get("dataset", "shapes")))
+    if "preset" in given:
+        component, _ = component.with_preset(str(given["preset"]))
+    component = component.with_arguments(own)
+    dataset = component.construct()
+    _check_num(options.num, len(dataset), component.name)
+    name = str(given.get("detector", "shapes3d"))
+    device = choose_device(str(given.get("device", "auto")))
+    detector = build_detector(name, options.weights, given.get("preprocessing"), device)
+    _check_detector(detector, name, dataset.num_frames)
+    return NoiseStudy(component, dataset, detector, _protocol(name, detector, component, dataset, options), options)
+
+
+def _check_num(num: int, num_videos: int, dataset: str) -> None:
+    if num < MIN_SAMPLES:
+        raise StbenchError(f"--num {num}: the distances need at least {MIN_SAMPLES} clips on each side")
+    if 2 * num > num_videos:
+        raise StbenchError(f"--num {num} takes {2 * num} videos, one clip of each, and dataset {dataset!r} has "
+                           f"{num_videos}: expected at most {num_videos // 2}")  # fmt: skip
+
+
+def _check_detector(detector: Detector, name: str, num_frames: int) -> None:
+    if detector.per_frame:
+        raise StbenchError(f"detector {name} looks at single frames, and cannot see their order: expected one of clips")
+    if num_frames < detector.min_frames:
+        raise StbenchError(f"dataset.num_frames={num_frames}: the detector {name} needs at least {detector.min_frames}")
+    if detector.max_frames is not None and num_frames > detector.max_frames:
+        raise StbenchError(f"dataset.num_frames={num_frames}: the detector {name} takes at most {detector.max_frames}")
+
+
+def _protocol(
+    name: str, detector: Detector, component: Component, dataset: ClipDataset, options: NoiseOptions
+) -> Protocol:
+    about = dataset.describe()
+    return Protocol(
+        detector=name,
+        preprocessing=detector.preprocessing,
+        feature_dim=detector.feature_dim,
+        detector_weights_sha256=detector.weights_sha256,
+        num_frames=dataset.num_frames,
+        frame_stride_real=dataset.frame_stride,
+        frame_stride_fake=dataset.frame_stride,
+        resolution=dataset.image_size,
+        spatial_rule=about.get("resize", "drawn at this resolution"),
+        dataset=component.name,
+        dataset_manifest_sha256=about["manifest_sha256"],
+        split=component.arguments.get("split", "all"),
+        clip_seed=options.seed,
+        num_real=options.num,
+        num_fake=options.num,
+    )
+
+
+def _noise(features: StudyFeatures, biases: dict[str, Any]) -> dict[str, Any]:
+    """The distances of the distorted clips, judged by what clean clips give at the same number."""
+    num, feature_dim = features.reference.shape
+    rows, figure = response_rows(features), main_figure(num, feature_dim)
+    between_clean = [row[figure] for row in biases["rows"] if row["n"] == num]
+    return {**summarise_responses(rows, figure, between_clean), "rows": rows}
