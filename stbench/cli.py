@@ -177,6 +177,48 @@ def evaluate(
 
 
 @app.command()
+def fvd(
+    real: Annotated[
+        Path, typer.Argument(help="Folder of videos or of frame folders, .npz of clips, or features kept before.")
+    ],
+    fake: Annotated[Path, typer.Argument(help="The same of the generated videos.")],
+    overrides: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="KEY=VALUE...", help="protocol=NAME, protocol.FIELD=VALUE, e.g. protocol.num_fake=512."),
+    ] = None,
+    weights: Annotated[Optional[Path], typer.Option(help="Weights file of the detector.")] = None,  # noqa: UP045
+    out: Annotated[  # kept features make a second comparison with the same real videos quick
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="Folder for the outcome, every video's features, and a look at the clips."),
+    ] = None,
+    no_control: Annotated[
+        bool, typer.Option("--no-control", help="Leave out the distance with shuffled frames.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Clips through the detector at once.", min=1)] = 16,
+    workers: Annotated[int, typer.Option(help="Processes that decode.", min=0)] = 0,
+    json_path: Json = None,
+) -> None:
+    """Distances between two sets of videos; exit status 3 where there are too few clips for an FVD."""
+    from stbench.errors import FinishedInPart
+    from stbench.fvd import Options, measure
+    from stbench.listing import print_fvd
+    from stbench.metrics.processes import is_first, joined_group
+    from stbench.metrics.protocol_words import protocol_from_words
+
+    protocol = protocol_from_words(overrides or [])
+    with joined_group():
+        outcome = measure(real, fake, protocol, Options(weights, out, device, batch_size, workers, not no_control))
+        first = is_first()
+    if first and json_path:
+        _write_json(json_path, outcome.to_json())
+    if first and json_path != "-":
+        print_fvd(outcome.to_json())
+    if outcome.refusal:
+        raise FinishedInPart(f"FVD refused: {outcome.refusal}")
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of runs.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the report.")],
@@ -200,6 +242,37 @@ def compare(
     comparison = compare_runs(base, new, out)
     print(comparison.markdown)
     raise typer.Exit(comparison.exit_status)
+
+
+study_app = typer.Typer(help="Studies of the instruments themselves.", no_args_is_help=True)
+app.add_typer(study_app, name="study")
+
+
+@study_app.command("noise")
+def study_noise_command(
+    overrides: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(
+            metavar="KEY=VALUE...",
+            help="detector=shapes3d|i3d|module:Class, preprocessing, dataset, dataset.KEY, preset, device.",
+        ),
+    ] = None,
+    num: Annotated[int, typer.Option("--num", help="Clips on each side; takes twice as many videos.")] = 2048,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = paths.DEFAULT_RUNS / "noise-study",
+    weights: Annotated[Optional[Path], typer.Option(help="Weights file of the detector.")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(help="Of the choice of clips, the distortions and the splits.", min=0)] = 0,
+    dim: Annotated[int, typer.Option(help="Of the exact Gaussians that check the code; 0 for none.", min=0)] = 400,
+    batch_size: Annotated[int, typer.Option(help="Clips through the detector at once, at most 16.", min=1)] = 16,
+    workers: Annotated[int, typer.Option(help="Processes that decode.", min=0)] = 0,
+) -> None:
+    """What a detector's FVD sees (the FVD paper's noise study), and how biased it is at how many clips."""
+    from stbench.reports.noise_findings import findings
+    from stbench.studies.noise import NoiseOptions, study_noise
+
+    options = NoiseOptions(num, seed, dim, weights, batch_size, workers)
+    for sentence in findings(study_noise(overrides or [], options, out)):
+        print(sentence)
+    print(f"study: {out / 'index.html'}")
 
 
 @app.command()

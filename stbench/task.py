@@ -149,11 +149,16 @@ def _judge(name: str, weights: str | None) -> tuple[Protocol, Detector]:
 
 
 def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Protocol) -> ClipDataset:
-    """The dataset with the protocol's frame stride; the run's own where the protocol leaves it open."""
-    stride = protocol.frame_stride_real
-    if stride is None or stride == dataset.frame_stride:
+    """The dataset as the protocol reads real videos: with its frame stride, and its rule for making them square.
+
+    A stride that the protocol leaves open is the run's own; clips that are drawn are square already.
+    """
+    wanted: dict[str, Any] = {"frame_stride": protocol.frame_stride_real or dataset.frame_stride}
+    if hasattr(dataset, "spatial_rule"):
+        wanted["spatial_rule"] = protocol.spatial_rule
+    if all(getattr(dataset, name) == value for name, value in wanted.items()):
         return dataset
-    return component.with_arguments({"frame_stride": stride}).construct()
+    return component.with_arguments(wanted).construct()
 
 
 def _check_clip_length(dataset: ClipDataset, protocol: Protocol, detector: Detector) -> None:

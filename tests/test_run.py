@@ -7,18 +7,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from stbench import run as run_module
 from stbench.backbones.checkpoints import read_any_weights, to_published
 from stbench.config import resolve
+from stbench.data.loading import evaluation_clips
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.evaluation import Evaluator
+from stbench.metrics import protocol
 from stbench.metrics.protocol import difference
 from stbench.records.store import read_record
 from stbench.reports import write_report
@@ -219,15 +223,34 @@ def test_other_objective_and_joint_training(tmp_path: Path) -> None:
 
 def test_the_reference_has_the_stride_of_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latte's protocol takes every third frame of real videos, whatever stride the training clips have."""
-    from dataclasses import replace
-
-    from stbench.metrics import protocol
-
     monkeypatch.setitem(protocol.PROTOCOLS, "strided", replace(protocol.PROTOCOLS["builtin"], frame_stride_real=3))
     task = prepare(resolve(["variant=latte1", *SMOKE, "protocol=strided"]))
     assert (task.dataset.frame_stride, task.reference.frame_stride) == (1, 3)
     assert task.protocol.frame_stride_real == 3
     assert Evaluator(task).num_real == 8
+
+
+@pytest.mark.parametrize("rule", ["crop-resize-lanczos", "resize-crop-lanczos"])
+def test_the_reference_is_made_square_by_the_protocol(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule that stands in the protocol is the one that is carried out, whatever the training clips have."""
+    for video in range(3):
+        (tmp_path / f"video{video}").mkdir()
+        for frame in range(10):
+            pixels = np.random.default_rng([video, frame]).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"video{video}" / f"{frame:03d}.png")
+    monkeypatch.setitem(protocol.PROTOCOLS, "ruled", replace(protocol.PROTOCOLS["builtin"], spatial_rule=rule))
+    words = ["variant=latte1", "dataset=video_folder", f"dataset.root={tmp_path}", *SMOKE[1:], "protocol=ruled"]
+    task = prepare(resolve(words))
+    assert task.protocol.spatial_rule == rule
+    (batch,) = evaluation_clips(task.reference, 3, 0, batch_size=3)
+    fixed = prepare(resolve([*words, f"dataset.spatial_rule={rule}"]))
+    (expected,) = evaluation_clips(fixed.dataset, 3, 0, batch_size=3)
+    assert torch.equal(batch.clips, expected.clips)
+    other = prepare(resolve([*words, "dataset.spatial_rule=crop-resize-lanczos"])).dataset
+    (training,) = evaluation_clips(other, 3, 0, batch_size=3)
+    assert torch.equal(batch.clips, training.clips) is (rule == "crop-resize-lanczos")
 
 
 def test_image_pretraining_by_a_run_of_the_image_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,3 +133,9 @@ class ClipDataset(ABC):
 def count_reasons(dropped: Iterable[Dropped]) -> dict[str, int]:
     """Return how many videos were dropped for each reason, most frequent first."""
     return dict(Counter(video.reason for video in dropped).most_common())
+
+
+def summarise_reasons(reasons: Iterable[str]) -> str:
+    """Write "3 truncated, 1 empty", the most frequent first; what a reason has in brackets is left out."""
+    kinds = Counter(reason.partition(" (")[0] for reason in reasons)
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stbench.data.scanning import FolderDataset, Video, files_below, folders_in
+from stbench.data.spatial import DEFAULT_SPATIAL_RULE
 from stbench.data.video import is_image, is_video
 from stbench.errors import StbenchError, unknown_name
 
@@ -42,9 +43,10 @@ class UCF101(FolderDataset):
         split: str = "all",
         max_broken: float = 0.05,
         probe: str = "metadata",
+        spatial_rule: str = DEFAULT_SPATIAL_RULE,
     ) -> None:
         self.split = split
-        super().__init__(image_size, num_frames, frame_stride, seed, root, max_broken, probe)
+        super().__init__(image_size, num_frames, frame_stride, seed, root, max_broken, probe, spatial_rule)
 
     def _find(self) -> list[Video]:
         classes = [folder for folder in folders_in(self.root) if any(_is_ucf_video(path) for path in folder.iterdir())]
@@ -111,9 +113,10 @@ class SkyTimelapse(FolderDataset):
         root: str | None = None,
         split: str = "train",
         max_broken: float = 0.05,
+        spatial_rule: str = DEFAULT_SPATIAL_RULE,
     ) -> None:
         self.split = split
-        super().__init__(image_size, num_frames, frame_stride, seed, root, max_broken, probe="metadata")
+        super().__init__(image_size, num_frames, frame_stride, seed, root, max_broken, "metadata", spatial_rule)
 
     def _find(self) -> list[Video]:
         splits = {"train": ["sky_train"], "test": ["sky_test"], "all": ["sky_train", "sky_test"]}
@@ -173,15 +176,15 @@ class VideoFolder(FolderDataset):
         labels: str = "none",
         max_broken: float = 0.05,
         probe: str = "metadata",
+        spatial_rule: str = DEFAULT_SPATIAL_RULE,
     ) -> None:
         if labels not in ("none", "folder"):
             raise unknown_name("dataset.labels", labels, ["none", "folder"])
         self.labels = labels
-        super().__init__(image_size, num_frames, frame_stride, seed, root, max_broken, probe)
+        super().__init__(image_size, num_frames, frame_stride, seed, root, max_broken, probe, spatial_rule)
 
     def _find(self) -> list[Video]:
-        files = list(files_below(self.root))
-        paths = sorted({path for path in files if is_video(path)} | {path.parent for path in files if is_image(path)})
+        paths = find_videos(self.root)
         if self.labels == "none":
             return [Video(path, 0) for path in paths]
         for path in paths:
@@ -192,6 +195,12 @@ class VideoFolder(FolderDataset):
         classes = [path.relative_to(self.root).parts[0] for path in paths]
         self.class_names = tuple(sorted(set(classes)))
         return [Video(path, self.class_names.index(name)) for path, name in zip(paths, classes, strict=True)]
+
+
+def find_videos(root: Path) -> list[Path]:
+    """Return every video file below `root` and every folder that holds images, sorted."""
+    files = list(files_below(root))
+    return sorted({path for path in files if is_video(path)} | {path.parent for path in files if is_image(path)})
 
 
 def _is_ucf_video(path: Path) -> bool:

@@ -19,8 +19,8 @@ from rich.progress import track
 
 from stbench.data.clips import Clip, ClipDataset, Dropped, clip_span, clip_start, count_reasons
 from stbench.data.manifest import ManifestEntry, manifest_rows
+from stbench.data.spatial import check_spatial_rule
 from stbench.data.video import (
-    RESIZE_RULE,
     MissingFramesError,
     UnreadableVideoError,
     declared_num_frames,
@@ -55,6 +55,7 @@ class FolderDataset(ClipDataset):
         root: the folder.
         max_broken: fraction of the videos that may be unreadable before nothing runs.
         probe: how frames are counted: "metadata" (the container's word, fast) or "decode" (every frame, exact).
+        spatial_rule: how frames become squares, of `SPATIAL_RULES`.
 
     Raises:
         StbenchError: no root, another layout, too many unreadable videos, or none that is long enough.
@@ -73,8 +74,10 @@ class FolderDataset(ClipDataset):
         root: str | None,
         max_broken: float,
         probe: str,
+        spatial_rule: str,
     ) -> None:
         super().__init__(image_size, num_frames, frame_stride, seed)
+        self.spatial_rule = check_spatial_rule(spatial_rule, "dataset.spatial_rule")
         if probe not in _PROBES:
             raise unknown_name("dataset.probe", probe, _PROBES)
         self.root = self._checked_root(root)
@@ -107,7 +110,7 @@ class FolderDataset(ClipDataset):
         start = clip_start(self.seed, video_id, draw, num_starts)
         indices = range(start, start + self.num_frames * self.frame_stride, self.frame_stride)
         try:
-            return Clip(read_frames(video.path, indices, self.image_size), video.label, video_id)
+            return Clip(read_frames(video.path, indices, self.image_size, self.spatial_rule), video.label, video_id)
         except MissingFramesError as error:
             hint = "dataset.probe=decode counts the frames that really are"
             raise StbenchError(f"{error}, though {self._num_frames[index]} frames are declared: {hint}") from error
@@ -118,7 +121,7 @@ class FolderDataset(ClipDataset):
 
     def describe(self) -> dict[str, Any]:
         """Return what was found, what was dropped and why, how frames are resized, and the content's hash."""
-        return {**super().describe(), "root": str(self.root), "probe": self.probe, "resize": RESIZE_RULE}
+        return {**super().describe(), "root": str(self.root), "probe": self.probe, "resize": self.spatial_rule}
 
     def id_of(self, path: Path) -> str:
         """Return the name of the video at `path`: the path below the root, with forward slashes."""
@@ -140,7 +143,7 @@ class FolderDataset(ClipDataset):
         for video in _with_progress(found, self.name):
             num_frames = 0
             try:
-                num_frames = _count_frames(video.path, self.probe)
+                num_frames = count_frames(video.path, self.probe)
             except UnreadableVideoError as error:
                 broken.append(Dropped(self.id_of(video.path), error.reason))
             if num_frames >= span:
@@ -181,8 +184,16 @@ class FolderDataset(ClipDataset):
             )
 
 
-def _count_frames(path: Path, probe: str) -> int:
-    """Return the number of frames, at least 1."""
+def count_frames(path: Path, probe: str = "metadata") -> int:
+    """Return the number of frames, at least 1.
+
+    Args:
+        path: a video file, or a folder of images.
+        probe: as for `FolderDataset`.
+
+    Raises:
+        UnreadableVideoError: it is not there, cannot be read, or holds no frames.
+    """
     if not path.exists():
         raise UnreadableVideoError(path, "is not there")
     num_frames = declared_num_frames(path) if probe == "metadata" else 0

@@ -1,14 +1,14 @@
 """Decode chosen frames of one video: a file that FFmpeg reads (through PyAV), or a folder of images.
 
-Every frame is brought to a square by one named rule, `RESIZE_RULE`. Which filter does the resizing moves a Fréchet
-distance as much as a better model does (Parmar, Zhang and Zhu, CVPR 2022, arXiv 2104.11222), so there is no second.
+Every frame is brought to a square by a rule of `spatial`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from stbench.data.spatial import DEFAULT_SPATIAL_RULE, square
 from stbench.errors import StbenchError
 
-RESIZE_RULE = "short side to image_size (Pillow, Lanczos, antialiased), then centre crop"
-
-VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+VIDEO_SUFFIXES = (
+    *(".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts"),
+    *(".webm", ".wmv", ".y4m"),
+)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 # Codecs of which every packet shows exactly one frame, and a key packet needs none before it. Not GIF (a frame is a
@@ -60,15 +62,6 @@ def image_files(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if is_image(path)), key=natural_order)
 
 
-def square(image: Image.Image, image_size: int) -> NDArray[np.uint8]:
-    """Apply `RESIZE_RULE`: return uint8 (image_size, image_size, 3), RGB."""
-    scale = image_size / min(image.size)
-    width, height = (max(image_size, round(side * scale)) for side in image.size)
-    resized = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-    left, top = (width - image_size) // 2, (height - image_size) // 2
-    return np.asarray(resized.crop((left, top, left + image_size, top + image_size)))
-
-
 def declared_num_frames(path: Path) -> int:
     """Return the number of frames by the container's own word, or 0 when it says nothing; of a folder its images."""
     if path.is_dir():
@@ -89,51 +82,113 @@ def decodable_num_frames(path: Path) -> int:
         return sum(1 for _ in container.decode(video=0))
 
 
-def read_frames(path: Path, indices: Sequence[int], image_size: int) -> NDArray[np.uint8]:
+def frame_size(path: Path) -> tuple[int, int]:
+    """Return width and height in pixels by the container's own word; of a folder those of its first image."""
+    if path.is_dir():
+        return _image_size(image_files(path)[0])
+    with _opened(path) as container:
+        context = container.streams.video[0].codec_context
+        return context.width, context.height
+
+
+def check_whole(path: Path) -> None:
+    """Refuse a file that was cut off, or a folder of numbered images in which a number is missing.
+
+    A file is read through, but not decoded.
+
+    Raises:
+        UnreadableVideoError: says what is missing.
+    """
+    if path.is_dir():
+        _check_numbers(path)
+        return
+    with _opened(path) as container:
+        declared = int(container.streams.video[0].frames)
+        # The last packet is empty: it tells the decoder to give what it still holds.
+        held = sum(1 for packet in container.demux(video=0) if packet.size) if declared else 0
+    if held < declared - 1:  # containers of whole files are often off by one
+        raise UnreadableVideoError(path, f"truncated (declares {declared} frames, holds {held})")
+
+
+def read_frames(
+    path: Path, indices: Sequence[int], image_size: int, spatial_rule: str = DEFAULT_SPATIAL_RULE
+) -> NDArray[np.uint8]:
     """Decode the frames with these `indices`, in this order: uint8 (F, image_size, image_size, 3), RGB.
 
     Raises:
         MissingFramesError: the video ends before the last of them.
-        UnreadableVideoError: the file or one of its frames cannot be decoded.
+        UnreadableVideoError: the file or one of its frames cannot be decoded, or the frames differ in size.
     """
     decode = _read_images if path.is_dir() else _read_container
-    frames = decode(path, set(indices), image_size)
+    frames = decode(path, set(indices), _Squares(path, image_size, spatial_rule))
     if missing := sorted(set(indices) - frames.keys()):
         raise MissingFramesError(path, f"frame {missing[0]} is not there or cannot be decoded")
     return np.stack([frames[index] for index in indices])
 
 
-def _read_images(folder: Path, wanted: set[int], image_size: int) -> dict[int, NDArray[np.uint8]]:
+_ToSquare = Callable[[Image.Image], NDArray[np.uint8]]
+
+
+class _Squares:
+    """Brings the frames of one video to squares, and refuses a frame of another size than the first."""
+
+    def __init__(self, path: Path, image_size: int, rule: str) -> None:
+        self.path, self.image_size, self.rule = path, image_size, rule
+        self.size: tuple[int, int] | None = None
+
+    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+        self.size = self.size or image.size
+        if image.size != self.size:
+            sizes = " and ".join(f"{width}x{height}" for width, height in (self.size, image.size))
+            raise UnreadableVideoError(self.path, f"changes size within a clip ({sizes})")
+        return square(image, self.image_size, self.rule)
+
+
+def _read_images(folder: Path, wanted: set[int], to_square: _ToSquare) -> dict[int, NDArray[np.uint8]]:
     files = image_files(folder)
-    return {index: _read_image(files[index], image_size) for index in wanted if index < len(files)}
+    return {index: _read_image(files[index], to_square) for index in sorted(wanted) if index < len(files)}
 
 
-def _read_image(path: Path, image_size: int) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            return square(image, image_size)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadableVideoError(path, f"unreadable image ({error})") from error
+def _read_image(path: Path, to_square: _ToSquare) -> NDArray[np.uint8]:
+    with _opened_image(path) as image:
+        return to_square(image)
 
 
-def _read_container(path: Path, wanted: set[int], image_size: int) -> dict[int, NDArray[np.uint8]]:
-    frames = _read_from_key_frame(path, wanted, image_size)
-    return frames if wanted <= frames.keys() else _read_from_start(path, wanted, image_size)
+def _image_size(path: Path) -> tuple[int, int]:
+    with _opened_image(path) as image:
+        return image.size
 
 
-def _read_from_start(path: Path, wanted: set[int], image_size: int) -> dict[int, NDArray[np.uint8]]:
+def _check_numbers(folder: Path) -> None:
+    """Raise where the numbers in the names of images leave one out: where a step is twice the smallest or more."""
+    files = image_files(folder)
+    numbers = [int(found[-1]) for path in files if (found := re.findall(r"[0-9]+", path.stem))]
+    steps = [after - before for before, after in pairwise(numbers)]
+    if len(numbers) < len(files) or min(steps, default=0) < 1:
+        return
+    for step, (before, after) in zip(steps, pairwise(files), strict=True):
+        if step >= 2 * min(steps):
+            raise UnreadableVideoError(folder, f"a frame is missing (between {before.name} and {after.name})")
+
+
+def _read_container(path: Path, wanted: set[int], to_square: _ToSquare) -> dict[int, NDArray[np.uint8]]:
+    frames = _read_from_key_frame(path, wanted, to_square)
+    return frames if wanted <= frames.keys() else _read_from_start(path, wanted, to_square)
+
+
+def _read_from_start(path: Path, wanted: set[int], to_square: _ToSquare) -> dict[int, NDArray[np.uint8]]:
     """Decode from the first frame on and count."""
     frames = {}
     with _opened(path) as container:
         for index, frame in enumerate(container.decode(video=0)):
             if index in wanted:
-                frames[index] = square(frame.to_image(), image_size)
+                frames[index] = to_square(frame.to_image())
             if len(frames) == len(wanted):
                 break
     return frames
 
 
-def _read_from_key_frame(path: Path, wanted: set[int], image_size: int) -> dict[int, NDArray[np.uint8]]:
+def _read_from_key_frame(path: Path, wanted: set[int], to_square: _ToSquare) -> dict[int, NDArray[np.uint8]]:
     """Decode from the key frame before the first wanted frame on; {} or a part when that is not safe in this file."""
     index_of, key_time = _timeline(path, min(wanted))
     frames: dict[int, NDArray[np.uint8]] = {}
@@ -144,7 +199,7 @@ def _read_from_key_frame(path: Path, wanted: set[int], image_size: int) -> dict[
         for frame in container.decode(video=0):
             index = -1 if frame.pts is None else index_of.get(frame.pts, -1)
             if index in wanted:
-                frames[index] = square(frame.to_image(), image_size)
+                frames[index] = to_square(frame.to_image())
             if index >= max(wanted):
                 break
     return frames
@@ -176,9 +231,27 @@ def _timeline(path: Path, first: int) -> tuple[dict[int, int], int | None]:
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
     """Open a video file that has a video stream; whatever FFmpeg finds wrong in it becomes a `UnreadableVideoError`."""
     try:
-        with av.open(str(path)) as container:
+        if path.stat().st_size == 0:
+            raise UnreadableVideoError(path, "empty (0 bytes)")
+        with av.open(str(path), metadata_errors="ignore") as container:  # titles in old files are not always UTF-8
             if not container.streams.video:
                 raise UnreadableVideoError(path, "unreadable (no video stream)")
+            if container.streams.video[0].codec_context is None:
+                raise UnreadableVideoError(path, "unreadable (unknown codec)")
             yield container
-    except (av.FFmpegError, OSError) as error:
-        raise UnreadableVideoError(path, f"unreadable ({error.strerror or error})") from error
+    # The last three come from the binding: a title that is no text, a stream that was not announced, an absurd size.
+    except (av.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
+        raise UnreadableVideoError(path, f"unreadable ({getattr(error, 'strerror', None) or error})") from error
+
+
+@contextmanager
+def _opened_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image; whatever Pillow finds wrong in it, at once or on decoding, becomes a `UnreadableVideoError`."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except UnreadableVideoError:
+        raise
+    except Exception as error:  # on damaged images decoders raise what they please: struct.error, zlib.error, ...
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UnreadableVideoError(path, f"unreadable image ({path.name}: {reason})") from error

@@ -20,6 +20,9 @@ from stbench.metrics.catalogue import DETECTORS
 # Raise it with every change of this package that changes a number.
 METRIC_VERSION = 1
 
+HASHED_OFFSET = "hash of seed and video"
+FIRST_FRAME = "first frame"
+OFFSET_RULES = (HASHED_OFFSET, FIRST_FRAME)
 
 _COUNTS = (
     "feature_dim",
@@ -43,22 +46,23 @@ class Protocol:
         detector_weights_sha256: of the weights file.
         detector_precision: arithmetic of the detector.
         preprocessing: named way to the detector's input.
-        bn_eps: epsilon of its batch norms; published I3D code has 1e-3 and 1e-5 for the same weights' names.
+        bn_eps: epsilon of its batch norms, None without any; published I3D code has 1e-3 and 1e-5 for the same names.
         feature_dim: width of the features.
         num_frames: frames of a judged clip.
         frame_stride_real: step between frames taken from real videos.
         frame_stride_fake: the same for generated clips.
         resolution: height and width of the clips handed to the detector's preprocessing, pixels.
-        spatial_rule: how real videos get to that resolution.
+        spatial_rule: how frames of videos get to that resolution, of `data.spatial.SPATIAL_RULES`.
         value_range: of the clips.
         storage: how clips are kept before they are judged.
         dataset: name of the real clips' data set.
         dataset_manifest_sha256: of the list of its files.
         split: part of the data set that the real clips come from.
-        short_video_rule: what happens to a video shorter than num_frames times the stride.
+        short_video_rule: what happens to a video shorter than its clip, (num_frames - 1) * stride + 1 frames.
         clips_per_video: real clips taken from one video; None is as many as fit.
-        offset_rule: where in a video its clips begin.
-        clip_seed: of the choice of real clips.
+        offset_rule: where in a real video its clip begins, one of `OFFSET_RULES`.
+        offset_rule_fake: where in a generated video its clip begins.
+        clip_seed: of the choice of videos and of the clips in them.
         num_real: number of real clips; None is every clip of the split.
         num_fake: number of generated clips.
         sampler: of the generated clips.
@@ -78,12 +82,12 @@ class Protocol:
     num_frames: int | None = None
     detector_weights_sha256: str | None = None
     detector_precision: str = "float32"
-    bn_eps: float = 1e-5
+    bn_eps: float | None = 1e-5
 
     frame_stride_real: int | None = 1
     frame_stride_fake: int = 1
     resolution: int | None = None
-    spatial_rule: str = "centre crop to a square, then resize"
+    spatial_rule: str = "crop-resize-lanczos"
     value_range: tuple[float, float] = (-1.0, 1.0)
     storage: str = "uint8, lossless"
 
@@ -92,7 +96,8 @@ class Protocol:
     split: str = "train"
     short_video_rule: str = "dropped"
     clips_per_video: int | None = 1
-    offset_rule: str = "hash of seed and video"
+    offset_rule: str = HASHED_OFFSET
+    offset_rule_fake: str = FIRST_FRAME
     clip_seed: int = 0
 
     num_real: int | None = 2048
@@ -124,11 +129,20 @@ class Protocol:
 
 def _preset(detector: str, **fields: Any) -> Protocol:
     info = DETECTORS[detector]
-    return Protocol(detector, info.default_preprocessing, info.feature_dim, **fields)
+    of_detector = {"preprocessing": info.default_preprocessing, "feature_dim": info.feature_dim}
+    return Protocol(**{"detector": detector, **of_detector, **fields})
 
 
 _STYLEGANV = _preset("i3d", num_frames=16, resolution=256)
 _LATTE = replace(_STYLEGANV, frame_stride_real=3)
+# cd-fvd's defaults: every real clip, short side scaled with a low-pass filter, generated clips from anywhere.
+_CDFVD = replace(
+    _STYLEGANV,
+    preprocessing="cdfvd",
+    num_real=None,
+    spatial_rule="resize-crop-lanczos",
+    offset_rule_fake=HASHED_OFFSET,
+)
 
 PROTOCOLS: dict[str, Protocol] = {
     # Clips as long and as fast as the run's own. 256 of them are four times the width of the features: the fewest that
@@ -136,13 +150,13 @@ PROTOCOLS: dict[str, Protocol] = {
     "builtin": _preset("shapes3d", frame_stride_real=None, num_real=256, num_fake=256),
     # StyleGAN-V's fvd2048_16f: one clip per real video of the training split.
     "styleganv-2048-16f": _STYLEGANV,
-    # Latte's tools: strides 3 and 1 are written into the code; Taichi-HD took 6 (Latte issue 115).
+    # Latte's tools: strides 3 and 1 are written into the code; Taichi-HD took 6 (Latte issue 115). They also drop
+    # videos that are up to stride - 1 frames longer than a clip.
     "latte-2048-16f": _LATTE,
     "latte-taichi": replace(_LATTE, frame_stride_real=6),
-    # cd-fvd's defaults: every real clip, short side scaled with a low-pass filter.
-    "cdfvd-i3d": replace(
-        _STYLEGANV, preprocessing="cdfvd", num_real=None, spatial_rule="scale the short side, then centre crop"
-    ),
+    "cdfvd-i3d": _CDFVD,
+    # The same with features of a ViT-g finetuned on Something-Something v2, which has 1408 of them and no batch norm.
+    "cdfvd-videomae": replace(_CDFVD, detector="videomae", feature_dim=1408, bn_eps=None),
 }
 
 

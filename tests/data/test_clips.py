@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from stbench.data.clips import Clip, ClipDataset, Dropped, clip_span, clip_start
+from stbench.data.clips import Clip, ClipDataset, Dropped, clip_span, clip_start, summarise_reasons
 from stbench.errors import StbenchError
 
 
@@ -81,3 +81,9 @@ def test_description_counts_reasons_and_is_json() -> None:
 def test_sizes_below_one_are_refused(name: str) -> None:
     with pytest.raises(StbenchError, match=rf"dataset\.{name}=0: expected at least 1"):
         Counting(**{name: 0})
+
+
+def test_reasons_are_summarised_without_their_details() -> None:
+    reasons = ["empty (0 bytes)", "truncated (declares 9 frames, holds 3)", "truncated (declares 80 frames, holds 7)"]
+    assert summarise_reasons(reasons) == "2 truncated, 1 empty"
+    assert summarise_reasons([]) == ""

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -8,14 +9,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stbench.data import video
+from stbench.data.spatial import SPATIAL_RULES, square
 from stbench.data.video import (
     MissingFramesError,
     UnreadableVideoError,
+    check_whole,
     declared_num_frames,
     decodable_num_frames,
+    frame_size,
     natural_order,
     read_frames,
-    square,
 )
 from stbench.errors import StbenchError
 
@@ -61,9 +64,9 @@ def test_seeking_is_used_where_safe(
     calls: list[Path] = []
     read_from_start = video._read_from_start
 
-    def counted(path: Path, wanted: set[int], image_size: int) -> dict[int, NDArray[np.uint8]]:
+    def counted(path: Path, wanted: set[int], to_square: Callable[..., NDArray[np.uint8]]) -> dict[int, Any]:
         calls.append(path)
-        return read_from_start(path, wanted, image_size)
+        return read_from_start(path, wanted, to_square)
 
     monkeypatch.setattr(video, "_read_from_start", counted)
     read_frames(write_video(name, codec), [15, 17], 16)
@@ -84,18 +87,19 @@ def test_natural_order_compares_numbers() -> None:
     assert [path.name for path in ordered] == ["1.jpg", "a9.jpg", "a09b.jpg", "a10.jpg", "b1.jpg", "b20.jpg"]
 
 
+@pytest.mark.parametrize("rule", SPATIAL_RULES)
 @pytest.mark.parametrize(("width", "height"), [(64, 48), (48, 64), (16, 16), (10, 7), (640, 31)])
-def test_resize_rule_is_short_side_then_centre(width: int, height: int) -> None:
+def test_every_rule_keeps_the_centre_and_the_aspect(width: int, height: int, rule: str) -> None:
     # A horizontal and a vertical ramp: their centre and slope after the rule are known.
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     image = Image.fromarray(
         np.stack([255 * (x + 0.5) / width, 255 * (y + 0.5) / height, 0 * x + 77], -1).astype(np.uint8)
     )
-    frame = square(image, 16).astype(float)
+    frame = square(image, 16, rule).astype(float)
     assert frame.shape == (16, 16, 3)
     assert frame[..., 2].min() == frame[..., 2].max() == 77
     middle = frame[4:12, 4:12]
-    assert middle[..., :2].mean(axis=(0, 1)) == pytest.approx([127.5, 127.5], abs=13)
+    assert middle[..., :2].mean(axis=(0, 1)) == pytest.approx([127.5, 127.5], abs=14)
     long_side = max(width, height) / min(width, height)
     slope_x = np.diff(middle[..., 0], axis=1).mean()
     slope_y = np.diff(middle[..., 1], axis=0).mean()
@@ -161,6 +165,93 @@ def test_broken_image_is_named(write_images: WriteVideo) -> None:
     (folder / "frame_1.png").write_bytes(b"not a picture")
     with pytest.raises(UnreadableVideoError, match=r"frame_1\.png: unreadable image"):
         read_frames(folder, [0, 1], 8)
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n" + b"\0" * 40, b"\xff\xd8\xff\xe0" + bytes(range(200)), b""])
+def test_damaged_images_are_named_whatever_the_decoder_raises(write_images: WriteVideo, content: bytes) -> None:
+    folder = write_images("frames", num_frames=3)
+    (folder / "frame_2.png").write_bytes(content)
+    with pytest.raises(UnreadableVideoError, match=r"unreadable image \(frame_2\.png"):
+        read_frames(folder, [0, 1, 2], 8)
+
+
+def test_a_clip_whose_images_differ_in_size_is_refused(write_images: WriteVideo) -> None:
+    folder = write_images("frames", num_frames=6)
+    Image.new("RGB", (20, 12)).save(folder / "frame_4.png")
+    assert read_frames(folder, [0, 3], 8).shape == (2, 8, 8, 3)
+    with pytest.raises(UnreadableVideoError, match=r"changes size within a clip \(16x12 and 20x12\)"):
+        read_frames(folder, [0, 4], 8)
+
+
+def test_a_video_that_changes_size_is_refused(write_video: WriteVideo, tmp_path: Path) -> None:
+    small, large = write_video("small.ts", "mpeg2video"), write_video("large.ts", "mpeg2video", size=(64, 96))
+    joined = tmp_path / "joined.ts"  # a transport stream may be laid end to end
+    joined.write_bytes(small.read_bytes() + large.read_bytes())
+    assert read_frames(joined, [0, 9], 8).shape == (2, 8, 8, 3)
+    with pytest.raises(UnreadableVideoError, match=r"changes size within a clip \(64x48 and 96x64\)"):
+        read_frames(joined, [5, 30], 8)
+
+
+@pytest.mark.parametrize(("name", "codec"), FILES)
+def test_whole_files_pass_for_whole(write_video: WriteVideo, name: str, codec: str) -> None:
+    check_whole(write_video(name, codec))
+
+
+@pytest.mark.parametrize("share", [0.7, 0.8, 0.9])
+def test_a_file_that_was_cut_off_is_told(write_video: WriteVideo, share: float) -> None:
+    path = write_video("cut.avi", "mpeg4", num_frames=40)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(UnreadableVideoError, match=r"cut\.avi: truncated \(declares 40 frames, holds [1-3]?[0-9]\)"):
+        check_whole(path)
+
+
+@pytest.mark.parametrize(("numbers", "gap"), [
+    ([0, 1, 2, 3], None), ([5, 10, 15], None), ([33, 67, 100, 134], None), ([7], None), ([], None),
+    ([1, 2, 4, 5], "frame_2.png and frame_4.png"), ([8, 9, 11], "frame_9.png and frame_11.png"),
+])  # fmt: skip
+def test_a_missing_number_is_told(tmp_path: Path, numbers: list[int], gap: str | None) -> None:
+    for number in numbers:
+        (tmp_path / f"frame_{number}.png").write_bytes(b"")
+    if gap is None:
+        check_whole(tmp_path)
+    else:
+        with pytest.raises(UnreadableVideoError, match=rf"a frame is missing \(between {gap}\)"):
+            check_whole(tmp_path)
+
+
+def test_names_without_numbers_are_not_judged(tmp_path: Path) -> None:
+    for name in ("a.png", "b_1.png", "b_5.png", "c_2.png"):
+        (tmp_path / name).write_bytes(b"")
+    check_whole(tmp_path)
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "none.mp4").write_bytes(b"")
+    with pytest.raises(UnreadableVideoError, match=r"none\.mp4: empty \(0 bytes\)"):
+        declared_num_frames(tmp_path / "none.mp4")
+
+
+def test_a_title_in_another_encoding_does_no_harm(write_video: WriteVideo) -> None:
+    path = write_video("titled.avi", "mpeg4")
+    plain = path.read_bytes()
+    title = b"INFOINAM" + (4).to_bytes(4, "little") + b"\xe9\xe8\xff\0"
+    chunk = b"LIST" + len(title).to_bytes(4, "little") + title
+    place = plain.index(b"movi") - 8  # before the list of frames
+    path.write_bytes(plain[:place] + chunk + plain[place:])
+    assert read_frames(path, [0, 3], 8).shape == (2, 8, 8, 3)
+
+
+def test_an_unknown_codec_is_named(write_video: WriteVideo) -> None:
+    path = write_video("strange.avi", "mpeg4")
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"ZZZZ"))
+    for attempt in (frame_size, decodable_num_frames, lambda path: read_frames(path, [0], 8)):
+        with pytest.raises(UnreadableVideoError, match=r"strange\.avi: unreadable \(unknown codec\)"):
+            attempt(path)
+
+
+def test_frame_sizes(write_video: WriteVideo, write_images: WriteVideo) -> None:
+    assert frame_size(write_video("clip.mp4", "libx264", size=(48, 80))) == (80, 48)
+    assert frame_size(write_images("frames", size=(12, 16))) == (16, 12)
 
 
 def test_frames_beyond_an_image_folder_are_missed(write_images: WriteVideo) -> None:

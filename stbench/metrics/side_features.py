@@ -1,0 +1,237 @@
+"""Features of one side of a comparison, one row per video, with all that decided them: kept, and found again.
+
+The rows stand in the order in which videos are chosen, so the rows of a smaller comparison are the first of a larger
+one. A kept file is taken again only when it was made under the same conditions from the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stbench.data.clips import Dropped
+from stbench.data.manifest import sha256_of
+from stbench.errors import NotComparable, StbenchError
+from stbench.metrics.protocol import Protocol
+from stbench.metrics.sources import ClipRule, ClipsFile, ClipSource, FolderSource, ranked
+from stbench.progress import progress_bar
+
+Features = NDArray[np.float32]
+SIDES = ("real", "fake")
+
+# The fields of a protocol that decide the features of a side, beside its own stride and offset.
+_SHARED_CONDITIONS = (
+    *("detector", "detector_weights_sha256", "detector_precision", "preprocessing", "bn_eps", "feature_dim"),
+    *("num_frames", "resolution", "spatial_rule", "value_range", "short_video_rule", "clips_per_video", "clip_seed"),
+    "metric_version",
+)
+
+
+_NOT_IN_ABOUT = ("features", "shuffled", "video_ids", "file")
+
+
+@dataclass(frozen=True)
+class SideFeatures:
+    """The features of one side.
+
+    Attributes:
+        features: (N, D), one row per video.
+        shuffled: (N, D) of the same clips with their frames in random order, or None.
+        video_ids: of the rows.
+        conditions: what decided the features, by the protocol's names without the side; see `conditions_of`.
+        asked: how many videos were wanted; None for all.
+        found: how many there were.
+        tried: id and fingerprint of every video that was read, in the order in which they are chosen.
+        dropped: those of them that could not be used, and why.
+        ignored: files beside the videos that are none by their names.
+        storage: how the videos are kept.
+        origin: where they lay.
+        file: where these features were read from, or None.
+    """
+
+    features: Features
+    shuffled: Features | None
+    video_ids: list[str]
+    conditions: dict[str, Any]
+    asked: int | None
+    found: int
+    tried: list[tuple[str, str]]
+    dropped: list[Dropped]
+    ignored: list[str]
+    storage: str
+    origin: str
+    file: Path | None = None
+
+    @property
+    def manifest_sha256(self) -> str:
+        """SHA-256 of the ids and the content of the videos in the rows."""
+        fingerprints = dict(self.tried)
+        return sha256_of([[video_id, fingerprints[video_id]] for video_id in self.video_ids])
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the numbers, as JSON knows it."""
+        return {
+            "origin": self.origin,
+            "found": self.found,
+            "asked": self.asked,
+            "used": len(self.video_ids),
+            "storage": self.storage,
+            "manifest_sha256": self.manifest_sha256,
+            "dropped": [asdict(video) for video in self.dropped],
+            "ignored": self.ignored,
+        }
+
+    def first(self, count: int | None) -> SideFeatures:
+        """The same side as if only `count` videos had been wanted."""
+        if count is None or count >= len(self.video_ids):
+            return self
+        ids = self.video_ids[:count]
+        stop = 1 + [video_id for video_id, _ in self.tried].index(ids[-1])
+        tried = self.tried[:stop]
+        names = {video_id for video_id, _ in tried}
+        return replace(
+            self,
+            features=self.features[:count],
+            shuffled=None if self.shuffled is None else self.shuffled[:count],
+            video_ids=ids,
+            asked=count,
+            tried=tried,
+            dropped=[video for video in self.dropped if video.video_id in names],
+        )
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file: features, shuffled where there are any, video_ids, and all else as JSON in `about`."""
+        about = {key: value for key, value in vars(self).items() if key not in _NOT_IN_ABOUT}
+        about["dropped"] = [asdict(video) for video in self.dropped]
+        arrays: dict[str, Any] = {
+            "features": self.features,
+            "video_ids": np.array(self.video_ids),
+            "about": np.array(json.dumps(about)),
+        }
+        if self.shuffled is not None:
+            arrays["shuffled"] = self.shuffled
+        temporary = path.with_name(path.name + ".partial")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        temporary.replace(path)
+
+
+Side = ClipSource | SideFeatures
+
+
+def load_features(path: Path) -> SideFeatures:
+    """Read what `SideFeatures.save` wrote.
+
+    Raises:
+        StbenchError: the file is damaged, or another kind of file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            about = json.loads(str(arrays["about"]))
+            about["dropped"] = [Dropped(**video) for video in about["dropped"]]
+            about["tried"] = [(video_id, fingerprint) for video_id, fingerprint in about["tried"]]
+            shuffled = arrays["shuffled"] if "shuffled" in arrays.files else None
+            side = SideFeatures(arrays["features"], shuffled, arrays["video_ids"].tolist(), **about, file=path)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise StbenchError(f"{path}: expected a features file of `stbench fvd`: {error}") from error
+    if side.features.ndim != 2 or len(side.features) != len(side.video_ids):
+        raise StbenchError(f"{path}: expected one row of features per video, got shape {side.features.shape} "
+                           f"and {len(side.video_ids)} videos")  # fmt: skip
+    return side
+
+
+def open_side(path: str | Path, num_workers: int = 0) -> Side:
+    """Find out what a path holds: a folder of videos, an .npz file of clips, or kept features.
+
+    Raises:
+        StbenchError: none of these.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return FolderSource(path, num_workers)
+    if not path.exists():
+        raise StbenchError(f"{path} does not exist: expected a folder of videos, or an .npz file of clips or features")
+    if path.suffix != ".npz":
+        raise StbenchError(f"{path}: expected a folder of videos, or an .npz file of clips or features")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = set(arrays.files)
+    except Exception as error:  # zipfile and numpy raise a dozen kinds
+        raise StbenchError(f"{path}: cannot be read as .npz: {error}") from error
+    if "clips" in names:
+        return ClipsFile(path)
+    if {"features", "about"} <= names:
+        return load_features(path)
+    raise StbenchError(
+        f"{path}: expected clips, or features that `stbench fvd` kept; it holds {', '.join(sorted(names))}"
+    )
+
+
+def conditions_of(protocol: Protocol, side: str) -> dict[str, Any]:
+    """The fields of a protocol that decide the features of a side ("real" or "fake"), as JSON knows them."""
+    fields = protocol.as_dict()
+    own = {"frame_stride": fields[f"frame_stride_{side}"], "offset_rule": offset_rule_of(protocol, side)}
+    return {name: fields[name] for name in _SHARED_CONDITIONS} | own
+
+
+def offset_rule_of(protocol: Protocol, side: str) -> str:
+    """Where in a video of this side its clip begins."""
+    return protocol.offset_rule if side == "real" else protocol.offset_rule_fake
+
+
+def check_conditions(kept: SideFeatures, protocol: Protocol, side: str) -> None:
+    """Refuse features that were made under other conditions than the protocol asks for.
+
+    Raises:
+        NotComparable: names the fields, with both values.
+        StbenchError: more videos are asked for than the file holds, and there were more when it was written.
+    """
+    wanted = conditions_of(protocol, side)
+    others = {name: kept.conditions.get(name) for name in wanted if kept.conditions.get(name) != wanted[name]}
+    if others:
+        differences = ", ".join(f"{name} is {value!r}, not {wanted[name]!r}" for name, value in others.items())
+        raise NotComparable(f"{kept.file} was made under another protocol: {differences}")
+    asked = protocol.num_real if side == "real" else protocol.num_fake
+    if kept.asked is not None and (asked is None or asked > kept.asked):
+        raise StbenchError(f"{kept.file} holds the {kept.asked} videos that were asked for then, not "
+                           f"{asked or 'all'}: name the videos themselves")  # fmt: skip
+
+
+def clip_rule(protocol: Protocol, side: str) -> ClipRule:
+    """The rule by which clips of a side are read, from a protocol without open fields."""
+    stride = protocol.frame_stride_real if side == "real" else protocol.frame_stride_fake
+    assert protocol.num_frames and protocol.resolution and stride
+    return ClipRule(
+        num_frames=protocol.num_frames,
+        frame_stride=stride,
+        resolution=protocol.resolution,
+        spatial_rule=protocol.spatial_rule,
+        offset_rule=offset_rule_of(protocol, side),
+        clip_seed=protocol.clip_seed,
+    )
+
+
+def still_valid(
+    kept: SideFeatures, source: ClipSource, protocol: Protocol, side: str, asked: int | None, control: bool
+) -> bool:
+    """Whether computing again would give the same: the same conditions, and the same bytes in the same videos."""
+    if kept.conditions != conditions_of(protocol, side) or kept.asked != asked or kept.found != len(source.video_ids):
+        return False
+    if control and kept.shuffled is None:
+        return False
+    order = ranked(source.video_ids, protocol.clip_seed)
+    if [video_id for video_id, _ in kept.tried] != order[: len(kept.tried)]:
+        return False
+    known, names = dict(kept.tried), [video_id for video_id, _ in kept.tried]
+    with progress_bar(f"checking, {side}", len(names)) as advance:
+        for video_id, fingerprint in source.fingerprints(names, clip_rule(protocol, side)):
+            if known[video_id] != fingerprint:
+                return False
+            advance()
+    return True

@@ -1,0 +1,300 @@
+"""Where the clips of one side of a comparison come from: a folder of videos, or an .npz file of clips.
+
+A source hands out one clip of each video that is asked for, or the reason why there is none. Which frames make the clip
+is a function of the rule and the video alone, so no batch, worker or process can change it; what cannot be used is
+never replaced here, and never passed over in silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from stbench.data.clips import clip_span, clip_start, hash_uint64
+from stbench.data.folders import find_videos
+from stbench.data.scanning import count_frames, files_below
+from stbench.data.spatial import square
+from stbench.data.video import (
+    UnreadableVideoError,
+    check_whole,
+    frame_size,
+    image_files,
+    is_image,
+    is_video,
+    read_frames,
+)
+from stbench.errors import StbenchError
+from stbench.metrics.protocol import FIRST_FRAME
+
+Clip = NDArray[np.uint8]
+_NPZ_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class ClipRule:
+    """Which frames of a video make its clip, and how they become squares; the fields are a protocol's.
+
+    Attributes:
+        num_frames: of the clip.
+        frame_stride: step between its frames.
+        resolution: height and width, pixels.
+        spatial_rule: of `SPATIAL_RULES`.
+        offset_rule: of `OFFSET_RULES`.
+        clip_seed: of the hash that `offset_rule` may name.
+    """
+
+    num_frames: int
+    frame_stride: int
+    resolution: int
+    spatial_rule: str
+    offset_rule: str
+    clip_seed: int
+
+    @property
+    def too_short(self) -> str:
+        """The reason for which a shorter video is dropped."""
+        return f"shorter than a clip, {clip_span(self.num_frames, self.frame_stride)} frames"
+
+    def indices(self, video_id: str, num_frames: int) -> range | None:
+        """Return the frames of the clip of a video that has `num_frames`, None when it is too short."""
+        span = clip_span(self.num_frames, self.frame_stride)
+        num_starts = num_frames - span + 1
+        if num_starts < 1:
+            return None
+        first = self.offset_rule == FIRST_FRAME
+        start = 0 if first else clip_start(self.clip_seed, video_id, 0, num_starts)
+        return range(start, start + span, self.frame_stride)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What came of reading one video.
+
+    Attributes:
+        video_id: which video.
+        fingerprint: SHA-256 of what the clip was read from, or why no clip could be chosen.
+        clip: uint8 (F,H,W,3), or None.
+        reason: why there is no clip, or None.
+    """
+
+    video_id: str
+    fingerprint: str
+    clip: Clip | None
+    reason: str | None
+
+
+class ClipSource(ABC):
+    """Videos to take one clip each of.
+
+    Attributes:
+        path: where they lie.
+        video_ids: name of each video, unique and independent of where the source lies.
+        ignored: files beside them that are neither videos nor images by their names.
+        storage: how they are kept, for the protocol.
+    """
+
+    path: Path
+    video_ids: list[str]
+    ignored: list[str]
+    storage: str
+
+    @abstractmethod
+    def readings(self, video_ids: Sequence[str], rule: ClipRule) -> Iterator[Reading]:
+        """Read one clip of each of these videos; one reading for each, in any order."""
+
+    @abstractmethod
+    def fingerprints(self, video_ids: Sequence[str], rule: ClipRule) -> Iterator[tuple[str, str]]:
+        """Yield the id and the fingerprint of each of these videos without decoding them, in any order."""
+
+    @abstractmethod
+    def short_side(self) -> int:
+        """Return the shorter side of a frame of the first video that says, pixels."""
+
+
+def ranked(video_ids: Iterable[str], seed: int) -> list[str]:
+    """Return the videos in the order in which they are chosen: by a hash of (seed, id), as `evaluation_clips` does."""
+    return sorted(video_ids, key=lambda video_id: (hash_uint64(seed, video_id), video_id))
+
+
+class FolderSource(ClipSource):
+    """Every video file and every folder of images below a folder.
+
+    Args:
+        path: the folder.
+        num_workers: processes that decode; 0 decodes in this one. Does not change what is read.
+
+    Raises:
+        StbenchError: there is no video by its name.
+    """
+
+    def __init__(self, path: Path, num_workers: int = 0) -> None:
+        self.path, self.num_workers = path, num_workers
+        paths = find_videos(path)
+        if not paths:
+            raise StbenchError(f"{path}: holds no videos and no folders of images")
+        self._paths = {each.relative_to(path).as_posix(): each for each in paths}
+        self.video_ids = list(self._paths)
+        self.ignored = [
+            each.relative_to(path).as_posix() for each in files_below(path) if not (is_video(each) or is_image(each))
+        ]
+        self.storage = ", ".join(sorted({kind for each in paths for kind in _kinds(each)}))
+
+    def readings(self, video_ids: Sequence[str], rule: ClipRule) -> Iterator[Reading]:
+        """Yield the readings in the order of `video_ids`."""
+        videos = _Videos([(self._paths[video_id], video_id) for video_id in video_ids], rule)
+        # Its own generator: a DataLoader would else draw from the global one.
+        yield from DataLoader(
+            videos, batch_size=None, num_workers=self.num_workers, collate_fn=_as_it_is, generator=torch.Generator()
+        )
+
+    def fingerprints(self, video_ids: Sequence[str], rule: ClipRule) -> Iterator[tuple[str, str]]:
+        """Yield them in the order of `video_ids`."""
+        for video_id in video_ids:
+            yield video_id, _plan(self._paths[video_id], video_id, rule)[0]
+
+    def short_side(self) -> int:
+        """Return that of the first video that can be opened."""
+        for path in self._paths.values():
+            try:
+                return max(1, min(frame_size(path)))
+            except UnreadableVideoError:
+                continue
+        raise StbenchError(f"{self.path}: none of {len(self._paths)} videos can be opened")
+
+
+class ClipsFile(ClipSource):
+    """An .npz file with uint8 `clips` (N,F,H,W,3), as `stbench sample` writes it; read as a stream, in its own order.
+
+    Raises:
+        StbenchError: the file cannot be read, or its clips are of another type or shape.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open("clips.npy") as member:
+                shape, dtype = _npy_header(member)
+        except _NPZ_ERRORS as error:
+            raise StbenchError(f"{path}: expected an .npz file of clips: {error}") from error
+        if dtype != np.uint8 or len(shape) != 5 or shape[-1] != 3 or 0 in shape:
+            raise StbenchError(f"{path}: expected clips uint8 (N,F,H,W,3), got {dtype} {shape}")
+        self._shape = shape
+        self.video_ids = [str(index) for index in range(shape[0])]
+        self.ignored: list[str] = []
+        self.storage = "uint8, lossless"
+
+    def readings(self, video_ids: Sequence[str], rule: ClipRule) -> Iterator[Reading]:
+        """Yield the readings in the order of the file."""
+        for video_id, clip in self._stream(set(video_ids)):
+            fingerprint = hashlib.sha256(clip.data).hexdigest()
+            indices = rule.indices(video_id, len(clip))
+            if indices is None:
+                yield Reading(video_id, fingerprint, None, rule.too_short)
+                continue
+            frames = [square(Image.fromarray(clip[index]), rule.resolution, rule.spatial_rule) for index in indices]
+            yield Reading(video_id, fingerprint, np.stack(frames), None)
+
+    def fingerprints(self, video_ids: Sequence[str], rule: ClipRule) -> Iterator[tuple[str, str]]:
+        """Yield them in the order of the file."""
+        for video_id, clip in self._stream(set(video_ids)):
+            yield video_id, hashlib.sha256(clip.data).hexdigest()
+
+    def short_side(self) -> int:
+        """Return that of all clips."""
+        return min(self._shape[2:4])
+
+    def _stream(self, wanted: set[str]) -> Iterator[tuple[str, Clip]]:
+        """Yield the wanted clips (F,H,W,3), one at a time in memory."""
+        size = int(np.prod(self._shape[1:]))
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open("clips.npy") as member:
+                _npy_header(member)
+                for video_id in self.video_ids:
+                    clip = np.frombuffer(member.read(size), dtype=np.uint8).reshape(self._shape[1:])
+                    if video_id in wanted:
+                        yield video_id, clip
+        except _NPZ_ERRORS as error:
+            raise StbenchError(f"{self.path}: damaged: {error}") from error
+
+
+def read_video(path: Path, video_id: str, rule: ClipRule) -> Reading:
+    """Read the clip of one video file or folder of images; whatever is wrong with it becomes the reading's reason."""
+    fingerprint, indices = _plan(path, video_id, rule)
+    if indices is None:
+        return Reading(video_id, fingerprint, None, fingerprint)
+    try:
+        check_whole(path)
+        return Reading(video_id, fingerprint, read_frames(path, indices, rule.resolution, rule.spatial_rule), None)
+    except UnreadableVideoError as error:
+        return Reading(video_id, fingerprint, None, error.reason)
+
+
+def _plan(path: Path, video_id: str, rule: ClipRule) -> tuple[str, range | None]:
+    """Return the fingerprint of a video and the frames of its clip; without frames, the reason is the fingerprint."""
+    try:
+        indices = rule.indices(video_id, count_frames(path))
+        return (rule.too_short, None) if indices is None else (_content_sha256(path, indices), indices)
+    except UnreadableVideoError as error:
+        return error.reason, None
+    except OSError as error:
+        return f"unreadable ({error.strerror or error})", None
+
+
+def _content_sha256(path: Path, indices: range) -> str:
+    """SHA-256 of a video file, or of the names and the content of those images of a folder that are in the clip."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        files = image_files(path)
+        for index in indices:
+            digest.update(files[index].name.encode() + b"\0" + files[index].read_bytes())
+        return digest.hexdigest()
+    with path.open("rb") as file:
+        for part in iter(partial(file.read, 1 << 20), b""):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _kinds(path: Path) -> Iterable[str]:
+    """The endings of the files that a video consists of."""
+    return {file.suffix.lower() for file in image_files(path)} if path.is_dir() else {path.suffix.lower()}
+
+
+def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Read the header of an array in C order, as numpy's own format has it."""
+    version = np.lib.format.read_magic(member)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran_order, dtype = read_header(member)
+    if fortran_order:
+        raise ValueError("the clips are in Fortran order")
+    return shape, dtype
+
+
+class _Videos(Dataset[Reading]):
+    """Reading number i is that of video number i."""
+
+    def __init__(self, videos: Sequence[tuple[Path, str]], rule: ClipRule) -> None:
+        self.videos, self.rule = videos, rule
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> Reading:
+        path, video_id = self.videos[index]
+        return read_video(path, video_id, self.rule)
+
+
+def _as_it_is(reading: Any) -> Any:
+    return reading
