@@ -17,7 +17,7 @@ from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detectors import build_detector
 from stbench.profiling.hardware import fast_bfloat16, machine_fingerprint, matmul_ceiling, software_versions
 
-EXTRAS = {"diffusers": "sd-vae", "xformers": "xformers"}
+EXTRAS = {"diffusers": "sd-vae", "transformers": "videomae", "pynvml": "nvml", "xformers": "xformers"}
 
 
 def print_diagnosis() -> None:

@@ -8,16 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stbench.errors import StbenchError
+
+_UNREADABLE = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    RuntimeError,
+    EOFError,
+    TypeError,
+    ValueError,
+    KeyError,
+)
 
 
 def file_sha256(path: Path) -> str:
@@ -30,7 +43,7 @@ def file_sha256(path: Path) -> str:
 
 
 def read_weights_file(path: Path) -> Mapping[str, Any]:
-    """Read a `.safetensors` or a PyTorch file: a mapping of names to tensors, or to further such mappings.
+    """Read a `.safetensors`, `.npz` or PyTorch file: a mapping of names to tensors, or to further such mappings.
 
     Raises:
         StbenchError: no such file, a web page, a truncated or foreign file, or a pickle that holds more than tensors.
@@ -44,9 +57,12 @@ def read_weights_file(path: Path) -> Mapping[str, Any]:
     try:
         if path.suffix == ".safetensors":
             loaded = load_file(path)
+        elif path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                loaded = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StbenchError(
             f"{path}: cannot be read as weights ({path.stat().st_size} bytes; truncated or not plain tensors): {reason}"

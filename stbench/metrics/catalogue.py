@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 from stbench.errors import unknown_name
 
+PerChannel = float | tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -16,15 +18,23 @@ class Preprocessing:
         size: height and width of the detector's input, pixels.
         crop: scale the short side and crop the centre; otherwise height and width are stretched.
         antialias: low-pass filter before shrinking.
-        scale: factor on the values after resizing.
+        scale: factor on the values after resizing, one for all channels or one for each.
         source: who does it like this.
+        shift: added to the values after `scale`.
+        resized: size that frames are scaled to before the centre is cropped; `size` itself when None.
+        interpolation: "bilinear" or "bicubic".
+        align_corners: whether the corner pixels' centres stay in place, instead of the image's corners.
     """
 
     size: int
     crop: bool
     antialias: bool
-    scale: float
+    scale: PerChannel
     source: str
+    shift: PerChannel = 0.0
+    resized: int | None = None
+    interpolation: str = "bilinear"
+    align_corners: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,24 +43,28 @@ class DetectorInfo:
 
     Attributes:
         class_path: "module:Class" of the `Detector`.
-        feature_dim: width D of its features.
+        feature_dim: width D of its features; None where the weights decide.
         min_frames: fewest frames a clip may have.
         description: one line for people.
         preprocessings: by name; the first one is the default.
         standard_samples: clips on each side at which its Fréchet distance counts as more than exploratory; None for a
             detector whose numbers mean nothing outside stbench.
-        weights_variable: environment variable that names the weights file; None when the weights come with stbench.
+        weights_variable: environment variable that names the weights; None when they come with stbench.
         weights_source: where people get the weights.
+        cache_name: what to call them in the user's cache.
+        weights_may_be_folder: whether the weights may be a folder of files.
     """
 
     class_path: str
-    feature_dim: int
+    feature_dim: int | None
     min_frames: int
     description: str
     preprocessings: MappingProxyType[str, Preprocessing] = field(repr=False)
     standard_samples: int | None = None
     weights_variable: str | None = None
     weights_source: str | None = None
+    cache_name: str = ""
+    weights_may_be_folder: bool = False
 
     @property
     def default_preprocessing(self) -> str:
@@ -66,6 +80,39 @@ _I3D_PREPROCESSINGS = {
     "cdfvd": Preprocessing(224, False, False, 1.0, "cd-fvd, and the first TensorFlow code: stretched"),
 }
 
+# Mean and standard deviation of ImageNet's pixels in [0, 1], which VideoMAE was trained with.
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_VIDEOMAE_PREPROCESSINGS = {
+    # cd-fvd's preprocess_videomae stretches and stays in [0, 1]: it does not normalise as VideoMAE was trained to.
+    "cdfvd": Preprocessing(224, False, False, 0.5, "cd-fvd as published, range [0, 1]", shift=0.5),
+    "imagenet": Preprocessing(
+        224,
+        True,
+        True,
+        (0.5 / _IMAGENET_STD[0], 0.5 / _IMAGENET_STD[1], 0.5 / _IMAGENET_STD[2]),
+        "transformers' VideoMAE image processor: short side, centre crop, normalised by ImageNet's statistics",
+        shift=(
+            (0.5 - _IMAGENET_MEAN[0]) / _IMAGENET_STD[0],
+            (0.5 - _IMAGENET_MEAN[1]) / _IMAGENET_STD[1],
+            (0.5 - _IMAGENET_MEAN[2]) / _IMAGENET_STD[2],
+        ),
+    ),
+}
+
+# C3D sees pixels in 0..255; the mean clip is subtracted by the detector.
+_C3D_PREPROCESSINGS = {
+    "tgan2": Preprocessing(112, False, False, 127.5, "TGANv2's chainer code", shift=127.5, align_corners=True),
+    "tgan": Preprocessing(112, False, False, 127.5, "TGAN's script", shift=127.5, resized=128, interpolation="bicubic"),
+}
+
+_INCEPTION_PREPROCESSINGS = {
+    "pytorch-fid": Preprocessing(299, False, False, 1.0, "pytorch-fid: stretched bilinearly, no low-pass filter"),
+    # (pixel - 128) / 128 of pixels in 0..255.
+    "torchmetrics": Preprocessing(
+        299, False, True, 127.5 / 128, "torchmetrics' FrechetInceptionDistance, antialias=True", shift=-0.5 / 128
+    ),
+}
+
 DETECTORS: dict[str, DetectorInfo] = {
     "shapes3d": DetectorInfo(
         class_path="stbench.metrics.detectors.shapes3d:Shapes3DDetector",
@@ -78,7 +125,7 @@ DETECTORS: dict[str, DetectorInfo] = {
         class_path="stbench.metrics.detectors.i3d:I3DDetector",
         feature_dim=400,
         min_frames=9,  # fewer leave one time step, and the average pooling spans two
-        description="I3D trained on Kinetics-400, logits: the detector of published FVD; its weights are not included",
+        description="I3D trained on Kinetics-400, logits: the detector of published FVD",
         preprocessings=MappingProxyType(_I3D_PREPROCESSINGS),
         standard_samples=2048,  # StyleGAN-V (arXiv 2112.14683), Latte (arXiv 2401.03048)
         weights_variable="STBENCH_I3D",
@@ -86,6 +133,45 @@ DETECTORS: dict[str, DetectorInfo] = {
             "TF-hub deepmind/i3d-kinetics-400/1 converted: i3d_torchscript.pt of the StyleGAN-V release "
             "or i3d_pretrained_400.pt of the VideoGPT and PVDM releases"
         ),
+        cache_name="i3d.pt",
+    ),
+    "videomae": DetectorInfo(
+        class_path="stbench.metrics.detectors.videomae:VideoMAEDetector",
+        feature_dim=None,
+        min_frames=2,  # one tubelet; the weights decide
+        description="VideoMAE, patch tokens averaged: the detector of content-debiased FVD",
+        preprocessings=MappingProxyType(_VIDEOMAE_PREPROCESSINGS),
+        standard_samples=2048,  # cd-fvd's default number of generated clips (arXiv 2404.12391)
+        weights_variable="STBENCH_VIDEOMAE",
+        weights_source=(
+            "vit_g_hybrid_pt_1200e_ssv2_ft.pth of VideoMAE v2, which cd-fvd uses, or a folder of a VideoMAE in the "
+            "layout of transformers (config.json and weights)"
+        ),
+        cache_name="videomae.pth",
+        weights_may_be_folder=True,
+    ),
+    "c3d": DetectorInfo(
+        class_path="stbench.metrics.detectors.c3d:C3DDetector",
+        feature_dim=101,
+        min_frames=16,
+        description="C3D finetuned on UCF101, logits: the classifier of the Inception Score of UCF101",
+        preprocessings=MappingProxyType(_C3D_PREPROCESSINGS),
+        standard_samples=2048,  # TGANv2's script compute_inception_score.py
+        weights_variable="STBENCH_C3D",
+        weights_source="conv3d_deepnetA_ucf.npz and, to lie beside it, mean2.npz of the TGANv2 release (rezoo/tgan2)",
+        cache_name="c3d.npz",
+    ),
+    "inception": DetectorInfo(
+        class_path="stbench.metrics.detectors.inception:InceptionDetector",
+        feature_dim=2048,
+        min_frames=1,
+        description="Inception v3 of FID, one feature vector a frame: the detector of per-frame FID",
+        preprocessings=MappingProxyType(_INCEPTION_PREPROCESSINGS),
+        weights_variable="STBENCH_INCEPTION",
+        weights_source=(
+            "pt_inception-2015-12-05-6726825d.pth of pytorch-fid, or torch-fidelity's file of the same weights"
+        ),
+        cache_name="inception.pth",
     ),
 }
 

@@ -1,12 +1,15 @@
 """What a detector is, how to get one by name, and how to run it over many clips.
 
-A detector is a frozen network from clips (N, 3, F, H, W) in [-1, 1] to features (N, D). Its result must depend on the
-clips and the weights only: hence evaluation mode, float32 with TF32 and autocast off, and a check of the input.
+A detector is a frozen network from clips (N, 3, F, H, W) in [-1, 1] to features (N, D), or (N * F, D) when it looks at
+every frame by itself. Its result must depend on the clips and the weights only: hence evaluation mode, float32 with
+TF32 and autocast off, and a check of the input.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,9 +24,11 @@ from torch import Tensor, nn
 from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.catalogue import DETECTORS
 from stbench.progress import progress_bar
+from stbench.weights import file_sha256
 
 # Decoders overshoot a little; the first FVD code asserts the same bound.
 _RANGE_TOLERANCE = 1e-3
+_REQUIRED_ATTRIBUTES = ("name", "feature_dim", "min_frames", "weights_sha256", "preprocessing")
 
 
 class Detector(nn.Module, ABC):
@@ -36,30 +41,61 @@ class Detector(nn.Module, ABC):
         name: in results and messages.
         feature_dim: width D of the features.
         min_frames: fewest frames a clip may have.
+        max_frames: most frames a clip may have; None is no limit.
+        per_frame: whether there is a row of features for every frame instead of every clip.
         weights_sha256: of the weights file.
         preprocessing: name of the way from clips to the network's input.
     """
 
     name: ClassVar[str]
-    feature_dim: ClassVar[int]
-    min_frames: ClassVar[int]
+    feature_dim: int
+    min_frames: int
+    max_frames: int | None = None
+    per_frame: ClassVar[bool] = False
     weights_sha256: str
     preprocessing: str
 
     @abstractmethod
     def compute_features(self, clips: Tensor) -> Tensor:
-        """Map checked clips (N, 3, F, H, W), float32 in [-1, 1], to features (N, D)."""
+        """Map checked clips (N, 3, F, H, W), float32 in [-1, 1], to features (N, D), or (N * F, D) per frame."""
 
     def forward(self, clips: Tensor) -> Tensor:
         """Return features (N, D), float32, of clips (N, 3, F, H, W), float32 in [-1, 1].
 
+        With `per_frame` they are (N * F, D), the frames of a clip one after the other.
+
         Raises:
-            StbenchError: clips of another shape, type or range, or with too few frames; says what was seen.
+            StbenchError: clips of another shape, type or range, or with too few or too many frames; says what was seen.
         """
-        check_clips(clips, self.name, self.min_frames)
+        check_clips(clips, self.name, self.min_frames, self.max_frames)
         self.eval()  # the statistics of a batch must not reach its features
         with torch.no_grad(), full_precision(clips.device.type):
-            return self.compute_features(clips)
+            features = self.compute_features(clips)
+        self._check_features(features, len(clips) * self.rows_per_clip(clips.shape[2]))
+        return features
+
+    def check_num_frames(self, num_frames: int, setting: str) -> None:
+        """Refuse a clip length that the detector cannot judge, before any clip is made.
+
+        Args:
+            num_frames: F of the clips to come.
+            setting: where the user sets it, for the message.
+        """
+        if not self.min_frames <= num_frames <= (self.max_frames or num_frames):
+            asked = _frames_asked(self.min_frames, self.max_frames)
+            raise StbenchError(f"{setting}={num_frames}: the detector {self.name} needs {asked}")
+
+    def rows_per_clip(self, num_frames: int) -> int:
+        """How many rows of features a clip of `num_frames` frames has."""
+        return num_frames if self.per_frame else 1
+
+    def _check_features(self, features: Tensor, rows: int) -> None:
+        if not isinstance(features, Tensor):
+            raise StbenchError(f"{self.name}: compute_features returned {type(features).__name__}, expected a tensor")
+        if tuple(features.shape) != (rows, self.feature_dim):
+            raise StbenchError(
+                f"{self.name}: expected features ({rows}, {self.feature_dim}), got shape {tuple(features.shape)}"
+            )
 
     @property
     def device(self) -> torch.device:
@@ -67,7 +103,7 @@ class Detector(nn.Module, ABC):
         return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
 
-def check_clips(clips: Tensor, name: str, min_frames: int) -> None:
+def check_clips(clips: Tensor, name: str, min_frames: int, max_frames: int | None = None) -> None:
     """Refuse what is not a batch of clips (N, 3, F, H, W), float32 in [-1, 1]."""
     shape = tuple(clips.shape)
     if clips.ndim != 5 or shape[1] != 3:
@@ -75,13 +111,20 @@ def check_clips(clips: Tensor, name: str, min_frames: int) -> None:
         raise StbenchError(f"{name}: expected clips (N, 3, F, H, W), got shape {shape}{hint}")
     if 0 in shape:
         raise StbenchError(f"{name}: expected clips (N, 3, F, H, W), got an empty batch of shape {shape}")
-    if shape[2] < min_frames:
-        raise StbenchError(f"{name}: needs at least {min_frames} frames a clip, got {shape[2]} (shape {shape})")
+    if not min_frames <= shape[2] <= (max_frames or shape[2]):
+        asked = _frames_asked(min_frames, max_frames)
+        raise StbenchError(f"{name}: needs {asked} frames a clip, got {shape[2]} (shape {shape})")
     if clips.dtype != torch.float32:
         raise StbenchError(f"{name}: expected float32 clips in [-1, 1], got {clips.dtype}")
     low, high = clips.min().item(), clips.max().item()
     if not -1 - _RANGE_TOLERANCE <= low <= high <= 1 + _RANGE_TOLERANCE:  # false for NaN, too
         raise StbenchError(f"{name}: expected values in [-1, 1], got {low:.4g} to {high:.4g} (shape {shape})")
+
+
+def _frames_asked(min_frames: int, max_frames: int | None) -> str:
+    if max_frames is None:
+        return f"at least {min_frames}"
+    return f"exactly {min_frames}" if min_frames == max_frames else f"{min_frames} to {max_frames}"
 
 
 @contextmanager
@@ -118,8 +161,14 @@ def build_detector(
         raise unknown_name("detector", name, DETECTORS)
     detector_class = _import_detector(info.class_path if info else name)
     given = {"weights": weights, "preprocessing": preprocessing}
-    detector = detector_class(**{key: value for key, value in given.items() if value is not None})
-    return detector.to(device)
+    arguments = {key: value for key, value in given.items() if value is not None}
+    return (detector_class(**arguments) if info else _construct(detector_class, name, arguments)).to(device)
+
+
+def combined_sha256(paths: Iterable[Path]) -> str:
+    """SHA-256 of weights that are several files: of their digests, in the given order; of one file, its own."""
+    digests = [file_sha256(path) for path in paths]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode("ascii")).hexdigest()
 
 
 def extract_features(
@@ -128,7 +177,7 @@ def extract_features(
     """Run a detector over batches of clips and return their features (total, D), in order.
 
     Args:
-        detector: any detector; batches are moved to its device.
+        detector: any detector; batches are moved to its device. With `per_frame` there are (total * F, D) features.
         clip_batches: tensors (N, 3, F, H, W), float32 in [-1, 1]; sizes may differ.
         total: clips that the batches hold in all.
         progress_label: shown on standard error.
@@ -136,35 +185,51 @@ def extract_features(
     Raises:
         StbenchError: more or fewer clips than `total`, features that are not finite or not of width D.
     """
-    features = np.empty((total, detector.feature_dim), dtype=np.float32)
+    parts: list[NDArray[np.float32]] = []
     done = 0
     with progress_bar(progress_label, total) as advance:
         for clips in clip_batches:
-            batch = detector(clips.to(detector.device)).cpu().numpy()
-            _check_batch(detector, batch, done, total)
-            features[done : done + len(batch)] = batch
-            done += len(batch)
-            advance(len(batch))
+            if done + len(clips) > total:
+                raise StbenchError(f"{progress_label}: expected {total} clips, got at least {done + len(clips)}")
+            features = detector(clips.to(detector.device)).float().cpu().numpy()
+            _check_finite(features, detector, done, detector.rows_per_clip(clips.shape[2]))
+            parts.append(features)
+            done += len(clips)
+            advance(len(clips))
     if done != total:
         raise StbenchError(f"{progress_label}: expected {total} clips, got {done}")
-    return features
+    return np.concatenate([np.empty((0, detector.feature_dim), dtype=np.float32), *parts])
 
 
-def _check_batch(detector: Detector, batch: NDArray[np.float32], done: int, total: int) -> None:
-    if batch.ndim != 2 or batch.shape[1] != detector.feature_dim:
-        raise StbenchError(f"{detector.name}: expected features (N, {detector.feature_dim}), got {batch.shape}")
-    if done + len(batch) > total:
-        raise StbenchError(f"{detector.name}: expected {total} clips, got at least {done + len(batch)}")
-    finite = np.isfinite(batch).all(axis=1)
+def _check_finite(features: NDArray[np.float32], detector: Detector, done: int, rows_per_clip: int) -> None:
+    finite = np.isfinite(features).all(axis=1)
     if not finite.all():
-        raise StbenchError(f"{detector.name}: features of clip {done + int(np.argmin(finite))} are not finite")
+        clip = done + int(np.argmin(finite)) // rows_per_clip
+        raise StbenchError(f"{detector.name}: features of clip {clip} are not finite")
+
+
+def _construct(detector_class: type[Detector], class_path: str, arguments: dict[str, Any]) -> Detector:
+    """Build another package's detector, and see that it says all that a detector has to say."""
+    where = f"detector {class_path!r}"
+    accepted = inspect.signature(detector_class).parameters
+    refused = [key for key in arguments if key not in accepted]
+    if refused and not any(each.kind is each.VAR_KEYWORD for each in accepted.values()):
+        raise StbenchError(f"{where}: its constructor does not take {' and '.join(refused)}")
+    try:
+        detector = detector_class(**arguments)
+    except (TypeError, ValueError) as error:
+        raise StbenchError(f"{where}: cannot be built: {error}") from error
+    missing = [name for name in _REQUIRED_ATTRIBUTES if not hasattr(detector, name)]
+    if missing:
+        raise StbenchError(f"{where}: lacks {', '.join(missing)}; see Detector's attributes")
+    return detector
 
 
 def _import_detector(class_path: str) -> type[Detector]:
     module_name, _, class_name = class_path.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise StbenchError(f"detector {class_path!r}: cannot be imported as module:Class: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Detector)):
         raise StbenchError(f"detector {class_path!r}: expected a subclass of stbench's Detector, got {found!r}")

@@ -29,7 +29,7 @@ class Shapes3DDetector(Detector):
     """
 
     name = "shapes3d"
-    feature_dim = DETECTORS["shapes3d"].feature_dim
+    feature_dim = 64
     min_frames = DETECTORS["shapes3d"].min_frames
 
     def __init__(

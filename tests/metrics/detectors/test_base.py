@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,47 @@ class MeanColor(Detector):
 class NotFinite(MeanColor):
     def compute_features(self, clips: Tensor) -> Tensor:
         return super().compute_features(clips) / (clips.amax(dim=(1, 2, 3, 4)) < 0.9).float()[:, None]
+
+
+class Flattened(MeanColor):
+    def compute_features(self, clips: Tensor) -> Tensor:
+        return super().compute_features(clips).flatten()
+
+
+class NotATensor(MeanColor):
+    def compute_features(self, clips: Tensor) -> Tensor:
+        return super().compute_features(clips).numpy()  # type: ignore[return-value]
+
+
+class FixedLength(MeanColor):
+    max_frames = 2
+
+
+class FrameColor(MeanColor):
+    per_frame = True
+
+    def compute_features(self, clips: Tensor) -> Tensor:
+        return clips.mean(dim=(3, 4)).transpose(1, 2).flatten(0, 1)
+
+
+class Unnamed(Detector):
+    feature_dim = 3
+    min_frames = 1
+    preprocessing = "none"
+
+    def compute_features(self, clips: Tensor) -> Tensor:
+        return clips.mean(dim=(2, 3, 4))
+
+
+class Abstract(Detector):
+    name = "abstract"
+
+
+class Choosy(MeanColor):
+    def __init__(self, weights: str) -> None:
+        super().__init__()
+        if weights != "right":
+            raise ValueError(f"no such weights: {weights}")
 
 
 def _clips(N: int = 4, F: int = 4) -> Tensor:
@@ -110,6 +152,60 @@ def test_unknown_detectors_are_named(name: str, message: str) -> None:
 def test_unknown_preprocessing_is_answered_with_the_known_ones() -> None:
     with pytest.raises(StbenchError, match="unknown preprocessing of shapes3d 'resize': did you mean 'resize32'"):
         build_detector("shapes3d", preprocessing="resize")
+
+
+@pytest.mark.parametrize(
+    ("class_name", "arguments", "message"),
+    [
+        ("MeanColor", {"weights": "file.pt"}, r"its constructor does not take weights"),
+        ("Unnamed", {}, r"lacks name, weights_sha256; see Detector's attributes"),
+        ("Abstract", {}, r"cannot be built: .*abstract"),
+        ("Choosy", {}, r"cannot be built: .*missing 1 required .*'weights'"),
+        ("Choosy", {"weights": "wrong"}, r"cannot be built: no such weights: wrong"),
+    ],
+)
+def test_faults_of_another_packages_detector_are_named(
+    class_name: str, arguments: dict[str, str], message: str
+) -> None:
+    with pytest.raises(StbenchError, match=f"detector '{__name__}:{class_name}': {message}"):
+        build_detector(f"{__name__}:{class_name}", **arguments)
+
+
+def test_a_module_that_is_no_python_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_detector.py").write_text("class Mine(:")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        StbenchError, match="'broken_detector:Mine': cannot be imported as module:Class: invalid syntax"
+    ):
+        build_detector("broken_detector:Mine")
+
+
+@pytest.mark.parametrize(
+    ("detector", "message"),
+    [
+        (Flattened(), r"expected features \(4, 3\), got shape \(12,\)"),
+        (NotATensor(), "compute_features returned ndarray, expected a tensor"),
+        (FixedLength(), r"needs exactly 2 frames a clip, got 4"),
+    ],
+)
+def test_features_of_another_form_and_clips_of_another_length_are_refused(detector: Detector, message: str) -> None:
+    with pytest.raises(StbenchError, match=f"mean-color: {message}"):
+        detector(_clips())
+
+
+def test_a_length_can_be_refused_before_there_are_clips() -> None:
+    MeanColor().check_num_frames(2, "dataset.num_frames")
+    with pytest.raises(StbenchError, match=r"dataset\.num_frames=1: the detector mean-color needs at least 2$"):
+        MeanColor().check_num_frames(1, "dataset.num_frames")
+    with pytest.raises(StbenchError, match=r"num_frames=3: the detector mean-color needs exactly 2$"):
+        FixedLength().check_num_frames(3, "num_frames")
+
+
+def test_a_detector_of_frames_gives_a_row_for_each_frame_in_order() -> None:
+    clips = _clips(N=3, F=5)
+    features = extract_features(FrameColor(), clips.split(2), 3, "frames")
+    expected = torch.stack([clips[n, :, f].mean(dim=(1, 2)) for n in range(3) for f in range(5)])
+    np.testing.assert_allclose(features, expected.numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("batch_sizes", [[10], [1, 9], [4, 4, 2]])

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector, extract_features
-from stbench.metrics.detectors.i3d import I3D, MaxPoolSame, Mixed, Unit3D, same_padding
+from stbench.metrics.detectors.i3d import load_network
+from stbench.metrics.detectors.i3d_network import I3D, MaxPoolSame, Mixed, Unit3D, same_padding
 from stbench.metrics.frechet import frechet_distance
 
 
@@ -58,9 +59,9 @@ def test_both_published_forms_are_loaded_whole(
         torch.save(state, path)
     else:
         save_file({name: value.contiguous() for name, value in state.items()}, path)
-    detector = build_detector("i3d", weights=path)
+    loaded = load_network(path).state_dict()
     for name, value in published_names.items():
-        assert torch.equal(detector.get_submodule("network").state_dict()[name], value)
+        assert torch.equal(loaded[name], value)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,18 @@ def test_torchscript_file_is_called_on_ready_clips(tmp_path: Path) -> None:
     features = build_detector("i3d", weights=path)(torch.full((2, 3, 10, 32, 32), -0.5))
     assert features.shape == (2, 400)
     torch.testing.assert_close(features, torch.full((2, 400), -0.5))
+
+
+class _ScriptedOther(nn.Module):
+    def forward(self, x: Tensor, detach: bool = True) -> Tensor:
+        return x
+
+
+def test_torchscript_of_another_network_is_refused_by_its_arguments(tmp_path: Path) -> None:
+    path = tmp_path / "c3d_ucf101.pt"
+    torch.jit.save(torch.jit.script(_ScriptedOther()), path)
+    with pytest.raises(StbenchError, match=r"c3d_ucf101\.pt: TorchScript of another network: .* x, detach; .* rescale"):
+        build_detector("i3d", weights=path)
 
 
 def test_videogpt_sees_half_the_range(tmp_path: Path) -> None:

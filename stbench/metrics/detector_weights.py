@@ -1,4 +1,4 @@
-"""Where the weights of detectors lie that do not come with stbench."""
+"""Where the weights of detectors lie that do not come with stbench. Imports without torch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from stbench.errors import StbenchError
 from stbench.metrics.catalogue import DETECTORS
 from stbench.paths import user_cache
 
-_SUFFIXES = (".pt", ".pth", ".safetensors")
+_SUFFIXES = (".pt", ".pth", ".safetensors", ".npz")
 
 
 def find_weights(detector: str, given: str | Path | None = None) -> Path:
-    """Return the weights file of a detector of the catalogue.
+    """Return the weights of a detector of the catalogue: a file, or for `videomae` a file or a folder.
 
     Looked for in this order: `given`, the detector's environment variable, <detector>* in the user's cache of stbench.
 
@@ -23,10 +23,20 @@ def find_weights(detector: str, given: str | Path | None = None) -> Path:
     """
     variable = DETECTORS[detector].weights_variable
     if given is not None:
-        return _existing(Path(given), f"{detector}: weights")
+        return _existing(Path(given), detector, "weights")
     if variable and variable in os.environ:
-        return _existing(Path(os.environ[variable]), f"{detector}: environment variable {variable}")
+        return _existing(Path(os.environ[variable]), detector, f"environment variable {variable}")
     return _cached(detector)
+
+
+def describe_weights(detector: str) -> str:
+    """Whether a detector's weights are there, in a few words; where to get and put them if not."""
+    if DETECTORS[detector].weights_variable is None:
+        return "included"
+    try:
+        return f"found: {find_weights(detector)}"
+    except StbenchError as error:
+        return f"missing: {str(error).removeprefix(f'{detector}: ').removeprefix('weights not found; ')}"
 
 
 def is_torchscript(path: Path) -> bool:
@@ -37,22 +47,28 @@ def is_torchscript(path: Path) -> bool:
         return any("/code/" in name for name in archive.namelist())
 
 
-def _existing(path: Path, origin: str) -> Path:
+def _existing(path: Path, detector: str, origin: str) -> Path:
     path = path.expanduser()
+    if path.is_dir() and DETECTORS[detector].weights_may_be_folder:
+        return path
     if not path.is_file():
-        raise StbenchError(f"{origin} names {path}, which is not a file")
+        raise StbenchError(f"{detector}: {origin} names {path}, which is not a file")
     return path
 
 
 def _cached(detector: str) -> Path:
     folder, info = user_cache(), DETECTORS[detector]
-    cached = sorted(path for path in folder.glob(f"{detector}*") if path.suffix in _SUFFIXES)
+    cached = sorted(path for path in folder.glob(f"{detector}*") if _may_be_weights(path, detector))
     if len(cached) > 1:
         names = ", ".join(path.name for path in cached)
         raise StbenchError(f"{detector}: several weights files in {folder} ({names}): name one, weights=PATH")
     if not cached:
         raise StbenchError(
             f"{detector}: weights not found; get {info.weights_source}, then pass weights=PATH, set "
-            f"{info.weights_variable}=PATH, or save it as {folder}/{detector}.pt"
+            f"{info.weights_variable}=PATH, or save it as {folder / info.cache_name}"
         )
     return cached[0]
+
+
+def _may_be_weights(path: Path, detector: str) -> bool:
+    return path.suffix in _SUFFIXES or (path.is_dir() and DETECTORS[detector].weights_may_be_folder)

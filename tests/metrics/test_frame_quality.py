@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from stbench.errors import StbenchError
+from stbench.metrics.detectors import Detector, extract_features
+from stbench.metrics.frame_quality import frame_distance, frame_statistics
+from stbench.metrics.frechet import frechet_distance
+
+
+def _moments(frames: Tensor) -> Tensor:
+    """Six features of frames (N, 3, H, W): mean and spread of each channel."""
+    return torch.cat([frames.mean(dim=(2, 3)), frames.std(dim=(2, 3))], dim=1)
+
+
+class FrameMoments(Detector):
+    name = "frame-moments"
+    feature_dim = 6
+    min_frames = 1
+    per_frame = True
+    weights_sha256 = "none"
+    preprocessing = "as-is"
+
+    def compute_features(self, clips: Tensor) -> Tensor:
+        return _moments(clips.transpose(1, 2).flatten(0, 1))
+
+
+class WholeClips(FrameMoments):
+    name = "whole-clips"
+    per_frame = False
+
+
+class _TorchmetricsFeature(nn.Module):
+    num_features = 6
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return _moments(frames)
+
+
+def _clips(N: int, seed: int, brightness: float = 0.0) -> Tensor:
+    clips = torch.rand((N, 3, 4, 8, 8), generator=torch.Generator().manual_seed(seed)) - 0.5
+    return clips * torch.linspace(0.5, 1.5, N)[:, None, None, None, None] + brightness
+
+
+def _distance(real: Tensor, fake: Tensor, batch_size: int = 5) -> float:
+    sides = [frame_statistics(FrameMoments(), clips.split(batch_size), len(clips), "frames") for clips in (real, fake)]
+    return frame_distance(*sides).distance
+
+
+def test_it_is_torchmetrics_fid_on_the_same_features() -> None:
+    real, fake = _clips(20, 0), _clips(24, 1, brightness=0.2)
+    metric = FrechetInceptionDistance(feature=_TorchmetricsFeature()).set_dtype(torch.float64)
+    for clips, is_real in ((real, True), (fake, False)):
+        metric.update(clips.transpose(1, 2).flatten(0, 1), real=is_real)
+    assert _distance(real, fake) == pytest.approx(float(metric.compute()), rel=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 24])
+def test_every_frame_is_a_sample_whatever_the_batches(batch_size: int) -> None:
+    real, fake = _clips(20, 0), _clips(24, 1, brightness=0.2)
+    features = [_moments(clips.transpose(1, 2).flatten(0, 1)) for clips in (real, fake)]
+    assert _distance(real, fake, batch_size) == pytest.approx(frechet_distance(*features), rel=1e-6)
+    statistics = frame_statistics(FrameMoments(), real.split(batch_size), 20, "frames")
+    assert statistics.num_samples == 80
+    extracted = extract_features(FrameMoments(), real.split(batch_size), 20, "frames")
+    np.testing.assert_allclose(extracted, features[0].numpy(), atol=1e-6)
+
+
+def test_the_order_of_frames_does_not_matter() -> None:
+    real, fake = _clips(20, 0), _clips(24, 1, brightness=0.2)
+    assert _distance(real, fake.flip(2)) == pytest.approx(_distance(real, fake), rel=1e-9)
+
+
+def test_numbers_of_frames_stand_beside_the_distance() -> None:
+    statistics = [frame_statistics(FrameMoments(), [_clips(N, N)], N, "frames") for N in (3, 5)]
+    result = frame_distance(*statistics)
+    assert (result.num_real, result.num_fake) == (12, 20)
+
+
+def test_no_more_frames_than_features_are_refused() -> None:
+    few = frame_statistics(FrameMoments(), [_clips(1, 0)], 1, "frames")
+    many = frame_statistics(FrameMoments(), [_clips(9, 0)], 9, "frames")
+    with pytest.raises(StbenchError, match="more than 6 frames on each side, got 36 real and 4 generated"):
+        frame_distance(many, few)
+
+
+def test_detectors_of_whole_clips_are_refused() -> None:
+    with pytest.raises(StbenchError, match="need a detector of frames, and whole-clips judges whole clips"):
+        frame_statistics(WholeClips(), [_clips(2, 0)], 2, "frames")
+
+
+def test_another_number_of_clips_than_announced_is_an_error() -> None:
+    with pytest.raises(StbenchError, match="frames: expected 3 clips, got 2"):
+        frame_statistics(FrameMoments(), [_clips(2, 0)], 3, "frames")
