@@ -113,6 +113,8 @@ def _further_figures(quality: dict[str, Any]) -> list[tuple[str, str]]:
     for pair in (("precision", "recall"), ("density", "coverage")):
         if None not in (values := [quality.get(name) for name in pair]):
             rows.append((", ".join(pair), ", ".join(f"{value:.3f}" for value in values)))
+    if quality.get("inception_score") is not None:
+        rows.append(("Inception Score", f"{quality['inception_score']:.2f}"))
     return rows
 
 

@@ -53,6 +53,7 @@ class DetectorInfo:
         weights_source: where people get the weights.
         cache_name: what to call them in the user's cache.
         weights_may_be_folder: whether the weights may be a folder of files.
+        has_inception_score: whether its features are the logits that an Inception Score is taken of.
     """
 
     class_path: str
@@ -65,6 +66,7 @@ class DetectorInfo:
     weights_source: str | None = None
     cache_name: str = ""
     weights_may_be_folder: bool = False
+    has_inception_score: bool = False
 
     @property
     def default_preprocessing(self) -> str:
@@ -160,6 +162,7 @@ DETECTORS: dict[str, DetectorInfo] = {
         weights_variable="STBENCH_C3D",
         weights_source="conv3d_deepnetA_ucf.npz and, to lie beside it, mean2.npz of the TGANv2 release (rezoo/tgan2)",
         cache_name="c3d.npz",
+        has_inception_score=True,
     ),
     "inception": DetectorInfo(
         class_path="stbench.metrics.detectors.inception:InceptionDetector",

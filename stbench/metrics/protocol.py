@@ -157,6 +157,8 @@ PROTOCOLS: dict[str, Protocol] = {
     "cdfvd-i3d": _CDFVD,
     # The same with features of a ViT-g finetuned on Something-Something v2, which has 1408 of them and no batch norm.
     "cdfvd-videomae": replace(_CDFVD, detector="videomae", feature_dim=1408, bn_eps=None),
+    # TGANv2's Inception Score of UCF101 (arXiv 1811.09245): 2048 clips at once. Clips as large as the run's own.
+    "tganv2-is-2048-16f": _preset("c3d", num_frames=16, frame_stride_real=None, bn_eps=None),
 }
 
 

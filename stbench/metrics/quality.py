@@ -22,6 +22,7 @@ from stbench.metrics.frechet import (
     frechet_distance_infinity,
     min_samples_for_extrapolation,
 )
+from stbench.metrics.inception_score import inception_score
 from stbench.metrics.intervals import interval
 from stbench.metrics.kernel import JEDI, KVD, MIN_SAMPLES, PolynomialKernel, biased_mmd, kernel_distance
 from stbench.metrics.neighbours import neighbour_scores
@@ -43,7 +44,8 @@ def assess(protocol: Protocol, real_features: ArrayLike, fake_features: ArrayLik
         fvd_interval, the 95 % jackknife interval of what fvd_inf estimates, which need not lie in its middle;
         kvd and kvd_interval;
         mmd and mmd_interval (kernel and scale of JEDi, unbiased), mmd_biased (as JEDi's released code computes it);
-        precision, recall, density, coverage.
+        precision, recall, density, coverage;
+        inception_score of the generated clips in one split, where the detector is the classifier of one.
         Then refused, None or why there is no fvd in one line; label, one of "standard" (a published detector at its
         usual number of clips), "exploratory" (fewer), "internal" (a detector known to stbench only), "refused".
 
@@ -67,6 +69,7 @@ def assess(protocol: Protocol, real_features: ArrayLike, fake_features: ArrayLik
         **_kernel_entries("kvd", real, fake, KVD),
         **_kernel_entries("mmd", real, fake, JEDI),
         **_number_bound_entries(real, fake, bool(other_number)),
+        "inception_score": None if other_number else _inception_score(protocol, fake),
         "refused": refused,
         "label": "refused" if refused else _label(protocol, min(n_real, n_fake)),
     }
@@ -121,6 +124,14 @@ def _number_bound_entries(real: FloatArray, fake: FloatArray, refused: bool) -> 
     if refused or min(len(real), len(fake)) < MIN_SAMPLES:
         return dict.fromkeys(("mmd_biased", "precision", "recall", "density", "coverage"))
     return {"mmd_biased": biased_mmd(real, fake, JEDI), **asdict(neighbour_scores(real, fake))}
+
+
+def _inception_score(protocol: Protocol, fake: FloatArray) -> float | None:
+    """The score of clips that are at least as many as there are classes."""
+    info = DETECTORS.get(protocol.detector)
+    if info is None or not info.has_inception_score or len(fake) < protocol.feature_dim:
+        return None
+    return inception_score(fake).score
 
 
 def _label(protocol: Protocol, fewest: int) -> str:

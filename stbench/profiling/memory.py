@@ -20,7 +20,8 @@ class PeakMemory:
     """Context manager that measures the peak memory of what runs inside it.
 
     On a GPU the caching allocator's peaks are reset at entry; on Linux so is the process's peak resident set, where the
-    kernel permits it, after memory that is free but still held has been given back. Blocks must not be nested: the inner one would reset the outer one's peaks.
+    kernel permits it, after memory that is free but still held has been given back. Blocks must not be nested: the
+    inner one would reset the outer one's peaks.
 
     Attributes:
         allocated_mib: peak of tensors alive on the GPU; None on a CPU.

@@ -17,7 +17,10 @@ from stbench.errors import StbenchError, unknown_name
 
 SCHEMA_VERSION = 1
 # Figures of the quality section, each one number for one run.
-SCORES = ("fvd", "fvd_inf", "kvd", "mmd", "mmd_biased", "precision", "recall", "density", "coverage")
+SCORES = (
+    *("fvd", "fvd_inf", "kvd", "mmd", "mmd_biased", "precision", "recall", "density", "coverage"),
+    "inception_score",
+)
 STATUSES = ("finished", "failed", "oom", "nan")
 SECTIONS = ("config", "machine", "software", "counts", "timing", "memory", "training", "quality", "files")
 

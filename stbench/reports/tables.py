@@ -33,7 +33,8 @@ HEADINGS = {
 }
 IDENTITY = ("label", "seed", "seeds", "status")  # shown before the results
 METRIC_NAMES = {"fvd": "FVD", "fvd_inf": "FVD∞", "kvd": "KVD"}  # distances: lower is better
-SHARE_NAMES = {"precision": "precision", "recall": "recall"}  # higher is better; density and coverage: runs.csv
+# Higher is better; density and coverage are in runs.csv.
+SHARE_NAMES = {"precision": "precision", "recall": "recall", "inception_score": "IS"}
 SEED_FREE = ("params_m", "gmacs", "gflops", "n_real", "n_fake")
 MACHINE_BOUND = (
     "forward_ms",

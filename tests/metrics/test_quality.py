@@ -116,3 +116,14 @@ def test_features_of_another_detector_are_an_error() -> None:
     wrong = np.zeros((256, 400))
     with pytest.raises(StbenchError, match="protocol says 64 dimensions, got 400"):
         assess(BUILTIN, wrong, wrong)
+
+
+@pytest.mark.parametrize(("count", "score"), [(505, 101.0), (100, None)])
+def test_inception_score_of_a_classifier_s_logits(count: int, score: float | None) -> None:
+    """Clips that are sure of a class each, all classes alike, score the number of classes."""
+    protocol = replace(PROTOCOLS["tganv2-is-2048-16f"], num_real=count, num_fake=count)
+    logits = 50.0 * np.eye(101)[np.arange(count) % 101]
+    section = assess(protocol, _features(protocol, count, 0), logits)
+    assert section["inception_score"] == (None if score is None else pytest.approx(score))
+    assert assess(replace(protocol, num_fake=count + 1), logits, logits)["inception_score"] is None
+    assert _assess(BUILTIN, 256, 256)["inception_score"] is None  # features of a detector that is no such classifier
