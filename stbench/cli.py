@@ -194,12 +194,23 @@ def fvd(
     no_control: Annotated[
         bool, typer.Option("--no-control", help="Leave out the distance with shuffled frames.")
     ] = False,
+    frames: Annotated[
+        bool,
+        typer.Option(
+            "--frames",
+            help="Also measure how single frames look: FID by Inception (STBENCH_INCEPTION, or --frame-weights FILE).",
+        ),
+    ] = False,
+    frame_weights: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Weights file of Inception."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Clips through the detector at once.", min=1)] = 16,
     workers: Annotated[int, typer.Option(help="Processes that decode.", min=0)] = 0,
     json_path: Json = None,
 ) -> None:
-    """Distances between two sets of videos; exit status 3 where there are too few clips for an FVD."""
+    """Distances between two sets of videos; exit status 3 where there are too few clips for an FVD, or an FID."""
     from stbench.errors import FinishedInPart
     from stbench.fvd import Options, measure
     from stbench.listing import print_fvd
@@ -208,7 +219,8 @@ def fvd(
 
     protocol = protocol_from_words(overrides or [])
     with joined_group():
-        outcome = measure(real, fake, protocol, Options(weights, out, device, batch_size, workers, not no_control))
+        options = Options(weights, out, device, batch_size, workers, not no_control, frames, frame_weights)
+        outcome = measure(real, fake, protocol, options)
         first = is_first()
     if first and json_path:
         _write_json(json_path, outcome.to_json())
@@ -216,6 +228,8 @@ def fvd(
         print_fvd(outcome.to_json())
     if outcome.refusal:
         raise FinishedInPart(f"FVD refused: {outcome.refusal}")
+    if outcome.frames and outcome.frames["refused"]:
+        raise FinishedInPart(f"FID refused: {outcome.frames['refused']}")
 
 
 @app.command()

@@ -21,6 +21,7 @@ from stbench.errors import StbenchError, unknown_name
 from stbench.files import write_json
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.extraction import compute_features
+from stbench.metrics.frame_quality import FRAME_DETECTOR, ChosenClips, assess_frames
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.kernel import MIN_SAMPLES, kernel_distance
 from stbench.metrics.processes import is_first
@@ -58,6 +59,8 @@ class Options:
         batch_size: clips that the detector sees at once.
         num_workers: processes that decode.
         control: whether the generated clips are also measured with their frames shuffled.
+        frames: whether the single frames of the same clips are compared, too: FID by Inception.
+        frame_weights: file of Inception's weights.
     """
 
     weights: Path | None = None
@@ -66,6 +69,8 @@ class Options:
     batch_size: int = 16
     num_workers: int = 0
     control: bool = True
+    frames: bool = False
+    frame_weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Outcome:
         quality: as in a record: the distances with their protocol, see `assess`.
         control: fvd_shuffled and kvd_shuffled, the distances when the frames of the generated clips are shuffled: no
             higher than without, and this detector does not see motion in these clips. None where not measured.
+        frames: how the single frames of the same clips compare, see `assess_frames`. None where not asked for.
         real: the real side.
         fake: the generated side.
         preset: the protocol's name, with the fields that were changed.
@@ -83,6 +89,7 @@ class Outcome:
 
     quality: dict[str, Any]
     control: dict[str, float | None] | None
+    frames: dict[str, Any] | None
     real: SideFeatures
     fake: SideFeatures
     preset: str
@@ -100,6 +107,7 @@ class Outcome:
             "preset": self.preset,
             "quality": self.quality,
             "control": self.control,
+            "frames": self.frames,
             "real": self.real.describe(),
             "fake": self.fake.describe(),
             "seeds": {name: self.quality["protocol"][name] for name in ("clip_seed", "sampling_seed")},
@@ -127,6 +135,7 @@ def measure(
     options = options or Options()
     asked = unsplit_preset(protocol) if isinstance(protocol, str) else protocol
     sides = {name: open_side(path, options.num_workers) for name, path in zip(SIDES, (real, fake), strict=True)}
+    frame_detector = _build_frame_detector(sides, options)
     detector = _build_detector(asked, sides, options)
     filled = _filled_in(asked, sides, detector)
     if options.out is not None:
@@ -134,7 +143,8 @@ def measure(
     done = {name: _side_features(side, detector, filled, name, options) for name, side in sides.items()}
     final = _told_by_sides(filled, **done)
     quality = assess(final, done["real"].features, done["fake"].features)
-    outcome = Outcome(quality, _control(quality, **done), done["real"], done["fake"], describe_protocol(asked))
+    frames = _compare_frames(frame_detector, sides, done, final, options.batch_size)
+    outcome = Outcome(quality, _control(quality, **done), frames, **done, preset=describe_protocol(asked))
     if options.out is not None and is_first():
         write_json(options.out / "fvd.json", outcome.to_json())
         _write_sheet(outcome, sides, final, options.out)
@@ -146,6 +156,19 @@ def _make_folder(out: Path, sides: dict[str, Side]) -> None:
         if isinstance(side, FolderSource) and out.resolve().is_relative_to(side.path.resolve()):
             raise StbenchError(f"--out {out} lies in {side.path}: what is written there would be taken for videos")
     out.mkdir(parents=True, exist_ok=True)
+
+
+def _build_frame_detector(sides: dict[str, Side], options: Options) -> Detector | None:
+    """The detector of single frames where they are asked for; kept features of clips do not tell of them."""
+    if not options.frames:
+        if options.frame_weights is not None:
+            raise StbenchError(f"--frame-weights {options.frame_weights}: expected --frames with it")
+        return None
+    for side in sides.values():
+        if isinstance(side, SideFeatures):
+            raise StbenchError(f"{side.file}: --frames looks at the frames, and this holds features of clips: "
+                               f"expected the videos themselves, which lay in {side.origin}")  # fmt: skip
+    return build_detector(FRAME_DETECTOR, options.frame_weights, device=choose_device(options.device))
 
 
 def _build_detector(protocol: Protocol, sides: dict[str, Side], options: Options) -> Detector | None:
@@ -193,12 +216,13 @@ def _check(protocol: Protocol, detector: Detector | None) -> None:
     for name in ("offset_rule", "offset_rule_fake"):
         if getattr(protocol, name) not in OFFSET_RULES:
             raise unknown_name(f"protocol.{name}", getattr(protocol, name), OFFSET_RULES)
-    frames = protocol.num_frames
-    if detector is not None and detector.per_frame:
-        raise StbenchError(f"protocol.detector={detector.name} judges single frames, and this compares whole clips")
-    if detector is not None and frames is not None and frames < detector.min_frames:
-        raise StbenchError(f"protocol.num_frames={frames}: the detector {detector.name} needs at least "
-                           f"{detector.min_frames}")  # fmt: skip
+    if detector is None:
+        return
+    if detector.per_frame:
+        raise StbenchError(f"protocol.detector={detector.name} judges single frames, and a protocol whole clips: "
+                           f"expected a detector of clips; --frames adds the FID by {FRAME_DETECTOR}")  # fmt: skip
+    assert protocol.num_frames
+    detector.check_num_frames(protocol.num_frames, "protocol.num_frames")
 
 
 def _side_features(
@@ -254,6 +278,23 @@ def _control(quality: dict[str, Any], real: SideFeatures, fake: SideFeatures) ->
         "fvd_shuffled": None if quality["fvd"] is None else frechet_distance(real.features, fake.shuffled),
         "kvd_shuffled": kernel_distance(real.features, fake.shuffled).distance if enough else None,
     }
+
+
+def _compare_frames(
+    detector: Detector | None,
+    sides: dict[str, Side],
+    done: dict[str, SideFeatures],
+    protocol: Protocol,
+    batch_size: int,
+) -> dict[str, Any] | None:
+    """Compare the single frames of the very clips that were measured, if that was asked for."""
+    if detector is None:
+        return None
+    clips = {}
+    for name, side in sides.items():
+        assert isinstance(side, ClipSource)  # others were refused with `_build_frame_detector`
+        clips[name] = ChosenClips(side, done[name].video_ids, clip_rule(protocol, name))
+    return assess_frames(detector, **clips, batch_size=batch_size)
 
 
 def _write_sheet(outcome: Outcome, sides: dict[str, Side], protocol: Protocol, out: Path) -> None:

@@ -90,6 +90,10 @@ def print_fvd(outcome: dict[str, Any]) -> None:
                 if control.get(key) is not None]  # fmt: skip
     if shuffled:
         print_rows(shuffled)
+    if frames := outcome["frames"]:
+        numbers = f"{frames['num_real']} real, {frames['num_fake']} generated frames"
+        fid = _distance(frames["fid"], frames["refused"])
+        print_rows([(f"FID [{frames['detector']}], single frames", f"{fid}  ({numbers})")])
 
 
 def print_report(files: ReportFiles) -> None:

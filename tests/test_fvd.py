@@ -417,7 +417,7 @@ def test_another_detector_brings_its_own_preprocessing() -> None:
         ({"spatial_rule": "stretch"}, r"unknown protocol\.spatial_rule 'stretch'"),
         ({"offset_rule_fake": "middle"}, r"unknown protocol\.offset_rule_fake 'middle'"),
         ({"preprocessing": "resize"}, "unknown preprocessing of shapes3d 'resize'"),
-        ({"num_frames": 3}, r"protocol\.num_frames=3: the detector shapes3d needs at least 4"),
+        ({"num_frames": 3}, r"protocol\.num_frames=3: the detector shapes3d needs at least 4$"),
         ({"num_frames": 17}, "none of 70 videos can be used: 70 shorter than a clip, 17 frames"),
     ],
 )

@@ -61,11 +61,12 @@ def _cached(detector: str) -> Path:
     cached = sorted(path for path in folder.glob(f"{detector}*") if _may_be_weights(path, detector))
     if len(cached) > 1:
         names = ", ".join(path.name for path in cached)
-        raise StbenchError(f"{detector}: several weights files in {folder} ({names}): name one, weights=PATH")
+        raise StbenchError(f"{detector}: several weights files in {folder} ({names}): set "
+                           f"{info.weights_variable}=PATH to one of them")  # fmt: skip
     if not cached:
         raise StbenchError(
-            f"{detector}: weights not found; get {info.weights_source}, then pass weights=PATH, set "
-            f"{info.weights_variable}=PATH, or save it as {folder / info.cache_name}"
+            f"{detector}: weights not found; get {info.weights_source}, then set {info.weights_variable}=PATH, save it "
+            f"as {folder / info.cache_name}, or name it: eval.detector_weights=PATH in a run, --weights PATH elsewhere"
         )
     return cached[0]
 

@@ -168,10 +168,7 @@ def _check_num(num: int, num_videos: int, dataset: str) -> None:
 def _check_detector(detector: Detector, name: str, num_frames: int) -> None:
     if detector.per_frame:
         raise StbenchError(f"detector {name} looks at single frames, and cannot see their order: expected one of clips")
-    if num_frames < detector.min_frames:
-        raise StbenchError(f"dataset.num_frames={num_frames}: the detector {name} needs at least {detector.min_frames}")
-    if detector.max_frames is not None and num_frames > detector.max_frames:
-        raise StbenchError(f"dataset.num_frames={num_frames}: the detector {name} takes at most {detector.max_frames}")
+    detector.check_num_frames(num_frames, "dataset.num_frames")
 
 
 def _protocol(

@@ -29,9 +29,9 @@ def test_missing_weights_say_where_to_get_and_put_them(name: str, cache: Path) -
     info = DETECTORS[name]
     with pytest.raises(StbenchError) as caught:
         find_weights(name)
-    for part in (info.weights_source, f"{info.weights_variable}=PATH", "weights=PATH", str(cache / info.cache_name)):
+    for part in (info.weights_source, f"{info.weights_variable}=PATH", "--weights PATH", str(cache / info.cache_name)):
         assert str(part) in str(caught.value)
-    assert describe_weights(name).startswith(f"missing: get {info.weights_source}, then pass weights=PATH")
+    assert describe_weights(name).startswith(f"missing: get {info.weights_source}, then set {info.weights_variable}")
 
 
 @pytest.mark.parametrize("name", WITH_FILES)

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from stbench.data.spatial import DEFAULT_SPATIAL_RULE
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, extract_features
-from stbench.metrics.frame_quality import frame_distance, frame_statistics
+from stbench.metrics.frame_quality import ChosenClips, assess_frames, frame_distance, frame_statistics
 from stbench.metrics.frechet import frechet_distance
+from stbench.metrics.protocol import FIRST_FRAME
+from stbench.metrics.sources import ClipRule, ClipsFile
 
 
 def _moments(frames: Tensor) -> Tensor:
@@ -96,3 +104,53 @@ def test_detectors_of_whole_clips_are_refused() -> None:
 def test_another_number_of_clips_than_announced_is_an_error() -> None:
     with pytest.raises(StbenchError, match="frames: expected 3 clips, got 2"):
         frame_statistics(FrameMoments(), [_clips(2, 0)], 3, "frames")
+
+
+# One of two processes: reads its share of the clips, and prints what comes of all.
+WORKER = """
+import importlib.util, json, sys
+from pathlib import Path
+import torch
+
+path, folder, rank = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("frame_tests", path)
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=int(rank), world_size=2)
+print(json.dumps(module.assess_files(Path(folder))))
+torch.distributed.destroy_process_group()
+"""
+
+
+def chosen(path: Path, num_frames: int = 4) -> ChosenClips:
+    source = ClipsFile(path)
+    return ChosenClips(source, source.video_ids, ClipRule(num_frames, 1, 8, DEFAULT_SPATIAL_RULE, FIRST_FRAME, 0))
+
+
+def assess_files(folder: Path) -> dict[str, object]:
+    return assess_frames(FrameMoments(), chosen(folder / "real.npz"), chosen(folder / "fake.npz"), batch_size=3)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Clips on both sides, their numbers odd and not the same."""
+    rng = np.random.default_rng(0)
+    for name, count in (("real", 11), ("fake", 13)):
+        np.savez(tmp_path / f"{name}.npz", clips=rng.integers(0, 256, (count, 4, 8, 8, 3), dtype=np.uint8))
+    return tmp_path
+
+
+def test_processes_change_nothing(folder: Path) -> None:
+    alone = assess_files(folder)
+    processes = [
+        subprocess.Popen([sys.executable, "-c", WORKER, __file__, str(folder), str(rank)], stdout=subprocess.PIPE)
+        for rank in range(2)
+    ]
+    together = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+    assert together == [alone | {"fid": pytest.approx(alone["fid"], rel=1e-9)}] * 2
+
+
+def test_a_video_that_cannot_be_read_any_more_is_named(folder: Path) -> None:
+    longer = chosen(folder / "fake.npz", num_frames=5)
+    with pytest.raises(StbenchError, match=r"fake\.npz: 0 changed while it was measured: shorter than a clip, 5"):
+        assess_frames(FrameMoments(), chosen(folder / "real.npz"), longer, batch_size=3)

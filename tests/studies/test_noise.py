@@ -114,7 +114,7 @@ def test_a_detector_of_ones_own_on_videos_of_ones_own(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize(
     ("attribute", "value", "message"),
-    [("per_frame", True, "looks at single frames"), ("max_frames", 7, "dataset.num_frames=8: .* takes at most 7")],
+    [("per_frame", True, "looks at single frames"), ("max_frames", 7, "dataset.num_frames=8: .* needs 4 to 7")],
 )
 def test_a_detector_that_does_not_fit_is_refused(
     attribute: str, value: object, message: str, monkeypatch: pytest.MonkeyPatch
