@@ -109,12 +109,12 @@ def test_page_says_what_matters(report: Path) -> None:
     assert page.tags.count("h1") == 1
 
 
-def test_without_an_fvd_variants_are_ranked_by_kvd_and_never_by_shares(make_run: MakeRun, tmp_path: Path) -> None:
-    refused = {"quality.fvd": None, "quality.refused": "too few clips", "quality.precision": 0.5}
+def test_without_an_fvd_variants_are_ranked_by_kvd_and_never_by_what_rises(make_run: MakeRun, tmp_path: Path) -> None:
+    refused = {"quality.fvd": None, "quality.refused": "too few clips", "quality.inception_score": 60.5}
     run = make_run("latte1", **refused)
     text = Page(write_report([run], tmp_path / "report").index.read_text()).text
     assert "Lowest KVD[shapes3d]: latte1" in text
-    assert "Lowest precision" not in text
+    assert "Lowest IS" not in text
 
 
 def test_page_asks_the_network_for_nothing(report: Path) -> None:

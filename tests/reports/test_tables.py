@@ -51,14 +51,13 @@ def test_markdown_of_variants(runs: pd.DataFrame) -> None:
     )
 
 
-def test_shares_have_columns_beside_the_distances_where_a_run_has_them(make_run: MakeRun) -> None:
-    run = make_run("latte1", 0, **{"quality.precision": 0.5, "quality.recall": 0.25, "quality.coverage": 0.75})
+def test_an_inception_score_has_a_column_where_a_run_has_one_and_shares_are_in_the_data(make_run: MakeRun) -> None:
+    run = make_run("latte1", 0, **{"quality.inception_score": 60.5, "quality.coverage": 0.75})
     runs = load_study([run]).table
     assert list(tables.quality_columns(runs).values()) == [
         "FVD[shapes3d]",
         "KVD[shapes3d]",
-        "precision[shapes3d]",
-        "recall[shapes3d]",
+        "IS[shapes3d]",
     ]
     assert runs.loc[0, "coverage_shapes3d"] == 0.75
 
