@@ -63,7 +63,8 @@ def read_weights_file(path: Path) -> Mapping[str, Any]:
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # Torch's first sentence; those that follow guess at causes.
+        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
         raise StbenchError(
             f"{path}: cannot be read as weights ({path.stat().st_size} bytes; truncated or not plain tensors): {reason}"
         ) from error

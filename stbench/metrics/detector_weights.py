@@ -30,13 +30,14 @@ def find_weights(detector: str, given: str | Path | None = None) -> Path:
 
 
 def describe_weights(detector: str) -> str:
-    """Whether a detector's weights are there, in a few words; where to get and put them if not."""
-    if DETECTORS[detector].weights_variable is None:
+    """Whether a detector's weights are there, in a few words; `stbench doctor` has the whole reason if not."""
+    variable = DETECTORS[detector].weights_variable
+    if variable is None:
         return "included"
     try:
         return f"found: {find_weights(detector)}"
-    except StbenchError as error:
-        return f"missing: {str(error).removeprefix(f'{detector}: ').removeprefix('weights not found; ')}"
+    except StbenchError:
+        return f"not found ({variable}); `stbench doctor` says where to get and put them"
 
 
 def is_torchscript(path: Path) -> bool:

@@ -31,7 +31,7 @@ def test_missing_weights_say_where_to_get_and_put_them(name: str, cache: Path) -
         find_weights(name)
     for part in (info.weights_source, f"{info.weights_variable}=PATH", "--weights PATH", str(cache / info.cache_name)):
         assert str(part) in str(caught.value)
-    assert describe_weights(name).startswith(f"missing: get {info.weights_source}, then set {info.weights_variable}")
+    assert describe_weights(name).startswith(f"not found ({info.weights_variable})")
 
 
 @pytest.mark.parametrize("name", WITH_FILES)
@@ -56,7 +56,7 @@ def test_a_folder_is_weights_of_videomae_only(cache: Path, monkeypatch: pytest.M
     with pytest.raises(StbenchError, match=r"i3d: weights names .*, which is not a file"):
         find_weights("i3d", cache / "i3d")
     monkeypatch.setenv("STBENCH_VIDEOMAE", str(cache / "nothing"))
-    assert describe_weights("videomae").startswith("missing: environment variable STBENCH_VIDEOMAE names")
+    assert describe_weights("videomae").startswith("not found (STBENCH_VIDEOMAE)")
 
 
 def test_the_listing_says_of_every_detector_whether_its_weights_are_there(
@@ -68,7 +68,7 @@ def test_the_listing_says_of_every_detector_whether_its_weights_are_there(
     assert set(DETECTORS) <= set(rows)
     assert rows["shapes3d"].endswith("included")
     assert rows["c3d"].endswith(f"found: {cache / 'c3d.npz'}")
-    assert "STBENCH_INCEPTION=PATH" in rows["inception"]
+    assert "not found (STBENCH_INCEPTION)" in rows["inception"]
 
 
 def test_weights_are_found_without_torch() -> None:
