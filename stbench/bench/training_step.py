@@ -29,7 +29,7 @@ from stbench.profiling.workload import Workload
 # (size, batch size): what two cores can do in seconds, and what a GPU can hold once for each candidate.
 SUBJECTS = {"cpu": ("S", 2), "cuda": ("B", 16)}
 WORKLOAD = Workload((4, 16, 32, 32))
-MIN_SAMPLES = 7
+MIN_SAMPLES = 9
 
 
 @dataclass(frozen=True)
