@@ -130,9 +130,7 @@ def _cell(value: Any) -> str:
 @matplotlib.rc_context(STYLE)
 def training_step_plot(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Seconds of a step, a bar for each computation, with every sample as a dot on it."""
-    figure, axes = new_figure(
-        "A training step: stbench and the released pattern", "Seconds (median; dots: samples)", ""
-    )
+    figure, axes = new_figure("Time of a training step", "Seconds (median; dots: samples)", "")
     for place, row in enumerate(rows):
         colour = PALETTE[0] if row["computation"] == "stbench" else NEUTRAL
         axes.barh(place, row["median_s"], color=colour, height=0.7)
