@@ -174,18 +174,9 @@ def _check_clip_length(dataset: ClipDataset, protocol: Protocol, detector: Detec
 def _filled_in(task: Task) -> Protocol:
     """The preset protocol with what only the run knows."""
     evaluation = task.config.settings.eval
-    about = task.reference.describe()
     return replace(
         task.protocol,
-        detector_weights_sha256=task.detector.weights_sha256,
-        feature_dim=task.detector.feature_dim,
-        num_frames=task.reference.num_frames,
-        frame_stride_real=task.reference.frame_stride,
-        resolution=task.reference.image_size,
-        dataset=task.config.dataset.name,
-        dataset_manifest_sha256=about["manifest_sha256"],
-        split=task.config.dataset.arguments.get("split", "all"),
-        spatial_rule=about.get("resize", "drawn at this resolution"),
+        **described(task.detector, task.config.dataset, task.reference),
         num_real=evaluation.num_clips if task.protocol.num_real is not None else None,
         num_fake=evaluation.num_clips,
         sampler=task.config.sampler,
@@ -196,3 +187,19 @@ def _filled_in(task: Task) -> Protocol:
         autoencoder_sha256=task.autoencoder.weights_sha256,
         sampling_seed=evaluation.seed,
     )
+
+
+def described(detector: Detector, component: Component, dataset: ClipDataset) -> dict[str, Any]:
+    """The fields of a protocol that a detector and a dataset of real clips tell of themselves."""
+    about = dataset.describe()
+    return {
+        "feature_dim": detector.feature_dim,
+        "detector_weights_sha256": detector.weights_sha256,
+        "num_frames": dataset.num_frames,
+        "frame_stride_real": dataset.frame_stride,
+        "resolution": dataset.image_size,
+        "spatial_rule": about.get("resize", "drawn at this resolution"),
+        "dataset": component.name,
+        "dataset_manifest_sha256": about["manifest_sha256"],
+        "split": component.arguments.get("split", "all"),
+    }

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench.backbones.base import Conditioning
-from stbench.config import RunConfig, resolve
+from stbench.config import resolve
 from stbench.data.loading import training_batches
 from stbench.diffusion.loss import diffusion_loss, sample_timesteps
 from stbench.environment import Runtime
@@ -37,7 +37,7 @@ def measure_overheads(min_samples: int = 5) -> dict[str, Any]:
         training (seconds of `STEPS` steps), sampling (of `SAMPLED_CLIPS` clips): samples of both sides, medians, and
         `overhead`, the share by which stbench takes longer; help_s: seconds of `stbench --help`, median.
     """
-    training, sampling = resolve(TRAINING), resolve(SAMPLING)
+    training, sampling = prepare(resolve(TRAINING)), prepare(resolve(SAMPLING))
     return {
         "training": {
             "steps": STEPS,
@@ -52,17 +52,15 @@ def measure_overheads(min_samples: int = 5) -> dict[str, Any]:
     }
 
 
-def _compared(works: dict[str, Work], config: RunConfig, min_samples: int) -> dict[str, Any]:
-    device = prepare(config).runtime.device
-    timings = measure_interleaved(works, device, min_samples=min_samples, max_seconds=0, batch_size=1)
+def _compared(works: dict[str, Work], task: Task, min_samples: int) -> dict[str, Any]:
+    timings = measure_interleaved(works, task.runtime.device, min_samples=min_samples, max_seconds=0, batch_size=1)
     medians = {f"{name}_s": timing.median for name, timing in timings.items()}
     samples = {f"{name}_samples": timing.samples for name, timing in timings.items()}
     return {**medians, "overhead": medians["stbench_s"] / medians["bare_s"] - 1, **samples}
 
 
-def _run(config: RunConfig) -> Work:
+def _run(task: Task) -> Work:
     """The training of a run, with its loss curve, its progress bar, its checkpoint and everything."""
-    task = prepare(config)
 
     def work() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -73,16 +71,14 @@ def _run(config: RunConfig) -> Work:
     return work
 
 
-def _bare_loop(config: RunConfig) -> Work:
+def _bare_loop(task: Task) -> Work:
     """The same steps as somebody would write them who wants nothing else."""
-    task = prepare(config)
     settings = task.config.settings
 
     def work() -> None:
         state = new_state(task.build_backbone(), settings.train)
-        averaged: list[Tensor] = list(state.ema.module.parameters())
         for batch in training_batches(task.dataset, settings.train.batch_size, settings.seed, 0, settings.train.steps):
-            latents, labels = batch.clips, _some_null(batch.labels, task)
+            latents, labels = batch.clips.to(task.runtime.device), _some_null(batch.labels, task)
             timesteps = sample_timesteps(
                 settings.diffusion.objective, len(latents), None, latents.device, settings.diffusion.timestep_density
             )
@@ -95,8 +91,7 @@ def _bare_loop(config: RunConfig) -> Work:
             terms.total.mean().backward()
             nn.utils.clip_grad_norm_(state.backbone.parameters(), 1.0)
             state.optimizer.step()
-            with torch.no_grad():
-                torch._foreach_lerp_(averaged, list(state.backbone.parameters()), 1 - settings.train.ema_decay)
+            state.ema.update(state.backbone)
 
     return work
 
@@ -106,12 +101,11 @@ def _some_null(labels: Tensor | None, task: Task) -> Tensor | None:
     if labels is None:
         return None
     dropped = torch.rand(labels.shape) < task.config.settings.train.class_dropout
-    return torch.where(dropped, task.dataset.num_classes, labels)
+    return torch.where(dropped, task.dataset.num_classes, labels).to(task.runtime.device)
 
 
-def _sampling(config: RunConfig) -> Work:
+def _sampling(task: Task) -> Work:
     """Clips from noise, guided, decoded."""
-    task = prepare(config)
     backbone = task.build_backbone().eval()
 
     def work() -> None:
@@ -121,9 +115,8 @@ def _sampling(config: RunConfig) -> Work:
     return work
 
 
-def _network_alone(config: RunConfig) -> Work:
+def _network_alone(task: Task) -> Work:
     """The network evaluations of the same sampling: one doubled batch for every step."""
-    task = prepare(config)
     backbone, runtime = task.build_backbone().eval(), task.runtime
     with torch.device(runtime.device):
         latents = torch.randn(2 * SAMPLED_CLIPS, *task.latent_shape)

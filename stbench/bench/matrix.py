@@ -19,7 +19,7 @@ from stbench.profiling.profile import failure
 # One clip of 256x256 pixels under the SD VAE at the published size on a GPU; what a CPU can do in minutes.
 LATENTS = {"cuda": "4x16x32x32", "cpu": "4x8x16x16"}
 PRESET = {"cuda": "paper", "cpu": "demo"}
-BATCH_SIZE = {"cuda": 4, "cpu": 4}
+BATCH_SIZE = 4
 
 
 def measure_matrix() -> dict[str, Any]:
@@ -40,7 +40,7 @@ def measure_matrix() -> dict[str, Any]:
         for group in groups
         for row in _rows(device, group, attention, compile_mode)
     ]
-    return {"latents": LATENTS[device], "preset": PRESET[device], "batch_size": BATCH_SIZE[device], "rows": rows}
+    return {"latents": LATENTS[device], "preset": PRESET[device], "batch_size": BATCH_SIZE, "rows": rows}
 
 
 def _settings(device: str) -> Iterator[tuple[str, str]]:
@@ -54,7 +54,7 @@ def _settings(device: str) -> Iterator[tuple[str, str]]:
 def _rows(device: str, variants: Sequence[str], attention: str, compile_mode: str) -> list[dict[str, Any]]:
     names = ",".join(variants)
     words = [f"variant={names}", f"preset={PRESET[device]}", f"attention={attention}", f"compile={compile_mode}"]
-    options = ProfileOptions(False, BATCH_SIZE[device], LATENTS[device], None, None)
+    options = ProfileOptions(False, BATCH_SIZE, LATENTS[device], None, None)
     try:
         return [cost_row(sections) for sections in variants_of(profile_variants(words, options))]
     except Exception as error:  # the backend cannot run here, or a variant that is profiled alone failed in its own way

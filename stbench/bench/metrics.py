@@ -37,7 +37,7 @@ def _i3d(min_samples: int) -> dict[str, Any]:
         network = network.eval().to(device)
         return torch.no_grad()(lambda: network(clip))
 
-    works: dict[str, Callable[[], object]] = {"plain": features(I3D()), "folded": features(fold(I3D().eval()))}
+    works: dict[str, Callable[[], object]] = {"plain": features(I3D()), "folded": features(fold(I3D()))}
     timings = measure_interleaved(works, device, min_samples=min_samples, max_seconds=0, batch_size=1)
     medians = {f"{name}_s": timing.median for name, timing in timings.items()}
     return {

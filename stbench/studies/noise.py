@@ -22,7 +22,7 @@ from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.frechet import check_features, gaussian_statistics
 from stbench.metrics.kernel import MIN_SAMPLES
-from stbench.metrics.protocol import Protocol, protocol_hash
+from stbench.metrics.protocol import HASHED_OFFSET, Protocol, protocol_hash
 from stbench.profiling.hardware import machine_fingerprint, software_versions
 from stbench.profiling.timing import Stopwatch
 from stbench.reports.folder import swapped_in
@@ -31,6 +31,7 @@ from stbench.studies import bias
 from stbench.studies.distorted import GROUP_SIZE, STRENGTHS, StudyFeatures, study_features
 from stbench.studies.gaussian import check_on_gaussians
 from stbench.studies.response import main_figure, response_rows, summarise_responses
+from stbench.task import described
 
 SCHEMA_VERSION = 1
 KEYS = ("detector", "preprocessing", "dataset", "preset", "device")
@@ -174,20 +175,12 @@ def _check_detector(detector: Detector, name: str, num_frames: int) -> None:
 def _protocol(
     name: str, detector: Detector, component: Component, dataset: ClipDataset, options: NoiseOptions
 ) -> Protocol:
-    about = dataset.describe()
     return Protocol(
         detector=name,
         preprocessing=detector.preprocessing,
-        feature_dim=detector.feature_dim,
-        detector_weights_sha256=detector.weights_sha256,
-        num_frames=dataset.num_frames,
-        frame_stride_real=dataset.frame_stride,
+        **described(detector, component, dataset),
         frame_stride_fake=dataset.frame_stride,
-        resolution=dataset.image_size,
-        spatial_rule=about.get("resize", "drawn at this resolution"),
-        dataset=component.name,
-        dataset_manifest_sha256=about["manifest_sha256"],
-        split=component.arguments.get("split", "all"),
+        offset_rule_fake=HASHED_OFFSET,  # the distorted clips are real ones
         clip_seed=options.seed,
         num_real=options.num,
         num_fake=options.num,

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stbench.errors import StbenchError, unknown_name
-from stbench.metrics.catalogue import DETECTORS
+from stbench.metrics.catalogue import DETECTORS, get_preprocessing
+from stbench.metrics.detector_weights import find_weights
 from stbench.progress import progress_bar
 from stbench.weights import file_sha256
 
@@ -101,6 +102,25 @@ class Detector(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the weights are; the CPU for a detector without any."""
         return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
+
+
+class CatalogueDetector(Detector):
+    """A detector of the catalogue: it stands there under its name, with its preprocessings and where its weights are.
+
+    Args:
+        weights: file or folder; found as the catalogue says when None.
+        preprocessing: one of the catalogue's; its first when None.
+    """
+
+    def __init__(self, weights: str | Path | None = None, preprocessing: str | None = None) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing or DETECTORS[self.name].default_preprocessing
+        self.rule = get_preprocessing(self.name, self.preprocessing)
+        self.load(find_weights(self.name, weights))
+
+    @abstractmethod
+    def load(self, path: Path) -> None:
+        """Build the network, load the weights strictly, and set `weights_sha256`."""
 
 
 def check_clips(clips: Tensor, name: str, min_frames: int, max_frames: int | None = None) -> None:

@@ -16,9 +16,9 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from stbench.errors import StbenchError
-from stbench.metrics.catalogue import DETECTORS, get_preprocessing
-from stbench.metrics.detector_weights import find_weights, is_torchscript
-from stbench.metrics.detectors.base import Detector, combined_sha256
+from stbench.metrics.catalogue import DETECTORS
+from stbench.metrics.detector_weights import is_torchscript
+from stbench.metrics.detectors.base import CatalogueDetector, combined_sha256
 from stbench.metrics.detectors.preprocessing import preprocess
 from stbench.weights import check_tensors, load_strictly, read_weights_file
 
@@ -36,7 +36,7 @@ _POOLS = {"conv1a": (1, 2, 2), "conv2a": (2, 2, 2), "conv3b": (2, 2, 2), "conv4b
 _HIDDEN = 4096
 
 
-class C3DDetector(Detector):
+class C3DDetector(CatalogueDetector):
     """Features (N, 101): logits of UCF101's classes, for clips of exactly 16 frames; see `inception_score`.
 
     Args:
@@ -49,18 +49,13 @@ class C3DDetector(Detector):
     min_frames = max_frames = DETECTORS["c3d"].min_frames
     mean: Tensor
 
-    def __init__(
-        self, weights: str | Path | None = None, preprocessing: str = DETECTORS["c3d"].default_preprocessing
-    ) -> None:
-        super().__init__()
-        self.rule = get_preprocessing(self.name, preprocessing)
-        self.preprocessing = preprocessing
-        path = find_weights(self.name, weights)
+    def load(self, path: Path) -> None:
+        """Read the network and the mean clip, which may be in a file beside it."""
         state = _read_state(path)
         mean_path = path if "mean" in state else path.with_name(MEAN_FILE)
         mean = state.pop("mean", None)
         mean = _check_mean(_read_mean(mean_path) if mean is None else mean, mean_path)
-        top, left = _MEAN_CORNERS[preprocessing]
+        top, left = _MEAN_CORNERS[self.preprocessing]
         self.register_buffer("mean", mean[:, :, top : top + _SIZE, left : left + _SIZE].clone())
         self.network = C3D()
         load_strictly(self.network, state, path)

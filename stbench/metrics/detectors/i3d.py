@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from stbench.errors import StbenchError
-from stbench.metrics.catalogue import DETECTORS, get_preprocessing
-from stbench.metrics.detector_weights import find_weights, is_torchscript
-from stbench.metrics.detectors.base import Detector
+from stbench.metrics.catalogue import DETECTORS
+from stbench.metrics.detector_weights import is_torchscript
+from stbench.metrics.detectors.base import CatalogueDetector
 from stbench.metrics.detectors.i3d_folded import fold
 from stbench.metrics.detectors.i3d_network import I3D, NUM_CLASSES
 from stbench.metrics.detectors.preprocessing import preprocess
@@ -25,7 +25,7 @@ from stbench.weights import check_tensors, file_sha256, load_strictly, read_weig
 _TORCHSCRIPT_ARGUMENTS = {"rescale": False, "resize": False, "return_features": True}
 
 
-class I3DDetector(Detector):
+class I3DDetector(CatalogueDetector):
     """Features (N, 400): the logits of I3D, averaged over time.
 
     Args:
@@ -38,13 +38,8 @@ class I3DDetector(Detector):
     feature_dim = NUM_CLASSES
     min_frames = DETECTORS["i3d"].min_frames
 
-    def __init__(
-        self, weights: str | Path | None = None, preprocessing: str = DETECTORS["i3d"].default_preprocessing
-    ) -> None:
-        super().__init__()
-        self.rule = get_preprocessing(self.name, preprocessing)
-        self.preprocessing = preprocessing
-        path = find_weights(self.name, weights)
+    def load(self, path: Path) -> None:
+        """Read a state dict, and fold it, or StyleGAN-V's TorchScript."""
         self.weights_sha256 = file_sha256(path)
         network = load_network(path)
         self.network = fold(network) if isinstance(network, I3D) else network

@@ -18,9 +18,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from stbench.metrics.catalogue import DETECTORS, get_preprocessing
-from stbench.metrics.detector_weights import find_weights
-from stbench.metrics.detectors.base import Detector
+from stbench.metrics.catalogue import DETECTORS
+from stbench.metrics.detectors.base import CatalogueDetector
 from stbench.metrics.detectors.preprocessing import preprocess
 from stbench.weights import check_tensors, file_sha256, load_strictly, read_weights_file
 
@@ -35,7 +34,7 @@ Chain = Sequence[tuple[int, Kernel]]
 _DOUBLE_3X3: Chain = [(64, 1), (96, 3), (96, 3)]
 
 
-class InceptionDetector(Detector):
+class InceptionDetector(CatalogueDetector):
     """Features (N * F, 2048): the pooled last layer, for every frame by itself.
 
     Args:
@@ -48,13 +47,8 @@ class InceptionDetector(Detector):
     min_frames = DETECTORS["inception"].min_frames
     per_frame = True
 
-    def __init__(
-        self, weights: str | Path | None = None, preprocessing: str = DETECTORS["inception"].default_preprocessing
-    ) -> None:
-        super().__init__()
-        self.rule = get_preprocessing(self.name, preprocessing)
-        self.preprocessing = preprocessing
-        path = find_weights(self.name, weights)
+    def load(self, path: Path) -> None:
+        """Read pytorch-fid's or torch-fidelity's file, without the classifier."""
         self.weights_sha256 = file_sha256(path)
         self.network = Inception()
         state = check_tensors(read_weights_file(path), path)

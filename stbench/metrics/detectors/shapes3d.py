@@ -12,15 +12,15 @@ from pathlib import Path
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from stbench.metrics.catalogue import DETECTORS, get_preprocessing
-from stbench.metrics.detectors.base import Detector
+from stbench.metrics.catalogue import DETECTORS
+from stbench.metrics.detectors.base import CatalogueDetector
 from stbench.metrics.detectors.preprocessing import preprocess
 from stbench.weights import check_tensors, file_sha256, load_strictly, read_weights_file
 
 BUILTIN_WEIGHTS = Path(__file__).with_name("shapes3d.safetensors")
 
 
-class Shapes3DDetector(Detector):
+class Shapes3DDetector(CatalogueDetector):
     """Features (N, 64) of clips of any size with at least 4 frames.
 
     Args:
@@ -32,13 +32,11 @@ class Shapes3DDetector(Detector):
     feature_dim = 64
     min_frames = DETECTORS["shapes3d"].min_frames
 
-    def __init__(
-        self, weights: str | Path | None = None, preprocessing: str = DETECTORS["shapes3d"].default_preprocessing
-    ) -> None:
-        super().__init__()
-        self.rule = get_preprocessing(self.name, preprocessing)
-        self.preprocessing = preprocessing
-        path = Path(weights or BUILTIN_WEIGHTS).expanduser()
+    def __init__(self, weights: str | Path | None = None, preprocessing: str | None = None) -> None:
+        super().__init__(weights or BUILTIN_WEIGHTS, preprocessing)
+
+    def load(self, path: Path) -> None:
+        """Read the network's file."""
         self.network = Shapes3D()
         load_strictly(self.network, check_tensors(read_weights_file(path), path), path)
         self.weights_sha256 = file_sha256(path)

@@ -20,9 +20,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from stbench.errors import StbenchError
-from stbench.metrics.catalogue import DETECTORS, get_preprocessing
-from stbench.metrics.detector_weights import find_weights
-from stbench.metrics.detectors.base import Detector, combined_sha256
+from stbench.metrics.detectors.base import CatalogueDetector, combined_sha256
 from stbench.metrics.detectors.preprocessing import preprocess
 from stbench.metrics.detectors.videomae_layout import (
     PUBLISHED_NORM_EPS,
@@ -38,7 +36,7 @@ _WEIGHTS_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 _TRANSFORMERS_NORM_EPS = 1e-5
 
 
-class VideoMAEDetector(Detector):
+class VideoMAEDetector(CatalogueDetector):
     """Features (N, D) with D of the weights: 1408 of ViT-g, 768 of ViT-B. Clips have exactly the weights' frames.
 
     Args:
@@ -48,18 +46,13 @@ class VideoMAEDetector(Detector):
 
     name = "videomae"
 
-    def __init__(
-        self, weights: str | Path | None = None, preprocessing: str = DETECTORS["videomae"].default_preprocessing
-    ) -> None:
-        super().__init__()
-        self.rule = get_preprocessing(self.name, preprocessing)
-        self.preprocessing = preprocessing
-        path = find_weights(self.name, weights)
+    def load(self, path: Path) -> None:
+        """Read a folder or a file; the features' width and the frames are the weights'."""
         self.network, files = _load_folder(path) if path.is_dir() else _load_published(path)
         config = self.network.encoder.config
         if config.image_size != self.rule.size:
             raise StbenchError(f"{path}: a VideoMAE for frames of {config.image_size} pixels; the preprocessing "
-                               f"{preprocessing} makes {self.rule.size}")  # fmt: skip
+                               f"{self.preprocessing} makes {self.rule.size}")  # fmt: skip
         self.weights_sha256 = combined_sha256(files)
         self.feature_dim = config.hidden_size
         self.min_frames = self.max_frames = config.num_frames
