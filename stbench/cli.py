@@ -214,8 +214,8 @@ def fvd(
     from stbench.errors import FinishedInPart
     from stbench.fvd import Options, measure
     from stbench.listing import print_fvd
-    from stbench.metrics.processes import is_first, joined_group
     from stbench.metrics.protocol_words import protocol_from_words
+    from stbench.runtime.processes import is_first, joined_group
 
     protocol = protocol_from_words(overrides or [])
     with joined_group():

@@ -11,7 +11,6 @@ from stbench.components import Component, load_component, signature_parameters
 from stbench.config import Settings, parse_overrides, resolve_settings
 from stbench.cost_tables import variants_of
 from stbench.diffusion.loss import find_objective
-from stbench.environment import choose_runtime
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling.batch_size import find_batch_size, host_memory_mib, peak_of_training_step
 from stbench.profiling.counts import count
@@ -20,9 +19,10 @@ from stbench.profiling.hardware import machine_fingerprint, software_versions
 from stbench.profiling.profile import CostProfile, failure, profile_together
 from stbench.profiling.roofline import Ceilings, forward_traffic_gb, measure_ceilings, utilisation
 from stbench.profiling.scaling import FORMULA, WIDTH_ARGUMENTS, Scale, fit_exponent, parse_scale
-from stbench.profiling.timing import keeping_failure
 from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
+from stbench.runtime.device import choose_runtime
+from stbench.runtime.timing import keeping_failure
 
 
 @dataclass(frozen=True)

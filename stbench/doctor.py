@@ -9,13 +9,13 @@ import torch
 
 from stbench import paths
 from stbench.autoencoders import build_autoencoder
-from stbench.backbones.attention import BACKENDS, candidates, unavailable_reason
-from stbench.environment import PRECISIONS, choose_device
 from stbench.errors import StbenchError
 from stbench.listing import print_rows
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detectors import build_detector
 from stbench.profiling.hardware import fast_bfloat16, machine_fingerprint, matmul_ceiling, software_versions
+from stbench.runtime.attention.attend import BACKENDS, candidates, unavailable_reason
+from stbench.runtime.device import PRECISIONS, choose_device
 
 EXTRAS = {"diffusers": "sd-vae", "transformers": "videomae", "pynvml": "nvml", "xformers": "xformers"}
 

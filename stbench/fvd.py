@@ -16,7 +16,6 @@ import numpy as np
 
 from stbench.data.clips import summarise_reasons
 from stbench.data.spatial import check_spatial_rule
-from stbench.environment import choose_device
 from stbench.errors import StbenchError, unknown_name
 from stbench.files import write_json
 from stbench.metrics.detectors import Detector, build_detector
@@ -24,7 +23,6 @@ from stbench.metrics.extraction import compute_features
 from stbench.metrics.frame_quality import FRAME_DETECTOR, ChosenClips, assess_frames
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.kernel import MIN_SAMPLES, kernel_distance
-from stbench.metrics.processes import is_first
 from stbench.metrics.protocol import OFFSET_RULES, Protocol
 from stbench.metrics.protocol_words import DEFAULT_PROTOCOL, describe_protocol, unsplit_preset
 from stbench.metrics.quality import assess
@@ -42,6 +40,8 @@ from stbench.metrics.sources import ClipSource, FolderSource
 from stbench.profiling.hardware import machine_fingerprint, software_versions
 from stbench.progress import console
 from stbench.reports.media import COLUMNS, Clips, make_sheet
+from stbench.runtime.device import choose_device
+from stbench.runtime.processes import is_first
 
 # Where a protocol leaves it open and no kept features say otherwise.
 _NUM_FRAMES = 16

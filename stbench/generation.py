@@ -18,7 +18,7 @@ from stbench.autoencoders import Autoencoder
 from stbench.backbones.base import Conditioning
 from stbench.data.loading import tensor_to_clips
 from stbench.diffusion.samplers import sample
-from stbench.environment import Runtime, generator
+from stbench.runtime.device import Runtime, generator
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from stbench.backbones.attention import chosen_backends, recall_choices
 from stbench.backbones.checkpoints import initialise_from
 from stbench.config import RunConfig, from_dict
 from stbench.data.loading import training_batches
-from stbench.environment import Runtime
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.evaluation import ClipSet, Evaluation, Evaluator
 from stbench.files import write_json
@@ -39,6 +37,8 @@ from stbench.profiling.profile import Workload, compile_in_place, profile_backbo
 from stbench.progress import console, progress_bar
 from stbench.records.schema import Record
 from stbench.records.store import RECORD_NAME, read_record, write_record
+from stbench.runtime.attention.attend import chosen_backends, recall_choices
+from stbench.runtime.device import Runtime
 from stbench.task import Task, prepare
 from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
 from stbench.training.loop import TrainingDiverged, TrainingJob, new_state, train

@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 from stbench.autoencoders import Autoencoder, build_autoencoder
-from stbench.backbones.attention import set_attention_backend
 from stbench.backbones.base import TASK_ARGUMENTS
 from stbench.components import Component
 from stbench.config import RunConfig
 from stbench.data.clips import ClipDataset
 from stbench.diffusion.loss import find_objective
-from stbench.environment import Runtime, choose_runtime, derived_seed
 from stbench.errors import StbenchError
 from stbench.generation import SamplingSpec
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.protocol import Protocol, get_protocol
+from stbench.runtime.attention.attend import set_attention_backend
+from stbench.runtime.device import Runtime, choose_runtime, derived_seed
 
 
 @dataclass(frozen=True)

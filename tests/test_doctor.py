@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from stbench import doctor
-from stbench.backbones.attention import BACKENDS
 from stbench.errors import StbenchError
+from stbench.runtime.attention.attend import BACKENDS
 
 CPU = torch.device("cpu")
 TITLES = ["machine", "attention backends", "weights", "optional packages", "configuration folders"]

@@ -12,8 +12,8 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from stbench.backbones.attention import Attend
 from stbench.backbones.layers import Mlp, apply_rotary
+from stbench.runtime.attention.attend import Attend
 
 Axis = Literal["spatial", "temporal"]
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stbench.backbones.attention import Attend
+from stbench.runtime.attention.attend import Attend
 
 
 class RMSNorm(nn.RMSNorm):

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from stbench import paths
-from stbench.backbones.attention import AUTO, BACKENDS
 from stbench.cost_tables import cost_row, variants_of
 from stbench.costs import ProfileOptions, profile_variants
 from stbench.profiling.profile import failure
+from stbench.runtime.attention.attend import AUTO, BACKENDS
 
 # One clip of 256x256 pixels under the SD VAE at the published size on a GPU; what a CPU can do in minutes.
 LATENTS = {"cuda": "4x16x32x32", "cpu": "4x8x16x16"}

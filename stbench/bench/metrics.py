@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from stbench.environment import choose_device
 from stbench.metrics.detectors.i3d_folded import fold
 from stbench.metrics.detectors.i3d_network import I3D
 from stbench.metrics.frechet import frechet_distance
-from stbench.profiling.timing import Work, measure, measure_interleaved
+from stbench.runtime.device import choose_device
+from stbench.runtime.timing import Work, measure, measure_interleaved
 
 CLIP = (3, 16, 224, 224)
 # Width of the features and clips on each side: I3D's usual ones, and Inception's.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import TracebackType
 
-from stbench.profiling.timing import Work
+from stbench.runtime.timing import Work
 
 READY = "ready"
 

@@ -14,17 +14,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from stbench.allocator import keep_freed_memory
-from stbench.backbones.attention import chosen_backends
 from stbench.backbones.latte import Latte
 from stbench.bench.own_process import OwnProcess
 from stbench.bench.released_pattern import ReleasedPattern
-from stbench.environment import PRECISIONS, Runtime
 from stbench.profiling.counts import count
 from stbench.profiling.hardware import matmul_ceiling
-from stbench.profiling.timing import Timing, Work, measure_interleaved
 from stbench.profiling.workbench import Conditions, Subject, Workbench
 from stbench.profiling.workload import Workload
+from stbench.runtime.allocator import keep_freed_memory
+from stbench.runtime.attention.attend import chosen_backends
+from stbench.runtime.device import PRECISIONS, Runtime
+from stbench.runtime.timing import Timing, Work, measure_interleaved
 
 # (size, batch size): what two cores can do in seconds, and what a GPU can hold once for each candidate.
 SUBJECTS = {"cpu": ("S", 2), "cuda": ("B", 16)}

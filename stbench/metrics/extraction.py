@@ -16,11 +16,11 @@ from stbench.data.clips import Dropped, hash_uint64
 from stbench.data.loading import clips_to_tensor
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector
-from stbench.metrics.processes import gather, share
 from stbench.metrics.protocol import Protocol
 from stbench.metrics.side_features import Features, SideFeatures, clip_rule, conditions_of
 from stbench.metrics.sources import Clip, ClipSource, Reading, ranked
 from stbench.progress import progress_bar
+from stbench.runtime.processes import gather, share
 
 
 class _Measured(NamedTuple):

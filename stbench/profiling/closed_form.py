@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from stbench.backbones.attention import Attend
+from stbench.runtime.attention.attend import Attend
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED_CONVOLUTIONS = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from stbench.profiling.hardware import read_text
-from stbench.profiling.timing import Stopwatch
+from stbench.runtime.timing import Stopwatch
 
 
 class EnergyMeter:

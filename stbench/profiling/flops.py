@@ -21,9 +21,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from stbench.backbones.attention import set_attention_backend
 from stbench.errors import StbenchError
 from stbench.profiling.closed_form import LayerMacs
+from stbench.runtime.attention.attend import set_attention_backend
 
 Build = Callable[[], nn.Module]
 MakeInputs = Callable[[], tuple[Any, ...]]

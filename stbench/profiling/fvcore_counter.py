@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from stbench.backbones.attention import set_attention_backend
+from stbench.runtime.attention.attend import set_attention_backend
 
 PRODUCTS = ("addmm", "attention", "baddbmm", "bmm", "conv", "einsum", "linear", "matmul")
 

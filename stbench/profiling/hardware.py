@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from stbench import __version__
-from stbench.profiling.timing import time_once
+from stbench.runtime.timing import time_once
 
 GIB = 2**30
 PACKAGES = ("torch", "numpy", "diffusers", "xformers", "torchmetrics", "av")

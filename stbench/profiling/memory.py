@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from stbench.allocator import give_back_unused
+from stbench.runtime.allocator import give_back_unused
 
 MIB = 2**20
 _SELF = Path("/proc/self")

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stbench.environment import PRECISIONS, Runtime
 from stbench.profiling.hardware import copy_ceiling, matmul_ceiling
 from stbench.profiling.peaks import PEAKS, Peak
-from stbench.profiling.timing import Timing
 from stbench.profiling.workbench import Subject
+from stbench.runtime.device import PRECISIONS, Runtime
+from stbench.runtime.timing import Timing
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from stbench.backbones.attention import set_attention_backend
 from stbench.config import OBJECTIVE_SAMPLERS
 from stbench.diffusion.loss import diffusion_loss, sample_timesteps
 from stbench.diffusion.samplers import sample
-from stbench.environment import Runtime
 from stbench.profiling.energy import EnergyMeter
 from stbench.profiling.memory import PeakMemory
-from stbench.profiling.timing import Work
 from stbench.profiling.workload import Workload
+from stbench.runtime.attention.attend import set_attention_backend
+from stbench.runtime.device import Runtime
+from stbench.runtime.timing import Work
 
 ENERGY_STEPS = 20  # the energy counter of a GPU moves some tens of times a second
 

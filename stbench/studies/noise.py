@@ -17,16 +17,16 @@ import numpy as np
 from stbench.components import Component, load_component
 from stbench.config import parse_overrides
 from stbench.data.clips import ClipDataset
-from stbench.environment import choose_device
 from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.frechet import check_features, gaussian_statistics
 from stbench.metrics.kernel import MIN_SAMPLES
 from stbench.metrics.protocol import HASHED_OFFSET, Protocol, protocol_hash
 from stbench.profiling.hardware import machine_fingerprint, software_versions
-from stbench.profiling.timing import Stopwatch
 from stbench.reports.folder import swapped_in
 from stbench.reports.noise_study import CONTENTS, write_noise_study
+from stbench.runtime.device import choose_device
+from stbench.runtime.timing import Stopwatch
 from stbench.studies import bias
 from stbench.studies.distorted import GROUP_SIZE, STRENGTHS, StudyFeatures, study_features
 from stbench.studies.gaussian import check_on_gaussians

@@ -20,9 +20,9 @@ from stbench.backbones.base import Conditioning
 from stbench.config import TrainConfig
 from stbench.data.loading import Batch
 from stbench.diffusion.loss import LossTerms, diffusion_loss, sample_timesteps
-from stbench.environment import Runtime, generator
 from stbench.errors import CheckFailed
-from stbench.profiling.timing import Stopwatch
+from stbench.runtime.device import Runtime, generator
+from stbench.runtime.timing import Stopwatch
 from stbench.training.checkpoint import TrainingState, list_checkpoints, save_checkpoint
 from stbench.training.ema import Ema
 

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stbench.backbones.attention import BACKENDS, set_attention_backend, unavailable_reason
 from stbench.backbones.base import Conditioning
 from stbench.backbones.checkpoints import published_names, to_published
 from stbench.backbones.latte import SIZES, Latte
 from stbench.errors import StbenchError
+from stbench.runtime.attention.attend import BACKENDS, set_attention_backend, unavailable_reason
 
 TINY: dict[str, Any] = {
     "hidden_size": 32,

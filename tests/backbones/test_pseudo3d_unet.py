@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from stbench.backbones.attention import Attend, math_attention, set_attention_backend
 from stbench.backbones.base import Conditioning
 from stbench.backbones.pseudo3d_layers import (
     Attention,
@@ -25,6 +24,7 @@ from stbench.backbones.pseudo3d_layers import (
 )
 from stbench.backbones.pseudo3d_unet import SIZES, Pseudo3DUNet, upsample_conv
 from stbench.errors import StbenchError
+from stbench.runtime.attention.attend import Attend, math_attention, set_attention_backend
 
 TINY: dict[str, Any] = {
     "size": "tiny",

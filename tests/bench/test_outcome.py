@@ -5,8 +5,8 @@ from typing import Any
 from stbench.bench.__main__ import machine_name
 from stbench.bench.outcome import write_outcome
 from stbench.bench.training_step import CANDIDATES, rows_of
-from stbench.profiling.timing import Timing
 from stbench.records.store import find_records
+from stbench.runtime.timing import Timing
 
 MACHINE = {"gpu": None, "cpu": "AMD EPYC", "cores": 2, "memory_gib": 24, "fingerprint": "ac36b8a25b6a"}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from stbench.bench.own_process import OwnProcess
-from stbench.profiling.timing import Work
+from stbench.runtime.timing import Work
 
 
 def note_process(path: Path) -> Work:

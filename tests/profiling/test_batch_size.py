@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from stbench.backbones.latte import Latte
-from stbench.environment import Runtime
 from stbench.profiling import batch_size
 from stbench.profiling.batch_size import find_batch_size, host_memory_mib, peak_of_training_step
 from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
+from stbench.runtime.device import Runtime
 
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB"
 

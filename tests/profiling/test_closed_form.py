@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stbench.backbones.attention import Attend
 from stbench.profiling.flops import count_operations
+from stbench.runtime.attention.attend import Attend
 
 LAYERS: list[tuple[Callable[[], nn.Module], tuple[int, ...], int]] = [
     (lambda: nn.Linear(48, 96), (2, 7, 48), 2 * 7 * 48 * 96),

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stbench.backbones.attention import BACKENDS, Attend
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.backbones.latte import Latte
 from stbench.backbones.layers import Mlp
 from stbench.errors import StbenchError
 from stbench.profiling.flops import count_operations, count_parameters
+from stbench.runtime.attention.attend import BACKENDS, Attend
 
 ATTENTION_FLOPS = 4 * 2 * 4 * 64 * 64 * 32  # 4 B H N N D
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stbench.backbones.attention import Attend
 from stbench.profiling.flops import is_product_like
 from stbench.profiling.fvcore_counter import HEADS_FIRST, TOKENS_FIRST, FvcoreCount, count_with_fvcore
+from stbench.runtime.attention.attend import Attend
 
 QKV = (2, 4, 64, 32)  # (B, heads, N, E)
 ATTENTION_GMACS = 2 * 2 * 4 * 64 * 64 * 32 / 1e9  # 2 B heads N N E

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.backbones.latte import Latte
-from stbench.environment import Runtime
 from stbench.profiling import profile
 from stbench.profiling.counts import count
 from stbench.profiling.profile import failure, profile_backbone, profile_together
 from stbench.profiling.workbench import Conditions, Subject, Workbench
 from stbench.profiling.workload import Workload
+from stbench.runtime.device import Runtime
 
 RUNTIME = Runtime(torch.device("cpu"), "float32", "math")
 TINY: dict[str, Any] = {"hidden_size": 16, "depth": 2, "num_heads": 2, "sample_size": 8, "num_frames": 4}

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from stbench.backbones.base import Conditioning
-from stbench.environment import Runtime
 from stbench.profiling import hardware, roofline
 from stbench.profiling.hardware import copy_ceiling
 from stbench.profiling.peaks import PEAKS
 from stbench.profiling.roofline import Ceilings, forward_traffic_gb, measure_ceilings, utilisation
-from stbench.profiling.timing import Timing
 from stbench.profiling.workbench import Subject
 from stbench.profiling.workload import Workload
+from stbench.runtime.device import Runtime
+from stbench.runtime.timing import Timing
 
 SPEEDS = {"float32": 100.0, "bfloat16": 400.0}
 H100 = "NVIDIA H100 80GB HBM3"

@@ -15,7 +15,7 @@ from stbench.backbones.base import Conditioning
 from stbench.config import TrainConfig
 from stbench.data.loading import training_batches
 from stbench.data.synthetic import Shapes
-from stbench.environment import Runtime
+from stbench.runtime.device import Runtime
 from stbench.training.loop import (
     LOSS_COLUMNS,
     TrainingDiverged,

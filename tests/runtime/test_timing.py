@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from stbench.profiling import timing
-from stbench.profiling.timing import Timing, measure, measure_interleaved, time_once
+from stbench.runtime import timing
+from stbench.runtime.timing import Timing, measure, measure_interleaved, time_once
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stbench import environment
-from stbench.environment import choose_runtime, derived_seed, generator
 from stbench.errors import StbenchError
 from stbench.generation import NoiseOfSamples
+from stbench.runtime.device import choose_runtime, derived_seed, generator
 
 CPU = torch.device("cpu")
 
@@ -33,7 +32,7 @@ def test_noise_of_a_sample_does_not_depend_on_its_batch() -> None:
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bfloat16"), (False, "float32")])
 def test_auto(fast: bool, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "fast_bfloat16", lambda device: fast)
+    monkeypatch.setattr(device_module, "fast_bfloat16", lambda device: fast)
     runtime = choose_runtime("cpu", "auto", "auto")
     assert (runtime.precision, runtime.attention) == (precision, "auto")  # the backend is chosen when shapes are known
 

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from stbench.backbones import attention
-from stbench.backbones.attention import (
+from stbench.config import Settings
+from stbench.errors import StbenchError
+from stbench.runtime.attention import attend as attention
+from stbench.runtime.attention.attend import (
     AUTO,
     BACKENDS,
     BACKENDS_WITH_BIAS,
@@ -31,9 +33,7 @@ from stbench.backbones.attention import (
     set_attention_backend,
     unavailable_reason,
 )
-from stbench.config import Settings
-from stbench.errors import StbenchError
-from stbench.profiling.timing import Timing
+from stbench.runtime.timing import Timing
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")

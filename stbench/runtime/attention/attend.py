@@ -25,7 +25,7 @@ from torch.nn.attention.flex_attention import flex_attention
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from stbench.errors import StbenchError, unknown_name
-from stbench.profiling.timing import Work, measure_interleaved
+from stbench.runtime.timing import Work, measure_interleaved
 
 AttentionFunction = Callable[..., Tensor]  # (q, k, v) -> out; those in BACKENDS_WITH_BIAS also take a bias
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import torch
 
-from stbench.allocator import keep_freed_memory
-from stbench.backbones.attention import resolve_attention
 from stbench.errors import StbenchError
 from stbench.profiling.hardware import fast_bfloat16
+from stbench.runtime.allocator import keep_freed_memory
+from stbench.runtime.attention.attend import resolve_attention
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

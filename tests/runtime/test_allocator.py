@@ -3,12 +3,12 @@ import sys
 
 import pytest
 
-from stbench.allocator import give_back_unused, keep_freed_memory
+from stbench.runtime.allocator import give_back_unused, keep_freed_memory
 
 # Counted in page faults, which are what the time goes into: one for each 4 KiB, or for each 2 MiB of large pages.
 PROGRAM = """
 import resource
-from stbench.allocator import give_back_unused, keep_freed_memory
+from stbench.runtime.allocator import give_back_unused, keep_freed_memory
 
 def pages_mapped(times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -35,6 +35,6 @@ def test_freed_memory_is_kept_until_it_is_given_back() -> None:
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stbench.allocator.ctypes.CDLL", lambda name: object())
+    monkeypatch.setattr("stbench.runtime.allocator.ctypes.CDLL", lambda name: object())
     assert not keep_freed_memory()
     give_back_unused()
