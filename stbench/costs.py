@@ -15,13 +15,13 @@ from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling.batch_size import find_batch_size, host_memory_mib, peak_of_training_step
 from stbench.profiling.counts import count
 from stbench.profiling.energy import clocks
-from stbench.profiling.hardware import machine_fingerprint, software_versions
 from stbench.profiling.profile import CostProfile, failure, profile_together
 from stbench.profiling.roofline import Ceilings, forward_traffic_gb, measure_ceilings, utilisation
 from stbench.profiling.scaling import FORMULA, WIDTH_ARGUMENTS, Scale, fit_exponent, parse_scale
 from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
 from stbench.runtime.device import choose_runtime
+from stbench.runtime.machine import machine_fingerprint, software_versions
 from stbench.runtime.timing import keeping_failure
 
 

@@ -13,9 +13,12 @@ from stbench.errors import StbenchError
 from stbench.listing import print_rows
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detectors import build_detector
-from stbench.profiling.hardware import fast_bfloat16, machine_fingerprint, matmul_ceiling, software_versions
-from stbench.runtime.attention.attend import BACKENDS, candidates, unavailable_reason
+from stbench.profiling.hardware import matmul_ceiling
+from stbench.runtime.attention.available import unavailable_reason
+from stbench.runtime.attention.backends import BACKENDS
+from stbench.runtime.attention.choice import candidates
 from stbench.runtime.device import PRECISIONS, choose_device
+from stbench.runtime.machine import fast_bfloat16, machine_fingerprint, software_versions
 
 EXTRAS = {"diffusers": "sd-vae", "transformers": "videomae", "pynvml": "nvml", "xformers": "xformers"}
 

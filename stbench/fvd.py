@@ -37,10 +37,10 @@ from stbench.metrics.side_features import (
     still_valid,
 )
 from stbench.metrics.sources import ClipSource, FolderSource
-from stbench.profiling.hardware import machine_fingerprint, software_versions
 from stbench.progress import console
 from stbench.reports.media import COLUMNS, Clips, make_sheet
 from stbench.runtime.device import choose_device
+from stbench.runtime.machine import machine_fingerprint, software_versions
 from stbench.runtime.processes import is_first
 
 # Where a protocol leaves it open and no kept features say otherwise.

@@ -18,7 +18,8 @@ from stbench.autoencoders import Autoencoder
 from stbench.backbones.base import Conditioning
 from stbench.data.loading import tensor_to_clips
 from stbench.diffusion.samplers import sample
-from stbench.runtime.device import Runtime, generator
+from stbench.runtime.device import Runtime
+from stbench.runtime.seeds import generator
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from stbench.generation import SamplingSpec
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.protocol import Protocol, get_protocol
 from stbench.runtime.attention.attend import set_attention_backend
-from stbench.runtime.device import Runtime, choose_runtime, derived_seed
+from stbench.runtime.device import Runtime, choose_runtime
+from stbench.runtime.seeds import derived_seed
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 
 from stbench import doctor
 from stbench.errors import StbenchError
-from stbench.runtime.attention.attend import BACKENDS
+from stbench.runtime.attention.backends import BACKENDS
 
 CPU = torch.device("cpu")
 TITLES = ["machine", "attention backends", "weights", "optional packages", "configuration folders"]

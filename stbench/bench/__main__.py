@@ -19,10 +19,10 @@ from stbench.bench.metrics import measure_metrics
 from stbench.bench.outcome import write_outcome
 from stbench.bench.training_step import measure_training_steps
 from stbench.errors import StbenchError
-from stbench.profiling.hardware import machine_fingerprint, software_versions
 from stbench.progress import console
 from stbench.records.store import BENCH_NAME
 from stbench.runtime.device import choose_device
+from stbench.runtime.machine import machine_fingerprint, software_versions
 
 
 class Part(str, Enum):

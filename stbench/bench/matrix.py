@@ -14,7 +14,7 @@ from stbench import paths
 from stbench.cost_tables import cost_row, variants_of
 from stbench.costs import ProfileOptions, profile_variants
 from stbench.profiling.profile import failure
-from stbench.runtime.attention.attend import AUTO, BACKENDS
+from stbench.runtime.attention.backends import AUTO, BACKENDS
 
 # One clip of 256x256 pixels under the SD VAE at the published size on a GPU; what a CPU can do in minutes.
 LATENTS = {"cuda": "4x16x32x32", "cpu": "4x8x16x16"}

@@ -22,7 +22,7 @@ from stbench.profiling.hardware import matmul_ceiling
 from stbench.profiling.workbench import Conditions, Subject, Workbench
 from stbench.profiling.workload import Workload
 from stbench.runtime.allocator import keep_freed_memory
-from stbench.runtime.attention.attend import chosen_backends
+from stbench.runtime.attention.choice import chosen_backends
 from stbench.runtime.device import PRECISIONS, Runtime
 from stbench.runtime.timing import Timing, Work, measure_interleaved
 

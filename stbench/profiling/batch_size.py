@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from stbench.profiling.hardware import read_text
-from stbench.profiling.memory import MIB, is_out_of_memory
+from stbench.profiling.memory import MIB
 from stbench.profiling.workbench import Conditions, Subject, Workbench
+from stbench.runtime.machine import is_out_of_memory, read_text
 
 
 @dataclass(frozen=True)

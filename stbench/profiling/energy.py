@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from stbench.profiling.hardware import read_text
+from stbench.runtime.machine import read_text
 from stbench.runtime.timing import Stopwatch
 
 

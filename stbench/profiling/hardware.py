@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
-import os
-import platform
-import re
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from stbench import __version__
 from stbench.runtime.timing import time_once
 
-GIB = 2**30
-PACKAGES = ("torch", "numpy", "diffusers", "xformers", "torchmetrics", "av")
-# What a timing depends on; driver and operating system change without the machine becoming another one.
-STABLE_FIELDS = ("cpu", "cores", "threads", "memory_gib", "gpu", "gpu_memory_gib")
-AMPERE = 8  # CUDA compute capability of the first GPUs with bfloat16 matrix units
-# Linux's names of the instructions: x86 AVX-512 and AMX, and Arm.
-BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 LONG_ENOUGH_S = 0.01
 COPIED_BYTES = 2**28
 MAX_SIZE = 8192  # three float32 matrices of this size take 0.75 GiB
@@ -62,111 +45,6 @@ def copy_ceiling(device: torch.device) -> float:
     return 2 * COPIED_BYTES / seconds / 1e9
 
 
-def fast_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware, and not by way of float32.
-
-    Read from the device, not timed: a run that is resumed must find the same answer on a busy machine.
-    """
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= AMPERE
-    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", read_text("/proc/cpuinfo"), flags=re.MULTILINE)
-    return flags is not None and not BFLOAT16_FLAGS.isdisjoint(flags[1].split())
-
-
-def machine_fingerprint() -> dict[str, Any]:
-    """Describe this machine.
-
-    Returns:
-        cpu (model), cores, threads, memory_gib, gpu (name or None), gpu_memory_gib, driver, os, and `fingerprint`:
-        12 hexadecimal digits that are equal on machines of equal hardware.
-    """
-    machine = {**_processor(), "memory_gib": _memory_gib(), **_gpu(), "os": platform.platform()}
-    stable = json.dumps([machine[name] for name in STABLE_FIELDS])
-    return {**machine, "fingerprint": hashlib.sha256(stable.encode()).hexdigest()[:12]}
-
-
-def software_versions() -> dict[str, Any]:
-    """Versions of what a result depends on.
-
-    Returns:
-        stbench, python, cuda, the version or None of each of `PACKAGES`, and, when stbench runs from its git checkout,
-        `commit` and whether tracked files differ from it (`dirty`); both None otherwise.
-    """
-    versions = {name: _version(name) for name in PACKAGES}
-    commit, dirty = _checkout(Path(__file__))
-    return {
-        "stbench": __version__,
-        "python": platform.python_version(),
-        "cuda": torch.version.cuda,
-        **versions,
-        "commit": commit,
-        "dirty": dirty,
-    }
-
-
 def _product(size: int, device: torch.device, dtype: torch.dtype) -> Callable[[], Tensor]:
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     return lambda: a @ b
-
-
-def _processor() -> dict[str, Any]:
-    text = read_text("/proc/cpuinfo")
-    models = re.findall(r"^model name\s*: (.*)$", text, flags=re.MULTILINE)
-    physical = set(re.findall(r"^physical id\s*: (\d+)$.*?^core id\s*: (\d+)$", text, flags=re.MULTILINE | re.DOTALL))
-    threads = os.cpu_count() or 1
-    return {
-        "cpu": models[0] if models else platform.processor() or platform.machine(),
-        "cores": len(physical) or threads,
-        "threads": threads,
-    }
-
-
-def _memory_gib() -> int:
-    """Main memory, rounded: its exact size changes with the kernel."""
-    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB)
-
-
-def _gpu() -> dict[str, Any]:
-    if not torch.cuda.is_available():
-        return {"gpu": None, "gpu_memory_gib": None, "driver": None}
-    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    driver = re.search(r"\s(\d+\.\d+[.\d]*)\s", read_text("/proc/driver/nvidia/version"))
-    return {
-        "gpu": properties.name,
-        "gpu_memory_gib": round(properties.total_memory / GIB),
-        "driver": driver[1] if driver else None,
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _checkout(source: Path) -> tuple[str | None, bool | None]:
-    """Commit of the repository that tracks `source`, and whether its tracked files were changed.
-
-    An installed package may lie inside somebody else's repository, which does not track it.
-    """
-    if _git(source, "ls-files", "--error-unmatch", source.name) is None:
-        return None, None
-    return _git(source, "rev-parse", "HEAD"), bool(_git(source, "status", "--porcelain", "--untracked-files=no"))
-
-
-def _git(source: Path, *arguments: str) -> str | None:
-    """Output of a git command in the folder of `source`; None where git or a repository is missing."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=source.parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
-def read_text(path: str) -> str:
-    """A system file's text; empty where there is none."""
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""

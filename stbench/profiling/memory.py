@@ -64,18 +64,6 @@ class PeakMemory:
         }
 
 
-def is_out_of_memory(exception: BaseException) -> bool:
-    """Whether `exception` says that the host's or the GPU's memory is exhausted.
-
-    torch raises a class of its own for its CUDA allocator, and a plain RuntimeError for its CPU allocator and for
-    CUDA libraries that allocate for themselves.
-    """
-    if isinstance(exception, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    pattern = r"out of memory|DefaultCPUAllocator: (can't|not enough)|_STATUS_ALLOC_FAILED"
-    return isinstance(exception, RuntimeError) and re.search(pattern, str(exception)) is not None
-
-
 def _reset_high_water_mark() -> bool:
     """Reset the process's peak resident set; whether this kernel does that and tells the peak."""
     try:

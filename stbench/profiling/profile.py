@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from stbench.profiling.counts import count
-from stbench.profiling.memory import is_out_of_memory
-from stbench.profiling.workbench import Conditions, Subject, Workbench, compile_in_place
+from stbench.profiling.workbench import Conditions, Subject, Workbench
 from stbench.profiling.workload import Workload
+from stbench.runtime.compilation import compile_in_place
 from stbench.runtime.device import Runtime
+from stbench.runtime.machine import is_out_of_memory
 from stbench.runtime.timing import Timing, keeping_failure, measure_interleaved
 
 __all__ = ["CostProfile", "Workload", "compile_in_place", "failure", "profile_backbone", "profile_together"]

@@ -21,6 +21,7 @@ from stbench.profiling.energy import EnergyMeter
 from stbench.profiling.memory import PeakMemory
 from stbench.profiling.workload import Workload
 from stbench.runtime.attention.attend import set_attention_backend
+from stbench.runtime.compilation import compile_in_place
 from stbench.runtime.device import Runtime
 from stbench.runtime.timing import Work
 
@@ -129,24 +130,6 @@ class Workbench:
         """Energy of a training step in joules, and who says so; None for both on a device that does not tell."""
         meter = EnergyMeter(self.device)
         return {"train_step_j": meter.joules_per_call(self.work("train_step"), ENERGY_STEPS), "source": meter.source}
-
-
-RECOMPILE_LIMIT = 64
-# On a CPU, tanh (of GELU) by way of one exponential instead of a library call: a tenth of a step (docs/performance.md).
-COMPILE_OPTIONS = {"cpp.use_decompose_tanh": True}
-
-
-def compile_in_place(backbone: nn.Module, mode: str) -> None:
-    """Compile a backbone's forward with torch.compile, unless `mode` is "off"; its weights keep their names.
-
-    Torch keeps a few compiled versions of a class's forward and then goes on without compiling. Several variants of one
-    class, or a video network with and without gradients, need more of them; and where they run out, that is an error.
-    """
-    if mode != "off":
-        torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
-        torch._dynamo.config.fail_on_recompile_limit_hit = True
-        options = torch._inductor.list_mode_options(mode) | COMPILE_OPTIONS  # torch takes a mode or options, not both
-        backbone.compile(options=options, dynamic=False)
 
 
 class _FirstStepDone(Exception):

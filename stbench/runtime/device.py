@@ -1,22 +1,17 @@
-"""The conditions of a run: device, precision, and randomness that is a function of the seed and a purpose.
-
-Nothing here depends on how many processes or batches the work is split into: every random draw has a generator of its
-own, seeded by (seed, purpose, index).
-"""
+"""The conditions of a run: device, precision and attention backend."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 from stbench.errors import StbenchError
-from stbench.profiling.hardware import fast_bfloat16
 from stbench.runtime.allocator import keep_freed_memory
-from stbench.runtime.attention.attend import resolve_attention
+from stbench.runtime.attention.available import resolve_attention
+from stbench.runtime.machine import fast_bfloat16
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -74,14 +69,3 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise StbenchError(f"device={name} is not available: {str(error).splitlines()[0]}") from error
     return device
-
-
-def derived_seed(seed: int, *purpose: str | int) -> int:
-    """A seed of its own for every purpose: 63 bits of a hash of (seed, purpose)."""
-    text = "/".join(map(str, (seed, *purpose)))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
-
-
-def generator(device: torch.device, seed: int, *purpose: str | int) -> torch.Generator:
-    """A random generator on `device` for one purpose of a seed."""
-    return torch.Generator(device=device).manual_seed(derived_seed(seed, *purpose))

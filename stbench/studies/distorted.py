@@ -21,7 +21,7 @@ from stbench.data.clips import ClipDataset
 from stbench.data.loading import clips_to_tensor, evaluation_clips, tensor_to_clips
 from stbench.metrics.detectors import Detector, extract_features
 from stbench.metrics.distortions import DISTORTIONS
-from stbench.runtime.device import generator
+from stbench.runtime.seeds import generator
 
 # The FVD paper (arXiv 1812.01717, section 4.1) has up to six intensities of each.
 STRENGTHS = tuple(step / 6 for step in range(1, 7))

@@ -16,7 +16,9 @@ from stbench.backbones.base import Conditioning
 from stbench.backbones.checkpoints import published_names, to_published
 from stbench.backbones.latte import SIZES, Latte
 from stbench.errors import StbenchError
-from stbench.runtime.attention.attend import BACKENDS, set_attention_backend, unavailable_reason
+from stbench.runtime.attention.attend import set_attention_backend
+from stbench.runtime.attention.available import unavailable_reason
+from stbench.runtime.attention.backends import BACKENDS
 
 TINY: dict[str, Any] = {
     "hidden_size": 32,

@@ -24,7 +24,8 @@ from stbench.backbones.pseudo3d_layers import (
 )
 from stbench.backbones.pseudo3d_unet import SIZES, Pseudo3DUNet, upsample_conv
 from stbench.errors import StbenchError
-from stbench.runtime.attention.attend import Attend, math_attention, set_attention_backend
+from stbench.runtime.attention.attend import Attend, set_attention_backend
+from stbench.runtime.attention.backends import math_attention
 
 TINY: dict[str, Any] = {
     "size": "tiny",

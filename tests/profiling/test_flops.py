@@ -15,7 +15,8 @@ from stbench.backbones.latte import Latte
 from stbench.backbones.layers import Mlp
 from stbench.errors import StbenchError
 from stbench.profiling.flops import count_operations, count_parameters
-from stbench.runtime.attention.attend import BACKENDS, Attend
+from stbench.runtime.attention.attend import Attend
+from stbench.runtime.attention.backends import BACKENDS
 
 ATTENTION_FLOPS = 4 * 2 * 4 * 64 * 64 * 32  # 4 B H N N D
 

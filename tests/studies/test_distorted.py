@@ -11,7 +11,7 @@ from stbench.data.loading import clips_to_tensor, evaluation_clips, tensor_to_cl
 from stbench.data.synthetic import Shapes
 from stbench.metrics.detectors import Detector
 from stbench.metrics.distortions import DISTORTIONS
-from stbench.runtime.device import generator
+from stbench.runtime.seeds import generator
 from stbench.studies.distorted import CONDITIONS, STRENGTHS, StudyFeatures, group_sizes, study_features
 
 NUM = 34

@@ -1,1 +1,1 @@
-"""Scaled dot-product attention behind one name: the backends, the module, what `auto` chooses, and why one cannot run."""
+"""Attention behind one name: the backends, the module, what `auto` chooses, and why a backend cannot run."""

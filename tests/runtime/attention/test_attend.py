@@ -20,19 +20,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stbench.config import Settings
 from stbench.errors import StbenchError
-from stbench.runtime.attention import attend as attention
-from stbench.runtime.attention.attend import (
-    AUTO,
-    BACKENDS,
-    BACKENDS_WITH_BIAS,
-    CANDIDATES,
-    Attend,
-    candidates,
-    chosen_backends,
-    resolve_attention,
-    set_attention_backend,
-    unavailable_reason,
-)
+from stbench.runtime.attention import choice
+from stbench.runtime.attention.attend import Attend, set_attention_backend
+from stbench.runtime.attention.available import resolve_attention, unavailable_reason
+from stbench.runtime.attention.backends import AUTO, BACKENDS, BACKENDS_WITH_BIAS
+from stbench.runtime.attention.choice import CANDIDATES, candidates, chosen_backends
 from stbench.runtime.timing import Timing
 
 CPU = torch.device("cpu")
@@ -41,8 +33,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without to
 
 @pytest.fixture(autouse=True)
 def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "_median_seconds", {})
-    monkeypatch.setattr(attention, "MAX_SECONDS", 0.01)
+    monkeypatch.setattr(choice, "_median_seconds", {})
+    monkeypatch.setattr(choice, "MAX_SECONDS", 0.01)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -166,7 +158,7 @@ def test_unknown_and_unavailable_backends_are_refused(monkeypatch: pytest.Monkey
     def broken(*tensors: Tensor) -> Tensor:
         raise NotImplementedError("no such kernel.\nmore lines")
 
-    monkeypatch.setitem(attention.BACKENDS, "flash", broken)
+    monkeypatch.setitem(BACKENDS, "flash", broken)
     with pytest.raises(StbenchError, match=r"attention=flash cannot run on cpu in torch.float32: no such kernel$"):
         resolve_attention("flash", CPU, torch.float32)
 
@@ -227,7 +219,7 @@ def test_the_reason_that_torch_gives_in_warnings_is_the_one_told(monkeypatch: py
             warnings.warn(f"{message} {place}", UserWarning, stacklevel=2)
         raise RuntimeError("No available kernel. Aborting execution.")
 
-    monkeypatch.setitem(attention.BACKENDS, "flash", refused)
+    monkeypatch.setitem(BACKENDS, "flash", refused)
     expected = "Expected query, key and value to all be of dtype: {Half, BFloat16}"
     assert unavailable_reason("flash", CPU, torch.float32) == expected
 
@@ -236,7 +228,7 @@ def test_an_error_without_words_is_told_by_its_kind(monkeypatch: pytest.MonkeyPa
     def silent(*tensors: Tensor) -> Tensor:
         raise RuntimeError
 
-    monkeypatch.setitem(attention.BACKENDS, "flash", silent)
+    monkeypatch.setitem(BACKENDS, "flash", silent)
     assert unavailable_reason("flash", CPU, torch.float32) == "RuntimeError"
 
 
@@ -260,7 +252,7 @@ class FakeTimer:
 @pytest.fixture
 def timer(monkeypatch: pytest.MonkeyPatch) -> FakeTimer:
     fake = FakeTimer(math=2.0, sdpa=1.0, flash=0.5)
-    monkeypatch.setattr(attention, "measure_interleaved", fake)
+    monkeypatch.setattr(choice, "measure_interleaved", fake)
     return fake
 
 
@@ -282,7 +274,7 @@ def test_auto_uses_the_fastest(fastest: str, timer: FakeTimer, monkeypatch: pyte
         return note
 
     for name in ("math", "sdpa"):
-        monkeypatch.setitem(attention.BACKENDS, name, noting(name, BACKENDS[name]))
+        monkeypatch.setitem(BACKENDS, name, noting(name, BACKENDS[name]))
     q = normal(1, 2, 4, 8)
     torch.testing.assert_close(attend(AUTO)(q, q, q), plain(q, q, q), rtol=1e-5, atol=1e-5)
     assert used[-1] == fastest
@@ -331,7 +323,7 @@ def test_auto_times_the_very_layout_and_both_passes(timer: FakeTimer, monkeypatc
         seen.append((q.stride(), out.requires_grad))
         return out
 
-    monkeypatch.setitem(attention.BACKENDS, "math", spy)
+    monkeypatch.setitem(BACKENDS, "math", spy)
     leaf = normal(2, 5, 3, 3, 4, 8).requires_grad_()  # (B, F, N, 3, heads, E)
     q, k, v = leaf.permute(3, 0, 2, 4, 1, 5)
     state = torch.get_rng_state()
@@ -371,7 +363,7 @@ def test_where_no_candidate_runs_the_first_says_why(monkeypatch: pytest.MonkeyPa
         raise torch.OutOfMemoryError("too large")
 
     for name in CANDIDATES["cpu"]:
-        monkeypatch.setitem(attention.BACKENDS, name, out_of_memory)
+        monkeypatch.setitem(BACKENDS, name, out_of_memory)
     q = normal(1, 2, 4, 8)
     with pytest.raises(torch.OutOfMemoryError, match="too large"):
         attend(AUTO)(q, q, q)
@@ -413,13 +405,13 @@ def test_activation_checkpointing_does_not_see_the_trials() -> None:
 
 def test_choices_of_another_process_are_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A resumed run must not time again: it might choose otherwise, and differ in the last digits."""
-    monkeypatch.setattr(attention, "_median_seconds", {})
+    monkeypatch.setattr(choice, "_median_seconds", {})
     q = normal(1, 2, 8, 4)
     first = attend("auto")(q, q, q)
-    rows = json.loads(json.dumps(attention.chosen_backends()))
+    rows = json.loads(json.dumps(choice.chosen_backends()))
     rows[0]["median_s"] = {"sdpa": 1.0, "math": 2.0}
-    monkeypatch.setattr(attention, "_median_seconds", {})
-    monkeypatch.setattr(attention, "_time_backends", lambda inputs: pytest.fail("timed again"))
-    attention.recall_choices(rows)
+    monkeypatch.setattr(choice, "_median_seconds", {})
+    monkeypatch.setattr(choice, "_time_backends", lambda inputs: pytest.fail("timed again"))
+    choice.recall_choices(rows)
     torch.testing.assert_close(attend("auto")(q, q, q), first)
-    assert [row["backend"] for row in attention.chosen_backends()] == ["sdpa"]
+    assert [row["backend"] for row in choice.chosen_backends()] == ["sdpa"]

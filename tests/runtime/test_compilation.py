@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from stbench.backbones.layers import Mlp
-from stbench.profiling import workbench
-from stbench.profiling.workbench import compile_in_place
+from stbench.runtime import compilation
+from stbench.runtime.compilation import compile_in_place
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 
@@ -49,7 +49,7 @@ class Scale(nn.Module):
 
 def test_more_networks_than_the_compiler_keeps_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch would go on without compiling, and the timing would stand under the wrong name."""
-    monkeypatch.setattr(workbench, "RECOMPILE_LIMIT", 2)
+    monkeypatch.setattr(compilation, "RECOMPILE_LIMIT", 2)
     networks = [Scale(factor) for factor in (2, 3, 4)]
     for network in networks:
         compile_in_place(network, "default")

@@ -1,0 +1,148 @@
+"""What `attention=auto` stands for: the backend that was fastest when the first call of its kind was timed.
+
+Which one that is depends on device, precision, shape and layout. Backends round differently and two close times may
+change places, so another process (a resumed run, another rank) may choose otherwise and differ in the last bits. A
+backend that is named never does.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from stbench.runtime.attention.backends import BACKENDS, BACKENDS_WITH_BIAS, AttentionFunction
+from stbench.runtime.timing import Work, measure_interleaved
+
+# What `auto` chooses among. On a CPU `flash` is what `sdpa` takes anyway; `flex` compiles for longer than it may save.
+CANDIDATES = {"cpu": ("math", "sdpa"), "cuda": ("math", "sdpa", "flash", "efficient", "cudnn", "xformers")}
+MIN_SAMPLES = 5
+MAX_SECONDS = 0.2  # of sampling, for one shape
+
+
+class AttentionCall(NamedTuple):
+    """What the fastest backend depends on: shapes and strides are those of q, k, v and the bias, if there is one."""
+
+    device: str
+    dtype: str
+    autocast: bool
+    shapes: tuple[tuple[int, ...], ...]
+    strides: tuple[tuple[int, ...], ...]
+    backward: bool
+
+
+_median_seconds: dict[AttentionCall, dict[str, float]] = {}  # by backend, the fastest first
+
+
+def chosen_backends() -> list[dict[str, Any]]:
+    """What `auto` has chosen in this process, in the order of the first calls.
+
+    Returns:
+        For each kind of call the fields of `AttentionCall`, `backend` (the one in use), and `median_s`: seconds by
+        backend, of the forward pass or, where `backward` is true, of both passes. Those that could not run are left
+        out. Plain values, as a record keeps them.
+    """
+    return [
+        {**call._asdict(), "backend": next(iter(seconds)), "median_s": dict(seconds)}
+        for call, seconds in _median_seconds.items()
+    ]
+
+
+def recall_choices(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Take over what `auto` chose in another process, so that a resumed run computes as it began.
+
+    Args:
+        rows: what `chosen_backends` returned there, perhaps read back from JSON.
+    """
+    for row in rows:
+        fields = {name: row[name] for name in AttentionCall._fields}
+        fields |= {name: tuple(map(tuple, fields[name])) for name in ("shapes", "strides")}
+        _median_seconds[AttentionCall(**fields)] = dict(row["median_s"])
+
+
+def candidates(device: torch.device, with_bias: bool = False) -> list[str]:
+    """The backends that `auto` times on `device`."""
+    names = CANDIDATES.get(device.type, CANDIDATES["cpu"])
+    return [name for name in names if name in BACKENDS_WITH_BIAS or not with_bias]
+
+
+def fastest_backend(inputs: tuple[Tensor, ...]) -> str:
+    """The backend for q, k, v and perhaps a bias; timed at the first call of its kind."""
+    q, requires_grad = inputs[0], any(x.requires_grad for x in inputs)
+    compiling = torch.compiler.is_compiling()
+    if not compiling and (q.is_meta or is_in_torch_dispatch_mode()):
+        return "math"  # nothing to time; and a mode, such as a counter, must see no trials
+    return _fastest_backend_of(
+        str(q.device),
+        str(q.dtype).removeprefix("torch."),
+        torch.is_autocast_enabled(q.device.type),
+        tuple(tuple(x.shape) for x in inputs),
+        tuple(x.stride() for x in inputs),
+        torch.is_grad_enabled() and requires_grad,
+    )
+
+
+@torch.compiler.assume_constant_result  # a graph that is being compiled times the backends then, and keeps the answer
+def _fastest_backend_of(*fields: Any) -> str:
+    """The same for the fields of an `AttentionCall`, one by one: a compiler knows only plain values."""
+    call = AttentionCall(*fields)
+    if call not in _median_seconds:
+        _median_seconds[call] = _time_backends(call)
+    return next(iter(_median_seconds[call]))
+
+
+def _time_backends(call: AttentionCall) -> dict[str, float]:
+    """Median seconds of every candidate that runs on inputs of this kind, the fastest first."""
+    device = torch.device(call.device)
+    inputs = _random_inputs(call)
+    # Hooks of our own hide those of activation checkpointing, which must not see what the trials save.
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
+        works = {name: _passes(BACKENDS[name], inputs) for name in candidates(device, with_bias=len(inputs) == 4)}
+        running = {name: work for name, work in works.items() if _runs(work)}
+        timings = measure_interleaved(
+            running or works,  # where none runs, the first one raises its error here
+            device,
+            min_samples=MIN_SAMPLES,
+            max_seconds=MAX_SECONDS,
+            batch_size=call.shapes[0][0],
+        )
+    seconds = {name: timing.median for name, timing in timings.items()}
+    return dict(sorted(seconds.items(), key=lambda item: item[1]))
+
+
+def _random_inputs(call: AttentionCall) -> tuple[Tensor, ...]:
+    """Tensors of the shapes and strides of a call, drawn without moving torch's global random state."""
+    random = torch.Generator(call.device).manual_seed(0)
+    dtype = getattr(torch, call.dtype)
+    inputs = []
+    for shape, strides in zip(call.shapes, call.strides, strict=True):
+        extent = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+        values = torch.randn(extent, generator=random, device=call.device).to(dtype)
+        inputs.append(values.as_strided(shape, strides).requires_grad_(call.backward))
+    return tuple(inputs)
+
+
+def _passes(attention: AttentionFunction, inputs: tuple[Tensor, ...]) -> Work:
+    """A forward pass and, where gradients are asked for, a backward pass."""
+
+    def work() -> None:
+        out = attention(*inputs)
+        if out.requires_grad:
+            torch.autograd.grad(out, [x for x in inputs if x.requires_grad], torch.ones_like(out))
+
+    return work
+
+
+def _runs(work: Work) -> bool:
+    """Whether a trial succeeds: a kernel may refuse a shape, or want memory that another does not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            work()
+        except (RuntimeError, ImportError):
+            return False
+    return True

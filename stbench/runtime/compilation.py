@@ -1,0 +1,24 @@
+"""How torch.compile is used, wherever a backbone is trained or measured."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+RECOMPILE_LIMIT = 64
+
+# On a CPU, tanh (of GELU) by way of one exponential instead of a library call: a tenth of a step (docs/performance.md).
+COMPILE_OPTIONS = {"cpp.use_decompose_tanh": True}
+
+
+def compile_in_place(backbone: nn.Module, mode: str) -> None:
+    """Compile a backbone's forward with torch.compile, unless `mode` is "off"; its weights keep their names.
+
+    Torch keeps a few compiled versions of a class's forward and then goes on without compiling. Several variants of one
+    class, or a video network with and without gradients, need more of them; and where they run out, that is an error.
+    """
+    if mode != "off":
+        torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
+        options = torch._inductor.list_mode_options(mode) | COMPILE_OPTIONS  # torch takes a mode or options, not both
+        backbone.compile(options=options, dynamic=False)

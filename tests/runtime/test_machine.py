@@ -1,0 +1,174 @@
+"""The description of machine and software, with the parts that vary replaced. Speeds are not asserted."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stbench.runtime import machine
+from stbench.runtime.machine import fast_bfloat16, is_out_of_memory, machine_fingerprint, software_versions
+
+CPU = torch.device("cpu")
+
+CPUINFO = """processor\t: 0
+model name\t: Example CPU 9000
+physical id\t: 0
+core id\t\t: 0
+
+processor\t: 1
+model name\t: Example CPU 9000
+physical id\t: 0
+core id\t\t: 0
+
+processor\t: 2
+model name\t: Example CPU 9000
+physical id\t: 0
+core id\t\t: 1
+"""
+
+
+@pytest.fixture
+def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "read_text", {"/proc/cpuinfo": CPUINFO}.get)
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(machine, "_memory_gib", lambda: 64)
+    monkeypatch.setattr(machine, "_gpu", lambda: {"gpu": None, "gpu_memory_gib": None, "driver": None})
+
+
+@pytest.mark.usefixtures("known_machine")
+def test_fields_of_the_machine() -> None:
+    machine = machine_fingerprint()
+    assert set(machine) == {
+        *("cpu", "cores", "threads", "memory_gib", "gpu", "gpu_memory_gib", "driver", "os", "fingerprint")
+    }
+    assert (machine["cpu"], machine["cores"], machine["threads"]) == ("Example CPU 9000", 2, 3)
+    assert len(machine["fingerprint"]) == 12
+    assert int(machine["fingerprint"], 16) >= 0
+
+
+@pytest.mark.usefixtures("known_machine")
+@pytest.mark.parametrize(
+    ("function", "value", "same"),
+    [
+        ("_memory_gib", 32, False),
+        ("_gpu", {"gpu": "H100", "gpu_memory_gib": 80, "driver": "550.1"}, False),
+        ("_gpu", {"gpu": None, "gpu_memory_gib": None, "driver": "550.1"}, True),
+    ],
+)
+def test_fingerprint_follows_the_hardware_only(
+    function: str, value: Any, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = machine_fingerprint()["fingerprint"]
+    monkeypatch.setattr(machine, function, lambda: value)
+    assert (machine_fingerprint()["fingerprint"] == before) is same
+
+
+def test_this_machine_is_the_same_twice() -> None:
+    first = machine_fingerprint()
+    assert first == machine_fingerprint()
+    assert first["threads"] >= first["cores"] >= 1
+    assert first["memory_gib"] > 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n",
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build  (dvs-builder@U16)\n",
+    ],
+)
+def test_driver_version(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = type("Properties", (), {"name": "NVIDIA H100", "total_memory": 79 * 2**30 + 2**28})
+    monkeypatch.setattr(machine, "read_text", lambda path: line)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    assert machine._gpu() == {"gpu": "NVIDIA H100", "gpu_memory_gib": 79, "driver": "550.54.15"}
+
+
+def test_software_versions() -> None:
+    versions = software_versions()
+    assert versions["torch"] == torch.__version__
+    assert {"python", "cuda", "stbench", "numpy", "commit", "dirty"} <= set(versions)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_commit_of_the_checkout(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.write_text("")
+    assert machine._checkout(source) == (None, None)
+    git(tmp_path, "init")
+    assert machine._checkout(source) == (None, None)  # inside a repository that does not track it
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    (tmp_path / "untracked").write_text("")
+    assert machine._checkout(source) == (commit, False)
+    source.write_text("changed")
+    assert machine._checkout(source) == (commit, True)
+
+
+def test_no_git_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine._checkout(tmp_path / "module.py") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "fast"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16\n", True),
+        ("flags\t\t: fpu amx_bf16 amx_tile\n", True),
+        ("Features\t: fp asimd bf16\n", True),
+        ("flags\t\t: fpu avx512f avx2\n", False),
+        ("", False),
+    ],
+)
+def test_bfloat16_on_a_cpu_is_known_from_its_instructions(
+    cpuinfo: str, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "read_text", lambda path: cpuinfo)
+    assert fast_bfloat16(CPU) is fast
+
+
+@pytest.mark.parametrize(("capability", "fast"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_bfloat16_on_cuda_is_known_from_the_capability(
+    capability: tuple[int, int], fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert fast_bfloat16(torch.device("cuda")) is fast
+
+
+@pytest.mark.parametrize(
+    ("exception", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (MemoryError(), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            True,
+        ),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+        (KeyboardInterrupt(), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(exception: BaseException, expected: bool) -> None:
+    assert is_out_of_memory(exception) is expected
+
+
+def test_torch_on_a_cpu_really_says_so() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
