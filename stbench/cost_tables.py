@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stbench.files import write_json
 from stbench.listing import print_rows
-from stbench.reports.folder import swapped_in
+from stbench.storage.files import write_json
+from stbench.storage.folder import swapped_in
 
 OUTPUT_NAMES = ("costs.json", "costs.csv", "scaling.csv", "plots")
 # Columns of the comparison: key of `cost_row` -> heading and format.

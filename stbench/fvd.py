@@ -17,7 +17,6 @@ import numpy as np
 from stbench.data.clips import summarise_reasons
 from stbench.data.spatial import check_spatial_rule
 from stbench.errors import StbenchError, unknown_name
-from stbench.files import write_json
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.extraction import compute_features
 from stbench.metrics.frame_quality import FRAME_DETECTOR, ChosenClips, assess_frames
@@ -42,6 +41,7 @@ from stbench.reports.media import COLUMNS, Clips, make_sheet
 from stbench.runtime.device import choose_device
 from stbench.runtime.machine import machine_fingerprint, software_versions
 from stbench.runtime.processes import is_first
+from stbench.storage.files import write_json
 
 # Where a protocol leaves it open and no kept features say otherwise.
 _NUM_FRAMES = 16

@@ -13,14 +13,14 @@ from stbench.backbones.checkpoints import initialise_from, read_any_weights
 from stbench.config import RunConfig, override, resolve
 from stbench.errors import StbenchError
 from stbench.evaluation import ClipSet, Evaluator
-from stbench.files import write_json
 from stbench.generation import generate, labels_of_samples
 from stbench.progress import progress_bar
 from stbench.records.store import read_record
 from stbench.reports.media import Clips, make_sheet
 from stbench.run import run, run_config, save_clips
+from stbench.storage.files import write_json
+from stbench.storage.weights import load_strictly
 from stbench.task import Task, prepare
-from stbench.weights import load_strictly
 
 REUSABLE = ("eval.", "protocol", "precision", "attention", "device", "dataset.root")
 

@@ -30,7 +30,6 @@ from stbench.config import RunConfig, from_dict
 from stbench.data.loading import training_batches
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.evaluation import ClipSet, Evaluation, Evaluator
-from stbench.files import write_json
 from stbench.profiling.profile import Workload, compile_in_place, profile_backbone
 from stbench.progress import console, progress_bar
 from stbench.records.schema import Record
@@ -38,6 +37,7 @@ from stbench.records.store import RECORD_NAME, read_record, write_record
 from stbench.runtime.attention.choice import chosen_backends, recall_choices
 from stbench.runtime.device import Runtime
 from stbench.runtime.machine import is_out_of_memory, machine_fingerprint, software_versions
+from stbench.storage.files import write_json
 from stbench.task import Task, prepare
 from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
 from stbench.training.loop import TrainingDiverged, TrainingJob, new_state, train

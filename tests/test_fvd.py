@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stbench import fvd
-from stbench.data.clips import clip_start, hash_uint64
+from stbench.data.clips import clip_start
 from stbench.data.loading import clips_to_tensor
 from stbench.data.synthetic import Shapes
 from stbench.errors import NotComparable, StbenchError
@@ -30,6 +30,7 @@ from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.protocol import PROTOCOLS
 from stbench.metrics.protocol_words import describe_protocol, protocol_from_words
 from stbench.metrics.side_features import load_features
+from stbench.storage.hashing import hash_uint64
 
 NUM = 70  # more than the 64 features of the built-in detector
 PROTOCOL = protocol_from_words([f"protocol.num_real={NUM}", f"protocol.num_fake={NUM}"])

@@ -26,7 +26,7 @@ from stbench.metrics.detector_weights import find_weights
 from stbench.metrics.detectors import Detector
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.protocol_words import protocol_from_words
-from stbench.weights import file_sha256
+from stbench.storage.hashing import file_sha256
 
 NUM = 6
 WORDS = [f"protocol.num_real={NUM}", f"protocol.num_fake={NUM}"]

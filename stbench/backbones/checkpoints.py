@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from stbench.backbones.latte import Latte
 from stbench.errors import StbenchError
+from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
 from stbench.training.checkpoint import list_checkpoints, read_ema_weights
-from stbench.weights import check_tensors, load_strictly, read_weights_file
 
 # Ours -> the authors', for Latte variant 1 (Vchitect/Latte) and, but for `temporal_table`, DiT (facebookresearch/DiT).
 _LATTE_NAMES = (

@@ -9,10 +9,10 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from stbench.files import write_json
 from stbench.records.store import BENCH_NAME
 from stbench.reports.plots import INK, NEUTRAL, STYLE, new_figure, to_svg
 from stbench.reports.study import PALETTE
+from stbench.storage.files import write_json
 
 MATRIX_COLUMNS = {
     "attention": "attention",

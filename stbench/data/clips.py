@@ -8,7 +8,6 @@ size or the order of reading: unseeded clip offsets are one reason why published
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stbench.data.manifest import sha256_of
 from stbench.errors import StbenchError
+from stbench.storage.hashing import hash_uint64, sha256_of
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,6 @@ class Dropped:
 def clip_span(num_frames: int, frame_stride: int) -> int:
     """Return how many consecutive frames of a video a clip reaches over, its first and last included."""
     return (num_frames - 1) * frame_stride + 1
-
-
-def hash_uint64(*parts: int | str) -> int:
-    """Hash `parts` to an integer in [0, 2^64), the same on every machine and in every process."""
-    text = "\x1f".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def clip_start(seed: int, video_id: str, draw: int, num_starts: int) -> int:

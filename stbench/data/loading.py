@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from stbench.data.clips import ClipDataset, hash_uint64
+from stbench.data.clips import ClipDataset
 from stbench.errors import StbenchError
+from stbench.storage.hashing import hash_uint64
 
 # The video and the draw of every clip of a batch.
 _Plan = tuple[Sequence[int], Sequence[int]]

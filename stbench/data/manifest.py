@@ -8,8 +8,6 @@ re-encoded, resized or is incomplete still differs in size or number, and that i
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -21,16 +19,6 @@ class ManifestEntry:
     video_id: str
     size_bytes: int
     num_frames: int
-
-
-def canonical_json(value: object) -> str:
-    """Write `value` as JSON that is the same on every machine: sorted keys, no spaces, ASCII only."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-
-
-def sha256_of(value: object) -> str:
-    """Return the SHA-256 (64 hexadecimal digits) of `value`'s canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
 
 
 def manifest_rows(entries: Iterable[ManifestEntry]) -> list[list[str | int]]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stbench.data.clips import Dropped, hash_uint64
+from stbench.data.clips import Dropped
 from stbench.data.loading import clips_to_tensor
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector
@@ -21,6 +21,7 @@ from stbench.metrics.side_features import Features, SideFeatures, clip_rule, con
 from stbench.metrics.sources import Clip, ClipSource, Reading, ranked
 from stbench.progress import progress_bar
 from stbench.runtime.processes import gather, share
+from stbench.storage.hashing import hash_uint64
 
 
 class _Measured(NamedTuple):

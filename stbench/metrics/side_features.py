@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stbench.data.clips import Dropped
-from stbench.data.manifest import sha256_of
 from stbench.errors import NotComparable, StbenchError
 from stbench.metrics.protocol import Protocol
 from stbench.metrics.sources import ClipRule, ClipsFile, ClipSource, FolderSource, ranked
 from stbench.progress import progress_bar
+from stbench.storage.hashing import sha256_of
 
 Features = NDArray[np.float32]
 SIDES = ("real", "fake")

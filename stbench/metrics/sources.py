@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from stbench.data.clips import clip_span, clip_start, hash_uint64
+from stbench.data.clips import clip_span, clip_start
 from stbench.data.folders import find_videos
 from stbench.data.scanning import count_frames, files_below
 from stbench.data.spatial import square
@@ -38,6 +38,7 @@ from stbench.data.video import (
 )
 from stbench.errors import StbenchError
 from stbench.metrics.protocol import FIRST_FRAME
+from stbench.storage.hashing import hash_uint64
 
 Clip = NDArray[np.uint8]
 _NPZ_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)

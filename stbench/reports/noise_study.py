@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stbench.files import write_json
 from stbench.records.store import STUDY_NAME
 from stbench.reports import plots, tables
 from stbench.reports.gallery import file_stem
 from stbench.reports.noise_page import noise_page
 from stbench.reports.noise_plots import bias_plot, response_plot
+from stbench.storage.files import write_json
 
 CONTENTS = (STUDY_NAME, "noise.csv", "distortions.csv", "bias.csv", "plots", "index.html")
 

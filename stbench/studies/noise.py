@@ -22,11 +22,11 @@ from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.frechet import check_features, gaussian_statistics
 from stbench.metrics.kernel import MIN_SAMPLES
 from stbench.metrics.protocol import HASHED_OFFSET, Protocol, protocol_hash
-from stbench.reports.folder import swapped_in
 from stbench.reports.noise_study import CONTENTS, write_noise_study
 from stbench.runtime.device import choose_device
 from stbench.runtime.machine import machine_fingerprint, software_versions
 from stbench.runtime.timing import Stopwatch
+from stbench.storage.folder import swapped_in
 from stbench.studies import bias
 from stbench.studies.distorted import GROUP_SIZE, STRENGTHS, StudyFeatures, study_features
 from stbench.studies.gaussian import check_on_gaussians

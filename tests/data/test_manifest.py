@@ -1,6 +1,7 @@
 import hashlib
 
-from stbench.data.manifest import ManifestEntry, canonical_json, manifest_rows, sha256_of
+from stbench.data.manifest import ManifestEntry, manifest_rows
+from stbench.storage.hashing import canonical_json, sha256_of
 
 
 def test_canonical_json_is_sorted_ascii_without_spaces() -> None:

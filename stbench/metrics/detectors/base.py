@@ -25,7 +25,7 @@ from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.catalogue import DETECTORS, get_preprocessing
 from stbench.metrics.detector_weights import find_weights
 from stbench.progress import progress_bar
-from stbench.weights import file_sha256
+from stbench.storage.hashing import file_sha256
 
 # Decoders overshoot a little; the first FVD code asserts the same bound.
 _RANGE_TOLERANCE = 1e-3

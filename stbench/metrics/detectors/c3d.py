@@ -20,7 +20,7 @@ from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detector_weights import is_torchscript
 from stbench.metrics.detectors.base import CatalogueDetector, combined_sha256
 from stbench.metrics.detectors.preprocessing import preprocess
-from stbench.weights import check_tensors, load_strictly, read_weights_file
+from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
 
 NUM_CLASSES = 101
 MEAN_FILE = "mean2.npz"

@@ -19,7 +19,8 @@ from stbench.metrics.detectors.base import CatalogueDetector
 from stbench.metrics.detectors.i3d_folded import fold
 from stbench.metrics.detectors.i3d_network import I3D, NUM_CLASSES
 from stbench.metrics.detectors.preprocessing import preprocess
-from stbench.weights import check_tensors, file_sha256, load_strictly, read_weights_file
+from stbench.storage.hashing import file_sha256
+from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
 
 # How StyleGAN-V calls its file; it is given clips that are ready, and asked for the logits.
 _TORCHSCRIPT_ARGUMENTS = {"rescale": False, "resize": False, "return_features": True}

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detectors.base import CatalogueDetector
 from stbench.metrics.detectors.preprocessing import preprocess
-from stbench.weights import check_tensors, file_sha256, load_strictly, read_weights_file
+from stbench.storage.hashing import file_sha256
+from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
 
 FEATURE_DIM = 2048
 BN_EPS = 1e-3

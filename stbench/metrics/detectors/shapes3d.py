@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detectors.base import CatalogueDetector
 from stbench.metrics.detectors.preprocessing import preprocess
-from stbench.weights import check_tensors, file_sha256, load_strictly, read_weights_file
+from stbench.storage.hashing import file_sha256
+from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
 
 BUILTIN_WEIGHTS = Path(__file__).with_name("shapes3d.safetensors")
 

@@ -27,7 +27,7 @@ from stbench.metrics.catalogue import get_preprocessing
 from stbench.metrics.detectors.preprocessing import preprocess
 from stbench.metrics.detectors.shapes3d import Shapes3D, Shapes3DDetector
 from stbench.progress import progress_bar
-from stbench.weights import file_sha256
+from stbench.storage.hashing import file_sha256
 
 MAX_SHAPES = 4
 IMAGE_SIZES = (16, 16, 24, 32, 48, 64)

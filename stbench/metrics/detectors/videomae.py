@@ -29,7 +29,7 @@ from stbench.metrics.detectors.videomae_layout import (
     is_published,
     published_config,
 )
-from stbench.weights import check_tensors, load_strictly, read_weights_file
+from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
 
 _WEIGHTS_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 # transformers builds the norm of its classifier with torch's default.

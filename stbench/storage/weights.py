@@ -6,7 +6,6 @@ line that names the file.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -31,15 +30,6 @@ _UNREADABLE = (
     ValueError,
     KeyError,
 )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def read_weights_file(path: Path) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.reports.folder import swapped_in
+from stbench.storage.folder import swapped_in
 
 NAMES = ("index.html",)
 
