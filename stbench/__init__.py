@@ -12,7 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "build_backbone": "stbench.build",
+    "build_backbone": "stbench.settings.components",
     "load_published": "stbench.backbones.checkpoints",
     "Conditioning": "stbench.backbones.base",
     "diffusion_loss": "stbench.diffusion.loss",

@@ -97,7 +97,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
 ) -> None:
     """Train, sample and evaluate one variant on one dataset, and write its record."""
-    from stbench.config import resolve
+    from stbench.settings.resolve import resolve
 
     config = resolve(overrides or [])
     if dry_run:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stbench.backbones.base import TASK_ARGUMENTS
-from stbench.components import Component, load_component, signature_parameters
-from stbench.config import Settings, parse_overrides, resolve_settings
 from stbench.cost_tables import variants_of
 from stbench.diffusion.loss import find_objective
 from stbench.errors import FinishedInPart, StbenchError
@@ -23,6 +21,9 @@ from stbench.profiling.workload import Workload
 from stbench.runtime.device import choose_runtime
 from stbench.runtime.machine import machine_fingerprint, software_versions
 from stbench.runtime.timing import keeping_failure
+from stbench.settings.components import Component, load_component, signature_parameters
+from stbench.settings.resolve import parse_overrides, resolve_settings
+from stbench.settings.schema import Settings
 
 
 @dataclass(frozen=True)

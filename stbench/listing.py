@@ -10,8 +10,8 @@ from stbench import paths
 from stbench.errors import StbenchError
 
 if TYPE_CHECKING:
-    from stbench.config import RunConfig
     from stbench.reports import ReportFiles
+    from stbench.settings.schema import RunConfig
 
 FVD_DECIMALS = 2
 
@@ -143,7 +143,7 @@ def _datasets() -> _Table:
 
 
 def _component_rows(kind: str) -> list[tuple[str, ...]]:
-    from stbench.components import describe_file
+    from stbench.settings.components import describe_file
 
     rows: list[tuple[str, ...]] = []
     for name, path in paths.config_files(f"{kind}s").items():
@@ -156,7 +156,7 @@ def _component_rows(kind: str) -> list[tuple[str, ...]]:
 
 
 def _presets() -> _Table:
-    from stbench.presets import PRESETS
+    from stbench.settings.presets import PRESETS
 
     names = list(PRESETS)
     keys = list(dict.fromkeys(key for preset in PRESETS.values() for key in preset))

@@ -10,7 +10,6 @@ import numpy as np
 from torch import nn
 
 from stbench.backbones.checkpoints import initialise_from, read_any_weights
-from stbench.config import RunConfig, override, resolve
 from stbench.errors import StbenchError
 from stbench.evaluation import ClipSet, Evaluator
 from stbench.generation import generate, labels_of_samples
@@ -18,6 +17,8 @@ from stbench.progress import progress_bar
 from stbench.records.store import read_record
 from stbench.reports.media import Clips, make_sheet
 from stbench.run import run, run_config, save_clips
+from stbench.settings.resolve import override, resolve
+from stbench.settings.schema import RunConfig
 from stbench.storage.files import write_json
 from stbench.storage.weights import load_strictly
 from stbench.task import Task, prepare

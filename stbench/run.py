@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 
 from stbench.backbones.checkpoints import initialise_from
-from stbench.config import RunConfig, from_dict
 from stbench.data.loading import training_batches
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.evaluation import ClipSet, Evaluation, Evaluator
@@ -37,6 +36,8 @@ from stbench.records.store import RECORD_NAME, read_record, write_record
 from stbench.runtime.attention.choice import chosen_backends, recall_choices
 from stbench.runtime.device import Runtime
 from stbench.runtime.machine import is_out_of_memory, machine_fingerprint, software_versions
+from stbench.settings.resolve import from_dict
+from stbench.settings.schema import RunConfig
 from stbench.storage.files import write_json
 from stbench.task import Task, prepare
 from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint

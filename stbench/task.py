@@ -13,8 +13,6 @@ from torch import nn
 
 from stbench.autoencoders import Autoencoder, build_autoencoder
 from stbench.backbones.base import TASK_ARGUMENTS
-from stbench.components import Component
-from stbench.config import RunConfig
 from stbench.data.clips import ClipDataset
 from stbench.diffusion.loss import find_objective
 from stbench.errors import StbenchError
@@ -24,6 +22,8 @@ from stbench.metrics.protocol import Protocol, get_protocol
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime
 from stbench.runtime.seeds import derived_seed
+from stbench.settings.components import Component
+from stbench.settings.schema import RunConfig
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stbench.config import resolve
 from stbench.run import run
+from stbench.settings.resolve import resolve
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu"]
 

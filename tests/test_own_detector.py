@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from stbench.config import resolve
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector
+from stbench.settings.resolve import resolve
 from stbench.task import Task, prepare
 
 

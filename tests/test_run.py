@@ -18,7 +18,6 @@ from safetensors.torch import load_file
 
 from stbench import run as run_module
 from stbench.backbones.checkpoints import read_any_weights, to_published
-from stbench.config import resolve
 from stbench.data.loading import evaluation_clips
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.evaluation import Evaluator
@@ -28,6 +27,7 @@ from stbench.records.store import read_record
 from stbench.reports import write_report
 from stbench.reuse import evaluate_again, sample_from
 from stbench.run import run
+from stbench.settings.resolve import resolve
 from stbench.task import prepare
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu", "precision=float32", "attention=math"]

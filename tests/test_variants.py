@@ -12,9 +12,9 @@ import torch
 import stbench
 from stbench import paths
 from stbench.backbones.base import TASK_ARGUMENTS, Conditioning
-from stbench.components import load_component, load_target
-from stbench.config import resolve
-from stbench.presets import PRESETS
+from stbench.settings.components import load_component, load_target
+from stbench.settings.presets import PRESETS
+from stbench.settings.resolve import resolve
 
 VARIANTS = sorted(paths.config_files("variants"))
 DATASETS = sorted(paths.config_files("datasets"))

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from stbench.backbones.base import Conditioning
-from stbench.config import resolve
 from stbench.data.loading import training_batches
 from stbench.diffusion.loss import diffusion_loss, sample_timesteps
 from stbench.generation import generate
 from stbench.run import RunFolder, RunStages
 from stbench.runtime.device import Runtime
 from stbench.runtime.timing import Timing, Work, measure, measure_interleaved
+from stbench.settings.resolve import resolve
 from stbench.task import Task, prepare
 from stbench.training.loop import new_state
 

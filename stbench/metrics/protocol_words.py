@@ -7,9 +7,9 @@ from dataclasses import replace
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from stbench.config import parse_overrides
 from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.protocol import PROTOCOLS, Protocol, get_protocol
+from stbench.settings.resolve import parse_overrides
 
 DEFAULT_PROTOCOL = "builtin"
 

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from stbench.config import OBJECTIVE_SAMPLERS
 from stbench.diffusion.loss import diffusion_loss, sample_timesteps
 from stbench.diffusion.samplers import sample
 from stbench.profiling.energy import EnergyMeter
@@ -24,6 +23,7 @@ from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.compilation import compile_in_place
 from stbench.runtime.device import Runtime
 from stbench.runtime.timing import Work
+from stbench.settings.schema import OBJECTIVE_SAMPLERS
 
 ENERGY_STEPS = 20  # the energy counter of a GPU moves some tens of times a second
 

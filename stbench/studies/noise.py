@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from stbench.components import Component, load_component
-from stbench.config import parse_overrides
 from stbench.data.clips import ClipDataset
 from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.detectors import Detector, build_detector
@@ -26,6 +24,8 @@ from stbench.reports.noise_study import CONTENTS, write_noise_study
 from stbench.runtime.device import choose_device
 from stbench.runtime.machine import machine_fingerprint, software_versions
 from stbench.runtime.timing import Stopwatch
+from stbench.settings.components import Component, load_component
+from stbench.settings.resolve import parse_overrides
 from stbench.storage.folder import swapped_in
 from stbench.studies import bias
 from stbench.studies.distorted import GROUP_SIZE, STRENGTHS, StudyFeatures, study_features

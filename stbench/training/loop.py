@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from stbench.autoencoders import Autoencoder
 from stbench.backbones.base import Conditioning
-from stbench.config import TrainConfig
 from stbench.data.loading import Batch
 from stbench.diffusion.loss import LossTerms, diffusion_loss, sample_timesteps
 from stbench.errors import CheckFailed
 from stbench.runtime.device import Runtime
 from stbench.runtime.seeds import generator
 from stbench.runtime.timing import Stopwatch
+from stbench.settings.schema import TrainConfig
 from stbench.training.checkpoint import TrainingState, list_checkpoints, save_checkpoint
 from stbench.training.ema import Ema
 

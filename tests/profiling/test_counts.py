@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from stbench import paths
 from stbench.backbones.base import TASK_ARGUMENTS, Conditioning
-from stbench.components import load_component
 from stbench.profiling import counts as counts_module
 from stbench.profiling.counts import count
 from stbench.profiling.flops import count_operations, is_product_like
 from stbench.profiling.fvcore_counter import count_with_fvcore
 from stbench.profiling.workload import Workload
+from stbench.settings.components import load_component
 
 every_variant = pytest.mark.parametrize("name", sorted(paths.config_files("variants")))
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from stbench.config import TrainConfig
 from stbench.errors import StbenchError
+from stbench.settings.schema import TrainConfig
 from stbench.training import checkpoint
 from stbench.training.checkpoint import (
     KEPT_CHECKPOINTS,

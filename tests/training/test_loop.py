@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from stbench.autoencoders import Autoencoder
 from stbench.backbones.base import Conditioning
-from stbench.config import TrainConfig
 from stbench.data.loading import training_batches
 from stbench.data.synthetic import Shapes
 from stbench.runtime.device import Runtime
+from stbench.settings.schema import TrainConfig
 from stbench.training.loop import (
     LOSS_COLUMNS,
     TrainingDiverged,

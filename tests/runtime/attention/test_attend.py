@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from stbench.config import Settings
 from stbench.errors import StbenchError
 from stbench.runtime.attention import choice
 from stbench.runtime.attention.attend import Attend, set_attention_backend
@@ -26,6 +25,7 @@ from stbench.runtime.attention.available import resolve_attention, unavailable_r
 from stbench.runtime.attention.backends import AUTO, BACKENDS, BACKENDS_WITH_BIAS
 from stbench.runtime.attention.choice import CANDIDATES, candidates, chosen_backends
 from stbench.runtime.timing import Timing
+from stbench.settings.schema import Settings
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")

@@ -1,24 +1,14 @@
-"""The configuration of a run: defaults <- variant YAML <- dataset YAML <- preset <- key=value.
-
-`resolve(["variant=latte1", "dataset=shapes", "preset=demo", "train.steps=50"])` gives one frozen `RunConfig`. Every key
-is known, every value has its type and its range, and everything that can move a result goes into `config_hash`.
-"""
+"""Every setting of a run: its type, its default, its range, one line of meaning, and whether it can move a result."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from stbench.components import TARGET_KEYS, Component, load_component
-from stbench.errors import StbenchError, unknown_name
-from stbench.presets import DEFAULT_PRESET, PRESETS
+from stbench.settings.components import Component
 
 # What each objective can be sampled with, its usual sampler first.
 OBJECTIVE_SAMPLERS = {"ddpm": ("ddpm", "ddim"), "flow": ("euler",)}
@@ -169,141 +159,7 @@ class RunConfig:
         return OBJECTIVE_SAMPLERS[self.settings.diffusion.objective][0] if named == "auto" else named
 
 
-def resolve(overrides: Iterable[str]) -> RunConfig:
-    """Resolve `key=value` words into a run.
-
-    Args:
-        overrides: words such as "variant=latte1", "variant.size=XL", "dataset=shapes", "preset=demo", "train.lr=1e-3".
-
-    Raises:
-        StbenchError: for an unknown key or name, a value of the wrong type or out of range.
-    """
-    given = parse_overrides(overrides)
-    preset = given.pop("preset", DEFAULT_PRESET)
-    if preset not in PRESETS:
-        raise unknown_name("preset", str(preset), PRESETS)
-    variant, variant_settings = _resolve_component("variant", given, preset)
-    dataset, dataset_settings = _resolve_component("dataset", given, preset)
-    layers = (PRESETS[preset], variant_settings, dataset_settings, given)
-    settings = _settings_from([layer for layer in layers if layer])
-    if settings.eval.sampler not in ("auto", *OBJECTIVE_SAMPLERS[settings.diffusion.objective]):
-        raise StbenchError(f"eval.sampler={settings.eval.sampler} does not sample diffusion.objective="
-                           f"{settings.diffusion.objective}: expected one of "
-                           f"{', '.join(OBJECTIVE_SAMPLERS[settings.diffusion.objective])}")  # fmt: skip
-    if settings.diffusion.timestep_density != "uniform" and settings.diffusion.objective != "flow":
-        raise StbenchError(f"diffusion.timestep_density={settings.diffusion.timestep_density} is for "
-                           f"diffusion.objective=flow, not {settings.diffusion.objective}")  # fmt: skip
-    return RunConfig(variant, dataset, settings, preset)
-
-
-def resolve_settings(given: Mapping[str, Any]) -> Settings:
-    """The defaults with some dotted keys changed, for commands that need no dataset."""
-    return _settings_from([given])
-
-
-def override(config: RunConfig, words: Iterable[str], allowed: tuple[str, ...]) -> RunConfig:
-    """The same run with some keys changed, of which only those that begin with an `allowed` word may be.
-
-    Raises:
-        StbenchError: for a key that would make it another run.
-    """
-    given = parse_overrides(words)
-    for key in given:
-        if not key.startswith(allowed):
-            raise StbenchError(f"{key} cannot be changed for a finished run: expected {', '.join(allowed)}")
-    content = config.to_dict()
-    if "dataset.root" in given:
-        content["dataset"]["arguments"]["root"] = given.pop("dataset.root")
-    return _from_flat({**_flatten(content), **given}, config.preset)
-
-
-def from_dict(content: Mapping[str, Any]) -> RunConfig:
-    """Rebuild a run from what `RunConfig.to_dict` gave, checking it as strictly as `resolve` does."""
-    return _from_flat(_flatten(content), content["preset"])
-
-
-def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
-    """Parse `key=value` words; values are read as YAML scalars, lists or null.
-
-    Raises:
-        StbenchError: for a word without "=", a key given twice, or a value that cannot be read.
-    """
-    parsed: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals or not key:
-            raise StbenchError(f"expected key=value, got {word!r}")
-        if key in parsed:
-            raise StbenchError(f"{key} is given twice")
-        try:
-            parsed[key] = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
-        except Exception as error:  # the YAML and grammar errors of the parser share no base class
-            raise StbenchError(f"cannot read the value of {word!r}: {' '.join(str(error).split())}") from error
-    return parsed
-
-
-def _from_flat(flat: Mapping[str, Any], preset: str) -> RunConfig:
-    """A run from dotted keys, those of the components included."""
-    components = [
-        Component(kind, flat[f"{kind}.name"], flat[f"{kind}.{target_key}"], {}).with_arguments(
-            flat[f"{kind}.arguments"]
-        )
-        for kind, target_key in TARGET_KEYS.items()
-    ]
-    rest = {
-        key: value for key, value in flat.items() if not key.startswith(("variant.", "dataset.")) and key != "preset"
-    }
-    return RunConfig(components[0], components[1], _settings_from([rest]), preset)
-
-
-def _resolve_component(kind: str, given: dict[str, Any], preset: str) -> tuple[Component, dict[str, Any]]:
-    """Take the keys of one component out of `given` and resolve them."""
-    name = given.pop(kind, None)
-    if name is None:
-        raise StbenchError(f"{kind}=NAME is missing; `stbench list {kind}s` shows what there is")
-    own = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith(f"{kind}.")}
-    component, settings = load_component(kind, name).with_preset(preset)
-    return component.with_arguments(own), settings
-
-
-def _settings_from(layers: list[Mapping[str, Any]]) -> Settings:
-    """Merge layers of dotted keys over the defaults, later ones first in rank; check types and ranges."""
-    merged = OmegaConf.structured(Settings)
-    known = _dotted_settings()
-    for layer in layers:
-        for key, value in layer.items():
-            if key not in known:
-                raise unknown_name("key", key, [*known, "variant", "dataset", "preset"])
-            if value is False and "off" in (known[key].metadata["choices"] or ()):
-                value = "off"  # which YAML reads as a truth value
-            _assign(merged, key, value)
-    settings = OmegaConf.to_object(merged)
-    assert isinstance(settings, Settings)
-    for key, declared in known.items():
-        _check_range(key, _lookup(settings, key), declared.metadata)
-    return settings
-
-
-def _assign(merged: DictConfig, key: str, value: Any) -> None:
-    try:
-        OmegaConf.update(merged, key, value)
-    except OmegaConfBaseException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise StbenchError(f"{key}={value!r}: {reason}") from error
-
-
-def _check_range(key: str, value: Any, declared: Mapping[str, Any]) -> None:
-    if value is None:
-        return
-    if declared["choices"] and value not in declared["choices"]:
-        raise unknown_name(f"value of {key}", str(value), declared["choices"])
-    if declared["at_least"] is not None and not value >= declared["at_least"]:
-        raise StbenchError(f"{key}={value}: expected at least {declared['at_least']}")
-    if declared["at_most"] is not None and not value <= declared["at_most"]:
-        raise StbenchError(f"{key}={value}: expected at most {declared['at_most']}")
-
-
-def _dotted_settings() -> dict[str, dataclasses.Field[Any]]:
+def dotted_settings() -> dict[str, dataclasses.Field[Any]]:
     """Every setting by its dotted name."""
     found: dict[str, dataclasses.Field[Any]] = {}
     for outer in dataclasses.fields(Settings):
@@ -315,7 +171,7 @@ def _dotted_settings() -> dict[str, dataclasses.Field[Any]]:
     return found
 
 
-def _lookup(settings: Settings, key: str) -> Any:
+def lookup(settings: Settings, key: str) -> Any:
     value: Any = settings
     for part in key.split("."):
         value = getattr(value, part)
@@ -323,14 +179,5 @@ def _lookup(settings: Settings, key: str) -> Any:
 
 
 def _hashed_values(settings: Settings) -> dict[str, Any]:
-    known = _dotted_settings()
-    return {key: _lookup(settings, key) for key, declared in known.items() if declared.metadata["hashed"]}
-
-
-def _flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= (
-            {f"{key}.{inner}": each for inner, each in value.items()} if isinstance(value, Mapping) else {key: value}
-        )
-    return flat
+    known = dotted_settings()
+    return {key: lookup(settings, key) for key, declared in known.items() if declared.metadata["hashed"]}

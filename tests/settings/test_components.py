@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from stbench.components import load_component
 from stbench.errors import StbenchError
 from stbench.paths import CONFIG_DIR_VARIABLE
+from stbench.settings.components import load_component
 
 
 @pytest.fixture

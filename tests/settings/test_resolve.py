@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from stbench.config import OBJECTIVE_SAMPLERS, from_dict, override, parse_overrides, resolve
 from stbench.diffusion.loss import OBJECTIVES
 from stbench.diffusion.samplers import SAMPLERS
 from stbench.errors import StbenchError
-from stbench.presets import PRESETS
+from stbench.settings.presets import PRESETS
+from stbench.settings.resolve import from_dict, override, parse_overrides, resolve
+from stbench.settings.schema import OBJECTIVE_SAMPLERS
 
 BASE = ["variant=latte1", "dataset=shapes"]
 DEMO = [*BASE, "preset=demo"]

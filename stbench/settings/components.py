@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import nn
 
 from stbench import paths
 from stbench.errors import StbenchError, unknown_name
@@ -186,3 +187,19 @@ def _preset_blocks(path: Path, blocks: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(blocks, dict) or not all(isinstance(block, dict) for block in blocks.values()):
         raise StbenchError(f"{path}: presets must map a preset's name to a mapping of keys")
     return blocks
+
+
+def build_backbone(variant: str, **overrides: Any) -> nn.Module:
+    """Build the backbone of a variant.
+
+    Args:
+        variant: the name of a file in `variants/`, or the path of a YAML file.
+        overrides: constructor arguments that differ from the file's.
+
+    Returns:
+        The network, in train mode, with the weights that its constructor drew.
+
+    Raises:
+        StbenchError: for an unknown variant or argument, or figures that do not fit together.
+    """
+    return load_component("variant", variant).with_arguments(overrides).construct()
