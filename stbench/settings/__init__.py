@@ -1,1 +1,1 @@
-"""What can be set: the settings and their ranges, components and their YAML files, presets, and how words become a run."""
+"""What can be set: settings and their ranges, components and their YAML files, presets, and how words become a run."""

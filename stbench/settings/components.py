@@ -15,13 +15,15 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from torch import nn
 
 from stbench import paths
 from stbench.errors import StbenchError, unknown_name
+
+if TYPE_CHECKING:
+    from torch import nn
 
 TARGET_KEYS = {"variant": "backbone", "dataset": "dataset"}
 DESCRIPTIVE_KEYS = ("source", "expect", "presets")

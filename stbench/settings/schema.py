@@ -172,6 +172,7 @@ def dotted_settings() -> dict[str, dataclasses.Field[Any]]:
 
 
 def lookup(settings: Settings, key: str) -> Any:
+    """The value of a setting by its dotted name."""
     value: Any = settings
     for part in key.split("."):
         value = getattr(value, part)
