@@ -106,7 +106,7 @@ def run(
         print_config(config)
         return
     from stbench.listing import print_record
-    from stbench.run import run as run_config
+    from stbench.run.stages import run as run_config
 
     print_record(run_config(config, out, resume))
 
@@ -153,7 +153,7 @@ def sample(
     out: Annotated[Optional[Path], typer.Option("--out", help="Folder to write to.")] = None,  # noqa: UP045
 ) -> None:
     """Draw samples from a trained run or from published weights, as a moving picture and an .npz file."""
-    from stbench.reuse import sample_from
+    from stbench.run.reuse import sample_from
 
     print(sample_from(source, overrides or [], num, out))
 
@@ -167,7 +167,7 @@ def evaluate(
 ) -> None:
     """Measure a run again under another protocol, sampler or guidance, or published weights for the first time."""
     from stbench.listing import print_quality
-    from stbench.reuse import evaluate_again
+    from stbench.run.reuse import evaluate_again
 
     quality = evaluate_again(source, overrides or [], out)
     if json_path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stbench.run import run
+from stbench.run.stages import run
 from stbench.settings.resolve import resolve
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu"]

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector
+from stbench.run.setup import Task, prepare
 from stbench.settings.resolve import resolve
-from stbench.task import Task, prepare
 
 
 class Motion(Detector):

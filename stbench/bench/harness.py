@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from stbench.backbones.base import Conditioning
 from stbench.data.loading import training_batches
 from stbench.diffusion.loss import diffusion_loss, sample_timesteps
-from stbench.generation import generate
-from stbench.run import RunFolder, RunStages
+from stbench.run.folder import RunFolder
+from stbench.run.generation import generate
+from stbench.run.setup import Task, prepare
+from stbench.run.stages import RunStages
 from stbench.runtime.device import Runtime
 from stbench.runtime.timing import Timing, Work, measure, measure_interleaved
 from stbench.settings.resolve import resolve
-from stbench.task import Task, prepare
 from stbench.training.loop import new_state
 
 STEPS = 500

@@ -21,6 +21,7 @@ from stbench.metrics.frechet import check_features, gaussian_statistics
 from stbench.metrics.kernel import MIN_SAMPLES
 from stbench.metrics.protocol import HASHED_OFFSET, Protocol, protocol_hash
 from stbench.reports.noise_study import CONTENTS, write_noise_study
+from stbench.run.setup import described
 from stbench.runtime.device import choose_device
 from stbench.runtime.machine import machine_fingerprint, software_versions
 from stbench.runtime.timing import Stopwatch
@@ -31,7 +32,6 @@ from stbench.studies import bias
 from stbench.studies.distorted import GROUP_SIZE, STRENGTHS, StudyFeatures, study_features
 from stbench.studies.gaussian import check_on_gaussians
 from stbench.studies.response import main_figure, response_rows, summarise_responses
-from stbench.task import described
 
 SCHEMA_VERSION = 1
 KEYS = ("detector", "preprocessing", "dataset", "preset", "device")

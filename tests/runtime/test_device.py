@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stbench.errors import StbenchError
-from stbench.generation import NoiseOfSamples
+from stbench.run.generation import NoiseOfSamples
 from stbench.runtime import device as device_module
 from stbench.runtime.device import choose_runtime
 

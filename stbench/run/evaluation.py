@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from stbench.data.loading import clips_to_tensor, evaluation_clips, tensor_to_clips
-from stbench.generation import generate, labels_of_samples
 from stbench.metrics.detectors import extract_features
 from stbench.metrics.quality import assess
-from stbench.task import Task
+from stbench.run.generation import generate, labels_of_samples
+from stbench.run.setup import Task
 
 
 @dataclass(frozen=True)

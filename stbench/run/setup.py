@@ -16,9 +16,9 @@ from stbench.backbones.base import TASK_ARGUMENTS
 from stbench.data.clips import ClipDataset
 from stbench.diffusion.loss import find_objective
 from stbench.errors import StbenchError
-from stbench.generation import SamplingSpec
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.protocol import Protocol, get_protocol
+from stbench.run.generation import SamplingSpec
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime
 from stbench.runtime.seeds import derived_seed

@@ -11,17 +11,18 @@ from torch import nn
 
 from stbench.backbones.checkpoints import initialise_from, read_any_weights
 from stbench.errors import StbenchError
-from stbench.evaluation import ClipSet, Evaluator
-from stbench.generation import generate, labels_of_samples
 from stbench.progress import progress_bar
 from stbench.records.store import read_record
 from stbench.reports.media import Clips, make_sheet
-from stbench.run import run, run_config, save_clips
+from stbench.run.evaluation import ClipSet, Evaluator
+from stbench.run.folder import run_config, save_clips
+from stbench.run.generation import generate, labels_of_samples
+from stbench.run.setup import Task, prepare
+from stbench.run.stages import run
 from stbench.settings.resolve import override, resolve
 from stbench.settings.schema import RunConfig
 from stbench.storage.files import write_json
 from stbench.storage.weights import load_strictly
-from stbench.task import Task, prepare
 
 REUSABLE = ("eval.", "protocol", "precision", "attention", "device", "dataset.root")
 

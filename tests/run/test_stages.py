@@ -16,19 +16,19 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from stbench import run as run_module
 from stbench.backbones.checkpoints import read_any_weights, to_published
 from stbench.data.loading import evaluation_clips
 from stbench.errors import FinishedInPart, StbenchError
-from stbench.evaluation import Evaluator
 from stbench.metrics import protocol
 from stbench.metrics.protocol import difference
 from stbench.records.store import read_record
 from stbench.reports import write_report
-from stbench.reuse import evaluate_again, sample_from
-from stbench.run import run
+from stbench.run import stages as run_module
+from stbench.run.evaluation import Evaluator
+from stbench.run.reuse import evaluate_again, sample_from
+from stbench.run.setup import prepare
+from stbench.run.stages import run
 from stbench.settings.resolve import resolve
-from stbench.task import prepare
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu", "precision=float32", "attention=math"]
 JUDGED = ["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6", "eval.curve_clips=70"]
