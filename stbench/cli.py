@@ -212,9 +212,9 @@ def fvd(
 ) -> None:
     """Distances between two sets of videos; exit status 3 where there are too few clips for an FVD, or an FID."""
     from stbench.errors import FinishedInPart
-    from stbench.fvd import Options, measure
+    from stbench.fvd.measure import Options, measure
+    from stbench.fvd.words import protocol_from_words
     from stbench.listing import print_fvd
-    from stbench.metrics.protocol_words import protocol_from_words
     from stbench.runtime.processes import is_first, joined_group
 
     protocol = protocol_from_words(overrides or [])

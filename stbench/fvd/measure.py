@@ -17,15 +17,9 @@ import numpy as np
 from stbench.data.clips import summarise_reasons
 from stbench.data.spatial import check_spatial_rule
 from stbench.errors import StbenchError, unknown_name
-from stbench.metrics.detectors import Detector, build_detector
-from stbench.metrics.extraction import compute_features
-from stbench.metrics.frame_quality import FRAME_DETECTOR, ChosenClips, assess_frames
-from stbench.metrics.frechet import frechet_distance
-from stbench.metrics.kernel import MIN_SAMPLES, kernel_distance
-from stbench.metrics.protocol import OFFSET_RULES, Protocol
-from stbench.metrics.protocol_words import DEFAULT_PROTOCOL, describe_protocol, unsplit_preset
-from stbench.metrics.quality import assess
-from stbench.metrics.side_features import (
+from stbench.fvd.extraction import compute_features
+from stbench.fvd.frames import FRAME_DETECTOR, ChosenClips, assess_frames
+from stbench.fvd.sides import (
     SIDES,
     Side,
     SideFeatures,
@@ -35,7 +29,13 @@ from stbench.metrics.side_features import (
     open_side,
     still_valid,
 )
-from stbench.metrics.sources import ClipSource, FolderSource
+from stbench.fvd.sources import ClipSource, FolderSource
+from stbench.fvd.words import DEFAULT_PROTOCOL, describe_protocol, unsplit_preset
+from stbench.metrics.detectors import Detector, build_detector
+from stbench.metrics.frechet import frechet_distance
+from stbench.metrics.kernel import MIN_SAMPLES, kernel_distance
+from stbench.metrics.protocol import OFFSET_RULES, Protocol
+from stbench.metrics.quality import assess
 from stbench.progress import console
 from stbench.reports.media import COLUMNS, Clips, make_sheet
 from stbench.runtime.device import choose_device

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from stbench.data.clips import Dropped
 from stbench.errors import NotComparable, StbenchError
+from stbench.fvd.sources import ClipRule, ClipsFile, ClipSource, FolderSource, ranked
 from stbench.metrics.protocol import Protocol
-from stbench.metrics.sources import ClipRule, ClipsFile, ClipSource, FolderSource, ranked
 from stbench.progress import progress_bar
 from stbench.storage.hashing import sha256_of
 

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from stbench.data.loading import clips_to_tensor
 from stbench.errors import StbenchError
+from stbench.fvd.sources import ClipRule, ClipSource
 from stbench.metrics.detectors.base import Detector
 from stbench.metrics.frechet import GaussianStatistics, frechet_between
-from stbench.metrics.sources import ClipRule, ClipSource
 from stbench.metrics.streaming import FeatureStatistics
 from stbench.progress import progress_bar
 from stbench.runtime.processes import share

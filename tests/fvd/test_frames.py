@@ -13,11 +13,11 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from stbench.data.spatial import DEFAULT_SPATIAL_RULE
 from stbench.errors import StbenchError
+from stbench.fvd.frames import ChosenClips, assess_frames, frame_distance, frame_statistics
+from stbench.fvd.sources import ClipRule, ClipsFile
 from stbench.metrics.detectors import Detector, extract_features
-from stbench.metrics.frame_quality import ChosenClips, assess_frames, frame_distance, frame_statistics
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.protocol import FIRST_FRAME
-from stbench.metrics.sources import ClipRule, ClipsFile
 
 
 def _moments(frames: Tensor) -> Tensor:

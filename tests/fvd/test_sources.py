@@ -12,8 +12,8 @@ from PIL import Image
 
 from stbench.data.clips import clip_start
 from stbench.errors import StbenchError
+from stbench.fvd.sources import ClipRule, ClipsFile, FolderSource, ranked
 from stbench.metrics.protocol import FIRST_FRAME, HASHED_OFFSET
-from stbench.metrics.sources import ClipRule, ClipsFile, FolderSource, ranked
 
 RULE = ClipRule(
     num_frames=4,

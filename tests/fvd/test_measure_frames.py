@@ -15,17 +15,17 @@ from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner
 
-from stbench import fvd
 from stbench.cli import app
 from stbench.data.clips import clip_start
 from stbench.data.synthetic import Shapes
 from stbench.errors import FinishedInPart, StbenchError
-from stbench.fvd import Options, Outcome, measure
+from stbench.fvd import measure as fvd
+from stbench.fvd.measure import Options, Outcome, measure
+from stbench.fvd.words import protocol_from_words
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detector_weights import find_weights
 from stbench.metrics.detectors import Detector
 from stbench.metrics.frechet import frechet_distance
-from stbench.metrics.protocol_words import protocol_from_words
 from stbench.storage.hashing import file_sha256
 
 NUM = 6

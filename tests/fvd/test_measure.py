@@ -19,17 +19,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from stbench import fvd
 from stbench.data.clips import clip_start
 from stbench.data.loading import clips_to_tensor
 from stbench.data.synthetic import Shapes
 from stbench.errors import NotComparable, StbenchError
-from stbench.fvd import Options, Outcome, measure
+from stbench.fvd import measure as fvd
+from stbench.fvd.measure import Options, Outcome, measure
+from stbench.fvd.sides import load_features
+from stbench.fvd.words import describe_protocol, protocol_from_words
 from stbench.metrics.detectors import build_detector
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.protocol import PROTOCOLS
-from stbench.metrics.protocol_words import describe_protocol, protocol_from_words
-from stbench.metrics.side_features import load_features
 from stbench.storage.hashing import hash_uint64
 
 NUM = 70  # more than the 64 features of the built-in detector

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stbench.fvd.extraction import compute_features, shuffle_frames
+from stbench.fvd.sides import SideFeatures, load_features
+from stbench.fvd.sources import ClipRule, ClipSource, Reading, ranked
 from stbench.metrics.detectors import build_detector
-from stbench.metrics.extraction import compute_features, shuffle_frames
 from stbench.metrics.protocol import PROTOCOLS, Protocol
-from stbench.metrics.side_features import SideFeatures, load_features
-from stbench.metrics.sources import ClipRule, ClipSource, Reading, ranked
 
 
 class Drawn(ClipSource):

@@ -15,10 +15,10 @@ import numpy as np
 from stbench.data.clips import Dropped
 from stbench.data.loading import clips_to_tensor
 from stbench.errors import StbenchError
+from stbench.fvd.sides import Features, SideFeatures, clip_rule, conditions_of
+from stbench.fvd.sources import Clip, ClipSource, Reading, ranked
 from stbench.metrics.detectors import Detector
 from stbench.metrics.protocol import Protocol
-from stbench.metrics.side_features import Features, SideFeatures, clip_rule, conditions_of
-from stbench.metrics.sources import Clip, ClipSource, Reading, ranked
 from stbench.progress import progress_bar
 from stbench.runtime.processes import gather, share
 from stbench.storage.hashing import hash_uint64

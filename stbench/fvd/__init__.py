@@ -1,0 +1,1 @@
+"""`stbench fvd REAL FAKE`: the distances between two sets of videos."""
