@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "build_backbone": "stbench.settings.components",
-    "load_published": "stbench.backbones.checkpoints",
+    "load_published": "stbench.backbones.published",
     "Conditioning": "stbench.backbones.base",
     "diffusion_loss": "stbench.diffusion.loss",
     "build_detector": "stbench.metrics.detectors",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.backbones.latte import Latte
-from stbench.backbones.latte_blocks import AxialAttention, LatteBlock, Modulation
+from stbench.backbones.latte.blocks import AxialAttention, LatteBlock, Modulation
 
 
 class ReleasedPattern(nn.Module):

@@ -15,7 +15,7 @@ from typing import cast
 from torch import nn
 
 from stbench.backbones.latte import Latte
-from stbench.backbones.latte_blocks import LatteBlock
+from stbench.backbones.latte.blocks import LatteBlock
 
 THOP_BATCH = 3
 THOP_LAYER_NORM_OPERATIONS = 2

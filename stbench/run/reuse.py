@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from stbench.backbones.checkpoints import initialise_from, read_any_weights
+from stbench.backbones.published import initialise_from, read_any_weights
 from stbench.errors import StbenchError
 from stbench.progress import progress_bar
 from stbench.records.store import read_record

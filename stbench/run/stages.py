@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from stbench.backbones.checkpoints import initialise_from
+from stbench.backbones.published import initialise_from
 from stbench.data.loading import training_batches
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling.profile import Workload, compile_in_place, profile_backbone

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from stbench.backbones.checkpoints import read_any_weights, to_published
+from stbench.backbones.published import read_any_weights, to_published
 from stbench.data.loading import evaluation_clips
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.metrics import protocol

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
-from stbench.backbones.latte_blocks import (
+from stbench.backbones.latte.blocks import (
     AxialAttention,
     LatteBlock,
     Modulation,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from stbench.backbones.base import Conditioning
-from stbench.backbones.pseudo3d_layers import (
+from stbench.backbones.pseudo3d_unet.layers import (
     Attention,
     FeedForward,
     PositionBias,
@@ -22,7 +22,7 @@ from stbench.backbones.pseudo3d_layers import (
     ResNetBlock,
     TemporalConv,
 )
-from stbench.backbones.pseudo3d_unet import SIZES, Pseudo3DUNet, upsample_conv
+from stbench.backbones.pseudo3d_unet.network import SIZES, Pseudo3DUNet, upsample_conv
 from stbench.errors import StbenchError
 from stbench.runtime.attention.attend import Attend, set_attention_backend
 from stbench.runtime.attention.backends import math_attention

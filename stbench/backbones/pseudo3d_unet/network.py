@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
-from stbench.backbones.pseudo3d_layers import PerFrame, PseudoAttention3d, PseudoConv3d, ResNetBlock
+from stbench.backbones.pseudo3d_unet.layers import PerFrame, PseudoAttention3d, PseudoConv3d, ResNetBlock
 from stbench.errors import StbenchError, unknown_name
 
 SKIP_SCALE = 2**-0.5  # arXiv 2205.11487, appendix B

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stbench.backbones.base import Conditioning
-from stbench.backbones.checkpoints import published_names, to_published
-from stbench.backbones.latte import SIZES, Latte
+from stbench.backbones.latte.network import SIZES, Latte
+from stbench.backbones.published import published_names, to_published
 from stbench.errors import StbenchError
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.attention.available import unavailable_reason

@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stbench.backbones.checkpoints import (
+from stbench.backbones.latte.network import Latte
+from stbench.backbones.pseudo3d_unet.network import Pseudo3DUNet
+from stbench.backbones.published import (
     from_published,
     initialise_from,
     load_image_weights,
@@ -18,8 +20,6 @@ from stbench.backbones.checkpoints import (
     published_names,
     to_published,
 )
-from stbench.backbones.latte import Latte
-from stbench.backbones.pseudo3d_unet import Pseudo3DUNet
 from stbench.errors import StbenchError
 
 TINY: dict[str, Any] = {"hidden_size": 16, "depth": 4, "num_heads": 2, "sample_size": 8, "num_frames": 4}

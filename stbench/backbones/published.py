@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stbench.backbones.latte import Latte
+from stbench.backbones.latte.network import Latte
 from stbench.errors import StbenchError
 from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
 from stbench.training.checkpoint import list_checkpoints, read_ema_weights
