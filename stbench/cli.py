@@ -83,7 +83,7 @@ def list_command(
     what: Annotated[Optional[Listing], typer.Argument(help="What to list; everything when left out.")] = None,  # noqa: UP045
 ) -> None:
     """List variants, datasets, presets, protocols and detectors."""
-    from stbench.listing import print_listing
+    from stbench.checks.listing import print_listing
 
     for each in [what] if what else list(Listing):
         print_listing(each.value)
@@ -101,11 +101,11 @@ def run(
 
     config = resolve(overrides or [])
     if dry_run:
-        from stbench.listing import print_config
+        from stbench.checks.listing import print_config
 
         print_config(config)
         return
-    from stbench.listing import print_record
+    from stbench.checks.listing import print_record
     from stbench.run.stages import run as run_config
 
     print_record(run_config(config, out, resume))
@@ -166,7 +166,7 @@ def evaluate(
     json_path: Json = None,
 ) -> None:
     """Measure a run again under another protocol, sampler or guidance, or published weights for the first time."""
-    from stbench.listing import print_quality
+    from stbench.checks.listing import print_quality
     from stbench.run.reuse import evaluate_again
 
     quality = evaluate_again(source, overrides or [], out)
@@ -211,10 +211,10 @@ def fvd(
     json_path: Json = None,
 ) -> None:
     """Distances between two sets of videos; exit status 3 where there are too few clips for an FVD, or an FID."""
+    from stbench.checks.listing import print_fvd
     from stbench.errors import FinishedInPart
     from stbench.fvd.measure import Options, measure
     from stbench.fvd.words import protocol_from_words
-    from stbench.listing import print_fvd
     from stbench.runtime.processes import is_first, joined_group
 
     protocol = protocol_from_words(overrides or [])
@@ -238,7 +238,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="Folder of the report.")],
 ) -> None:
     """Tables, plots and one self-contained HTML page from any number of runs."""
-    from stbench.listing import print_report
+    from stbench.checks.listing import print_report
     from stbench.reports import write_report
 
     print_report(write_report(runs, out))
@@ -292,7 +292,7 @@ def study_noise_command(
 @app.command()
 def doctor() -> None:
     """What this machine has: devices, precisions, attention backends, weights, and how to get what is missing."""
-    from stbench.doctor import print_diagnosis
+    from stbench.checks.doctor import print_diagnosis
 
     print_diagnosis()
 

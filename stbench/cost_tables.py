@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stbench.listing import print_rows
+from stbench.checks.listing import print_rows
 from stbench.storage.files import write_json
 from stbench.storage.folder import swapped_in
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from stbench.backbones.latte.network import Latte
 from stbench.errors import StbenchError
 from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
-from stbench.training.checkpoint import list_checkpoints, read_ema_weights
 
 # Ours -> the authors', for Latte variant 1 (Vchitect/Latte) and, but for `temporal_table`, DiT (facebookresearch/DiT).
 _LATTE_NAMES = (
@@ -132,45 +131,6 @@ def load_image_weights(backbone: Latte, image_state: Mapping[str, Tensor], origi
     load_strictly(backbone, {**backbone.state_dict(), **loaded}, origin)
 
 
-def initialise_from(backbone: nn.Module, source: str) -> str:
-    """Start a backbone from `train.init`.
-
-    Args:
-        backbone: changed in place.
-        source: a run's folder, a checkpoint of a run, or a published file; an image model's weights go into the spatial
-            blocks of a video model.
-
-    Returns:
-        What was loaded, in one line.
-
-    Raises:
-        StbenchError: when there is nothing to load or it does not fit.
-    """
-    path = Path(source).expanduser()
-    state = read_any_weights(path)
-    is_image = isinstance(backbone, Latte) and backbone.arrangement != "spatial" and _is_image_state(state, backbone)
-    if is_image:
-        load_image_weights(backbone, state, path)  # type: ignore[arg-type]
-        return f"image model {path} into the spatial blocks"
-    if "pos_embed" in state:
-        load_published(backbone, state)
-        return f"published weights {path}"
-    load_strictly(backbone, state, path)
-    return f"averaged weights of {path}"
-
-
-def read_any_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a run's folder or checkpoint (the averaged ones), or of a published file."""
-    if path.is_dir():
-        checkpoints = list_checkpoints(path / "checkpoints")
-        if not checkpoints:
-            raise StbenchError(f"{path} holds no checkpoints: expected a run's folder")
-        path = checkpoints[-1]
-    if path.suffix == ".safetensors" and path.name.startswith("step-"):
-        return read_ema_weights(path)
-    return check_tensors(_choose(read_weights_file(path), "ema", path), path)
-
-
 def _choose(content: Mapping[str, Any], which: str, origin: object) -> Mapping[str, Any]:
     """One of the sets of weights that a file holds."""
     if not any(isinstance(value, Mapping) for value in content.values()):
@@ -179,12 +139,6 @@ def _choose(content: Mapping[str, Any], which: str, origin: object) -> Mapping[s
         sets = ", ".join(str(name) for name, value in content.items() if isinstance(value, Mapping))
         raise StbenchError(f"{origin}: holds no weights {which!r}, but {sets}")
     return content[which]
-
-
-def _is_image_state(state: Mapping[str, Tensor], backbone: Latte) -> bool:
-    """Whether `state` has the blocks of an image model: half as many as an interleaved or late-fused video model."""
-    numbers = {int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.", name))}
-    return "temp_embed" not in state and len(numbers) != len(backbone.blocks)
 
 
 def _image_model_like(backbone: Latte) -> Latte:

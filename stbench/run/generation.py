@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stbench.autoencoders import Autoencoder
 from stbench.backbones.base import Conditioning
+from stbench.data.autoencoders import Autoencoder
 from stbench.data.loading import tensor_to_clips
 from stbench.diffusion.samplers import sample
 from stbench.runtime.device import Runtime

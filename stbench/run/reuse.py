@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from stbench.backbones.published import initialise_from, read_any_weights
 from stbench.errors import StbenchError
 from stbench.progress import progress_bar
 from stbench.records.store import read_record
@@ -23,6 +22,7 @@ from stbench.settings.resolve import override, resolve
 from stbench.settings.schema import RunConfig
 from stbench.storage.files import write_json
 from stbench.storage.weights import load_strictly
+from stbench.training.start import initialise_from, read_any_weights
 
 REUSABLE = ("eval.", "protocol", "precision", "attention", "device", "dataset.root")
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from stbench.autoencoders import Autoencoder, build_autoencoder
 from stbench.backbones.base import TASK_ARGUMENTS
+from stbench.data.autoencoders import Autoencoder, build_autoencoder
 from stbench.data.clips import ClipDataset
 from stbench.diffusion.loss import find_objective
 from stbench.errors import StbenchError

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from stbench.backbones.published import initialise_from
 from stbench.data.loading import training_batches
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling.profile import Workload, compile_in_place, profile_backbone
@@ -41,6 +40,7 @@ from stbench.settings.schema import RunConfig
 from stbench.storage.files import write_json
 from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
 from stbench.training.loop import TrainingDiverged, TrainingJob, new_state, train
+from stbench.training.start import initialise_from
 
 
 def run(config: RunConfig, out: Path, resume: bool = False) -> Path:

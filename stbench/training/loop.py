@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stbench.autoencoders import Autoencoder
 from stbench.backbones.base import Conditioning
+from stbench.data.autoencoders import Autoencoder
 from stbench.data.loading import Batch
 from stbench.diffusion.loss import LossTerms, diffusion_loss, sample_timesteps
 from stbench.errors import CheckFailed

@@ -14,13 +14,13 @@ from stbench.backbones.latte.network import Latte
 from stbench.backbones.pseudo3d_unet.network import Pseudo3DUNet
 from stbench.backbones.published import (
     from_published,
-    initialise_from,
     load_image_weights,
     load_published,
     published_names,
     to_published,
 )
 from stbench.errors import StbenchError
+from stbench.training.start import initialise_from
 
 TINY: dict[str, Any] = {"hidden_size": 16, "depth": 4, "num_heads": 2, "sample_size": 8, "num_frames": 4}
 

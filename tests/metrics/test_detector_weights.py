@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stbench.checks.listing import print_listing
 from stbench.errors import StbenchError
-from stbench.listing import print_listing
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detector_weights import describe_weights, find_weights
 

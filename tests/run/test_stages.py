@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from stbench.backbones.published import read_any_weights, to_published
+from stbench.backbones.published import to_published
 from stbench.data.loading import evaluation_clips
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.metrics import protocol
@@ -29,6 +29,7 @@ from stbench.run.reuse import evaluate_again, sample_from
 from stbench.run.setup import prepare
 from stbench.run.stages import run
 from stbench.settings.resolve import resolve
+from stbench.training.start import read_any_weights
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu", "precision=float32", "attention=math"]
 JUDGED = ["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6", "eval.curve_clips=70"]

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stbench.autoencoders import Autoencoder
 from stbench.backbones.base import Conditioning
+from stbench.data.autoencoders import Autoencoder
 from stbench.data.loading import training_batches
 from stbench.data.synthetic import Shapes
 from stbench.runtime.device import Runtime

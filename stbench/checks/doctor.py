@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 
 from stbench import paths
-from stbench.autoencoders import build_autoencoder
+from stbench.checks.listing import print_rows
+from stbench.data.autoencoders import build_autoencoder
 from stbench.errors import StbenchError
-from stbench.listing import print_rows
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detectors import build_detector
 from stbench.profiling.hardware import matmul_ceiling

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stbench.autoencoders import FRAMES_AT_ONCE, build_autoencoder
+from stbench.data.autoencoders import FRAMES_AT_ONCE, build_autoencoder
 from stbench.errors import StbenchError
 
 diffusers = pytest.importorskip("diffusers")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stbench import doctor
+from stbench.checks import doctor
 from stbench.errors import StbenchError
 from stbench.runtime.attention.backends import BACKENDS
 

@@ -1,0 +1,60 @@
+"""Where training starts: `train.init`, a published file, a run, or an image model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from stbench.backbones.latte.network import Latte
+from stbench.backbones.published import _choose, load_image_weights, load_published
+from stbench.errors import StbenchError
+from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
+from stbench.training.checkpoint import list_checkpoints, read_ema_weights
+
+
+def initialise_from(backbone: nn.Module, source: str) -> str:
+    """Start a backbone from `train.init`.
+
+    Args:
+        backbone: changed in place.
+        source: a run's folder, a checkpoint of a run, or a published file; an image model's weights go into the spatial
+            blocks of a video model.
+
+    Returns:
+        What was loaded, in one line.
+
+    Raises:
+        StbenchError: when there is nothing to load or it does not fit.
+    """
+    path = Path(source).expanduser()
+    state = read_any_weights(path)
+    is_image = isinstance(backbone, Latte) and backbone.arrangement != "spatial" and _is_image_state(state, backbone)
+    if is_image:
+        load_image_weights(backbone, state, path)  # type: ignore[arg-type]
+        return f"image model {path} into the spatial blocks"
+    if "pos_embed" in state:
+        load_published(backbone, state)
+        return f"published weights {path}"
+    load_strictly(backbone, state, path)
+    return f"averaged weights of {path}"
+
+
+def read_any_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a run's folder or checkpoint (the averaged ones), or of a published file."""
+    if path.is_dir():
+        checkpoints = list_checkpoints(path / "checkpoints")
+        if not checkpoints:
+            raise StbenchError(f"{path} holds no checkpoints: expected a run's folder")
+        path = checkpoints[-1]
+    if path.suffix == ".safetensors" and path.name.startswith("step-"):
+        return read_ema_weights(path)
+    return check_tensors(_choose(read_weights_file(path), "ema", path), path)
+
+
+def _is_image_state(state: Mapping[str, Tensor], backbone: Latte) -> bool:
+    """Whether `state` has the blocks of an image model: half as many as an interleaved or late-fused video model."""
+    numbers = {int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.", name))}
+    return "temp_embed" not in state and len(numbers) != len(backbone.blocks)
