@@ -10,7 +10,8 @@ import torch
 from stbench.data.clips import Clip, ClipDataset
 from stbench.data.folders import VideoFolder
 from stbench.data.loading import Batch, clips_to_tensor, evaluation_clips, tensor_to_clips, training_batches
-from stbench.data.synthetic import Clouds, Shapes
+from stbench.data.synthetic.clouds import Clouds
+from stbench.data.synthetic.shapes import Shapes
 from stbench.errors import StbenchError
 
 

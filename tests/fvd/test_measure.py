@@ -21,7 +21,7 @@ from PIL import Image
 
 from stbench.data.clips import clip_start
 from stbench.data.loading import clips_to_tensor
-from stbench.data.synthetic import Shapes
+from stbench.data.synthetic.shapes import Shapes
 from stbench.errors import NotComparable, StbenchError
 from stbench.fvd import measure as fvd
 from stbench.fvd.measure import Options, Outcome, measure

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from stbench.cli import app
 from stbench.data.clips import clip_start
-from stbench.data.synthetic import Shapes
+from stbench.data.synthetic.shapes import Shapes
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.fvd import measure as fvd
 from stbench.fvd.measure import Options, Outcome, measure

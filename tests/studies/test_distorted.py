@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stbench.data.loading import clips_to_tensor, evaluation_clips, tensor_to_clips
-from stbench.data.synthetic import Shapes
+from stbench.data.synthetic.shapes import Shapes
 from stbench.metrics.detectors import Detector
 from stbench.metrics.distortions import DISTORTIONS
 from stbench.runtime.seeds import generator

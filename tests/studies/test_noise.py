@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from stbench.data.synthetic import Shapes
+from stbench.data.synthetic.shapes import Shapes
 from stbench.errors import StbenchError
 from stbench.metrics.detectors.shapes3d import Shapes3DDetector
 from stbench.metrics.protocol import Protocol, protocol_hash

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stbench.backbones.base import Conditioning
 from stbench.data.autoencoders import Autoencoder
 from stbench.data.loading import training_batches
-from stbench.data.synthetic import Shapes
+from stbench.data.synthetic.shapes import Shapes
 from stbench.runtime.device import Runtime
 from stbench.settings.schema import TrainConfig
 from stbench.training.loop import (

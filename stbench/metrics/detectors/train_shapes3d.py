@@ -21,8 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stbench.data.loading import clips_to_tensor
-from stbench.data.motions import MOTIONS
-from stbench.data.synthetic import BACKGROUNDS, COLORS, ROUND_SHAPES, SHAPES, Clouds, Shapes
+from stbench.data.synthetic.clouds import Clouds
+from stbench.data.synthetic.motions import MOTIONS
+from stbench.data.synthetic.shapes import BACKGROUNDS, COLORS, ROUND_SHAPES, SHAPES, Shapes
 from stbench.metrics.catalogue import get_preprocessing
 from stbench.metrics.detectors.preprocessing import preprocess
 from stbench.metrics.detectors.shapes3d import Shapes3D, Shapes3DDetector

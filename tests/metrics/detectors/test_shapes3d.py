@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stbench.data.loading import clips_to_tensor
-from stbench.data.synthetic import Shapes
+from stbench.data.synthetic.shapes import Shapes
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.detectors.shapes3d import BUILTIN_WEIGHTS

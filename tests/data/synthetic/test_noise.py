@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stbench.data.noise import fractal_noise, pixel_centres, smoothstep, uniform
+from stbench.data.synthetic.noise import fractal_noise, pixel_centres, smoothstep, uniform
 
 MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15

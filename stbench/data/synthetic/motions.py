@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stbench.data.noise import Floats
+from stbench.data.synthetic.noise import Floats
 
 
 class Draws(NamedTuple):

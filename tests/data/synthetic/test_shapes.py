@@ -6,7 +6,8 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from stbench.data.synthetic import COLORS, MOTIONS, PLAIN_BACKGROUND, SHAPES, Clouds, Shapes
+from stbench.data.synthetic.clouds import Clouds
+from stbench.data.synthetic.shapes import COLORS, MOTIONS, PLAIN_BACKGROUND, SHAPES, Shapes
 from stbench.errors import StbenchError
 
 PLAIN: dict[str, Any] = {

@@ -6,70 +6,16 @@ is [0,1] x [0,1]): frame f of a clip shows time f * frame_stride, and a higher r
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stbench.data.clips import Clip, ClipDataset
-from stbench.data.motions import MOTIONS, Draws, Pose, at_rest
-from stbench.data.noise import Floats, fractal_noise, pixel_centres, smoothstep, uniform
+from stbench.data.synthetic.base import COLOR_STREAM, SCENE_STREAM, SyntheticDataset
+from stbench.data.synthetic.motions import MOTIONS, Draws, Pose, at_rest
+from stbench.data.synthetic.noise import Floats, fractal_noise, pixel_centres, smoothstep, uniform
 from stbench.errors import StbenchError, unknown_name
-
-# Streams of random numbers; those of the noise's octaves lie between.
-_SCENE_STREAM, _COLOR_STREAM = 0, 16
-
-# Clips are drawn a few at a time, so that the arrays at work stay within a core's cache.
-_PIXELS_AT_ONCE = 2**17
-
-
-class _Synthetic(ClipDataset):
-    """Videos drawn on demand. A video goes on as long as one asks, and every draw shows it from its beginning."""
-
-    def __init__(self, image_size: int, num_frames: int, frame_stride: int, seed: int, length: int) -> None:
-        super().__init__(image_size, num_frames, frame_stride, seed)
-        if length < 1:
-            raise StbenchError(f"dataset.length={length}: expected at least 1 video")
-        self.length = length
-        self.time = np.arange(num_frames, dtype=np.float32) * frame_stride
-
-    def __len__(self) -> int:
-        return self.length
-
-    def video_id(self, index: int) -> str:
-        """Return the name of video `index`."""
-        return f"{type(self).__name__.lower()}-{index:06d}"
-
-    def clip(self, index: int, draw: int) -> Clip:
-        """Return the clip of video `index`; every draw is the same."""
-        frames, labels = self.batch([index], [draw])
-        return Clip(frames[0], int(labels[0]), self.video_id(index))
-
-    def batch(self, indices: Sequence[int], draws: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return uint8 (B,F,H,W,3) and labels int64 (B,), drawn for many videos at once; every draw is the same."""
-        videos = np.asarray(indices, dtype=np.int64)
-        for index in videos[(videos < 0) | (videos >= self.length)]:
-            raise IndexError(f"video {index} of {self.length}")
-        at_once = max(1, _PIXELS_AT_ONCE // (self.num_frames * self.image_size**2))
-        parts = [self._draw(videos[first : first + at_once]) for first in range(0, len(videos), at_once)]
-        return np.concatenate([to_uint8(part) for part in parts]), self._labels(videos)
-
-    def _labels(self, videos: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the classes in turn, so that they are equally frequent; 0 when unconditional."""
-        return videos % max(1, self.num_classes)
-
-    @abstractmethod
-    def _draw(self, videos: NDArray[np.int64]) -> Floats:
-        """Return float32 (3,B,F,H,W) in [0,1]."""
-
-
-def to_uint8(canvas: Floats) -> NDArray[np.uint8]:
-    """Turn (3,B,F,H,W) in [0,1] into uint8 (B,F,H,W,3)."""
-    rounded = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return np.ascontiguousarray(np.moveaxis(rounded, 0, -1))
-
 
 # Each function takes coordinates in radii from the shape's centre and returns the distance to its outline, positive
 # inside.
@@ -141,7 +87,7 @@ class _Scene(NamedTuple):
     draws: Draws
 
 
-class Shapes(_Synthetic):
+class Shapes(SyntheticDataset):
     """Coloured shapes that move; the class is the kind of motion.
 
     Args:
@@ -212,7 +158,7 @@ class Shapes(_Synthetic):
 
     def _scene(self, videos: NDArray[np.int64]) -> _Scene:
         B, K = len(videos), self.num_shapes
-        chance = uniform(self.seed, videos, _SCENE_STREAM, (K, 8))
+        chance = uniform(self.seed, videos, SCENE_STREAM, (K, 8))
         kind, color, radius, across, *others = np.moveaxis(chance, -1, 0)
         # Each shape keeps to a lane of its own, and takes the next colour after a random first one.
         across = 0.2 + 0.6 * (np.arange(K, dtype=np.float32) + across) / K
@@ -252,7 +198,7 @@ class Shapes(_Synthetic):
         """Mix two dark colours by fractal noise that stands still: (3,B,1,H,W)."""
         still = np.zeros((_TEXTURE_OCTAVES, len(videos), 1), dtype=np.float32)
         noise = smoothstep(2.2 * fractal_noise(self.seed, videos, self.image_size, still, still) - 0.6)
-        colors = 0.05 + 0.2 * uniform(self.seed, videos, _COLOR_STREAM, (2, 3, 1, 1, 1))
+        colors = 0.05 + 0.2 * uniform(self.seed, videos, COLOR_STREAM, (2, 3, 1, 1, 1))
         first, second = colors.transpose(1, 2, 0, 3, 4, 5)
         return first + second * noise
 
@@ -293,64 +239,3 @@ def _known_names(option: str, names: Sequence[str], known: Iterable[str]) -> tup
 
 
 # ---- clouds ----------------------------------------------------------------------------------------------------------
-
-_CLOUD_OCTAVES = 6
-
-# Colours (R,G,B) by day and at dusk.
-_SKY_TOP = ((0.16, 0.38, 0.75), (0.14, 0.14, 0.34))
-_SKY_BOTTOM = ((0.58, 0.76, 0.93), (0.95, 0.52, 0.28))
-_CLOUD = ((0.97, 0.97, 0.97), (0.80, 0.52, 0.48))
-
-
-class Clouds(_Synthetic):
-    """A sky with drifting clouds under changing light; unconditional.
-
-    Args:
-        image_size: height and width, in pixels.
-        num_frames: frames of a clip.
-        frame_stride: by how many frames time advances between two frames of a clip.
-        seed: another seed gives other videos.
-        length: number of videos.
-    """
-
-    def __init__(self, image_size: int, num_frames: int, frame_stride: int, seed: int = 0, length: int = 10000) -> None:
-        super().__init__(image_size, num_frames, frame_stride, seed, length)
-
-    def content(self) -> object:
-        """Return the arguments that decide what the videos show."""
-        return {"generator": "clouds-1", "seed": self.seed, "length": self.length}
-
-    def _draw(self, videos: NDArray[np.int64]) -> Floats:
-        wind, gust, cover, hour, pace = np.moveaxis(uniform(self.seed, videos, _SCENE_STREAM, (5,)), -1, 0)[..., None]
-        noise = self._noise(videos, wind, gust)
-        cloud = smoothstep(5 * (noise - 0.54 + 0.16 * cover[..., None, None]))
-        # 0 by day, 1 at dusk
-        dusk = 0.5 + 0.5 * np.sin(2 * np.pi * hour + (0.03 + 0.05 * pace) * self.time)
-        return self._light(cloud, noise, dusk.astype(np.float32)[..., None, None])
-
-    def _noise(self, videos: NDArray[np.int64], wind: Floats, gust: Floats) -> Floats:
-        """Return the clouds' density; finer octaves drift faster, so that the clouds change their shape."""
-        octave = np.arange(_CLOUD_OCTAVES, dtype=np.float32)[:, None, None]
-        speed = (0.01 + 0.02 * wind) * (1 + 0.15 * octave)
-        sign = np.where(gust < 0.5, np.float32(1), np.float32(-1))
-        return fractal_noise(
-            self.seed,
-            videos,
-            self.image_size,
-            drift_x=sign * speed * self.time,
-            drift_y=0.3 * (gust - 0.5) * speed * self.time,
-        )
-
-    def _light(self, cloud: Floats, noise: Floats, dusk: Floats) -> Floats:
-        """Mix sky and clouds, each between its colour by day and at dusk; thick cloud is darker."""
-        height = pixel_centres(self.image_size)[:, None]
-        canvas = np.empty((3, *cloud.shape), dtype=np.float32)
-        shade = 1.08 - 0.55 * smoothstep(2.5 * (noise - 0.5))
-        for channel in range(3):
-            top, bottom, lit = (
-                day[channel] + (evening[channel] - day[channel]) * dusk
-                for day, evening in (_SKY_TOP, _SKY_BOTTOM, _CLOUD)
-            )
-            sky = top + (bottom - top) * height
-            canvas[channel] = sky + cloud * (lit * shade - sky)
-        return canvas

@@ -1,0 +1,65 @@
+"""What all datasets of drawn videos share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stbench.data.clips import Clip, ClipDataset
+from stbench.data.synthetic.noise import Floats
+from stbench.errors import StbenchError
+
+# Streams of random numbers; those of the noise's octaves lie between.
+SCENE_STREAM = 0
+COLOR_STREAM = 16
+# Clips are drawn a few at a time, so that the arrays at work stay within a core's cache.
+_PIXELS_AT_ONCE = 2**17
+
+
+class SyntheticDataset(ClipDataset):
+    """Videos drawn on demand. A video goes on as long as one asks, and every draw shows it from its beginning."""
+
+    def __init__(self, image_size: int, num_frames: int, frame_stride: int, seed: int, length: int) -> None:
+        super().__init__(image_size, num_frames, frame_stride, seed)
+        if length < 1:
+            raise StbenchError(f"dataset.length={length}: expected at least 1 video")
+        self.length = length
+        self.time = np.arange(num_frames, dtype=np.float32) * frame_stride
+
+    def __len__(self) -> int:
+        return self.length
+
+    def video_id(self, index: int) -> str:
+        """Return the name of video `index`."""
+        return f"{type(self).__name__.lower()}-{index:06d}"
+
+    def clip(self, index: int, draw: int) -> Clip:
+        """Return the clip of video `index`; every draw is the same."""
+        frames, labels = self.batch([index], [draw])
+        return Clip(frames[0], int(labels[0]), self.video_id(index))
+
+    def batch(self, indices: Sequence[int], draws: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return uint8 (B,F,H,W,3) and labels int64 (B,), drawn for many videos at once; every draw is the same."""
+        videos = np.asarray(indices, dtype=np.int64)
+        for index in videos[(videos < 0) | (videos >= self.length)]:
+            raise IndexError(f"video {index} of {self.length}")
+        at_once = max(1, _PIXELS_AT_ONCE // (self.num_frames * self.image_size**2))
+        parts = [self._draw(videos[first : first + at_once]) for first in range(0, len(videos), at_once)]
+        return np.concatenate([to_uint8(part) for part in parts]), self._labels(videos)
+
+    def _labels(self, videos: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the classes in turn, so that they are equally frequent; 0 when unconditional."""
+        return videos % max(1, self.num_classes)
+
+    @abstractmethod
+    def _draw(self, videos: NDArray[np.int64]) -> Floats:
+        """Return float32 (3,B,F,H,W) in [0,1]."""
+
+
+def to_uint8(canvas: Floats) -> NDArray[np.uint8]:
+    """Turn (3,B,F,H,W) in [0,1] into uint8 (B,F,H,W,3)."""
+    rounded = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(rounded, 0, -1))

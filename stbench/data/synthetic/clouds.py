@@ -1,0 +1,69 @@
+"""A sky with drifting clouds under changing light; unconditional."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stbench.data.synthetic.base import SCENE_STREAM, SyntheticDataset
+from stbench.data.synthetic.noise import Floats, fractal_noise, pixel_centres, smoothstep, uniform
+
+_CLOUD_OCTAVES = 6
+# Colours (R,G,B) by day and at dusk.
+_SKY_TOP = ((0.16, 0.38, 0.75), (0.14, 0.14, 0.34))
+_SKY_BOTTOM = ((0.58, 0.76, 0.93), (0.95, 0.52, 0.28))
+_CLOUD = ((0.97, 0.97, 0.97), (0.80, 0.52, 0.48))
+
+
+class Clouds(SyntheticDataset):
+    """A sky with drifting clouds under changing light; unconditional.
+
+    Args:
+        image_size: height and width, in pixels.
+        num_frames: frames of a clip.
+        frame_stride: by how many frames time advances between two frames of a clip.
+        seed: another seed gives other videos.
+        length: number of videos.
+    """
+
+    def __init__(self, image_size: int, num_frames: int, frame_stride: int, seed: int = 0, length: int = 10000) -> None:
+        super().__init__(image_size, num_frames, frame_stride, seed, length)
+
+    def content(self) -> object:
+        """Return the arguments that decide what the videos show."""
+        return {"generator": "clouds-1", "seed": self.seed, "length": self.length}
+
+    def _draw(self, videos: NDArray[np.int64]) -> Floats:
+        wind, gust, cover, hour, pace = np.moveaxis(uniform(self.seed, videos, SCENE_STREAM, (5,)), -1, 0)[..., None]
+        noise = self._noise(videos, wind, gust)
+        cloud = smoothstep(5 * (noise - 0.54 + 0.16 * cover[..., None, None]))
+        # 0 by day, 1 at dusk
+        dusk = 0.5 + 0.5 * np.sin(2 * np.pi * hour + (0.03 + 0.05 * pace) * self.time)
+        return self._light(cloud, noise, dusk.astype(np.float32)[..., None, None])
+
+    def _noise(self, videos: NDArray[np.int64], wind: Floats, gust: Floats) -> Floats:
+        """Return the clouds' density; finer octaves drift faster, so that the clouds change their shape."""
+        octave = np.arange(_CLOUD_OCTAVES, dtype=np.float32)[:, None, None]
+        speed = (0.01 + 0.02 * wind) * (1 + 0.15 * octave)
+        sign = np.where(gust < 0.5, np.float32(1), np.float32(-1))
+        return fractal_noise(
+            self.seed,
+            videos,
+            self.image_size,
+            drift_x=sign * speed * self.time,
+            drift_y=0.3 * (gust - 0.5) * speed * self.time,
+        )
+
+    def _light(self, cloud: Floats, noise: Floats, dusk: Floats) -> Floats:
+        """Mix sky and clouds, each between its colour by day and at dusk; thick cloud is darker."""
+        height = pixel_centres(self.image_size)[:, None]
+        canvas = np.empty((3, *cloud.shape), dtype=np.float32)
+        shade = 1.08 - 0.55 * smoothstep(2.5 * (noise - 0.5))
+        for channel in range(3):
+            top, bottom, lit = (
+                day[channel] + (evening[channel] - day[channel]) * dusk
+                for day, evening in (_SKY_TOP, _SKY_BOTTOM, _CLOUD)
+            )
+            sky = top + (bottom - top) * height
+            canvas[channel] = sky + cloud * (lit * shade - sky)
+        return canvas
