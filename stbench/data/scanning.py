@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.progress import track
 
 from stbench.data.clips import Clip, ClipDataset, Dropped, clip_span, clip_start, count_reasons
-from stbench.data.manifest import ManifestEntry, manifest_rows
 from stbench.data.spatial import check_spatial_rule
 from stbench.data.video import (
     MissingFramesError,
@@ -248,3 +247,23 @@ def _with_progress(videos: Sequence[Video], name: str) -> Iterable[Video]:
     if len(videos) < _PROGRESS_FROM_VIDEOS:
         return videos
     return track(videos, description=f"scanning {name}", console=Console(stderr=True))
+
+
+@dataclass(frozen=True)
+class ManifestEntry:
+    """One video of a dataset's manifest: its path below the root (forward slashes), its size and its number of frames.
+
+    These identify a dataset as one SHA-256. The pixels are not hashed, because that would read hundreds of gigabytes
+    before the first step; a copy of a dataset that was cut, re-encoded, resized or is incomplete still differs in size
+    or number, and that is what made published scores of "the same" dataset differ (Vchitect/Latte issue 80: FVD 233.66
+    on one copy of SkyTimelapse, 49.99 on another).
+    """
+
+    video_id: str
+    size_bytes: int
+    num_frames: int
+
+
+def manifest_rows(entries: Iterable[ManifestEntry]) -> list[list[str | int]]:
+    """Return `[video_id, size_bytes, num_frames]` of every entry, sorted by `video_id`."""
+    return sorted([entry.video_id, entry.size_bytes, entry.num_frames] for entry in entries)

@@ -1,15 +1,9 @@
-import hashlib
+"""Which videos of a folder can be used, and their identity."""
 
-from stbench.data.manifest import ManifestEntry, manifest_rows
-from stbench.storage.hashing import canonical_json, sha256_of
+from __future__ import annotations
 
-
-def test_canonical_json_is_sorted_ascii_without_spaces() -> None:
-    assert canonical_json({"b": [1, "é"], "a": None}) == '{"a":null,"b":[1,"\\u00e9"]}'
-
-
-def test_hash_is_that_of_the_canonical_json() -> None:
-    assert sha256_of([["a.avi", 5, 2]]) == hashlib.sha256(b'[["a.avi",5,2]]').hexdigest()
+from stbench.data.scanning import ManifestEntry, manifest_rows
+from stbench.storage.hashing import sha256_of
 
 
 def test_order_of_finding_does_not_matter() -> None:
