@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from stbench.records.store import BENCH_NAME
 from stbench.reports.plots import INK, NEUTRAL, STYLE, new_figure, to_svg
-from stbench.reports.study import PALETTE
+from stbench.reports.runs import PALETTE
 from stbench.storage.files import write_json
 
 MATRIX_COLUMNS = {

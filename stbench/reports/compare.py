@@ -21,7 +21,7 @@ from stbench.records.schema import Record, value_at
 from stbench.records.store import RECORD_NAME, find_records
 from stbench.reports import plots
 from stbench.reports.comparison_page import comparison_markdown, comparison_page, ratio_plot
-from stbench.reports.study import flatten
+from stbench.reports.runs import flatten
 from stbench.reports.verdicts import BETTER, FAILING, NOT_COMPARABLE, RUNS_FINISHED, WORSE, Verdict, judge
 from stbench.storage.folder import swapped_in
 

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stbench.records.statistics import ALPHA, FACTOR
-from stbench.reports import page, plots
-from stbench.reports.page import Html, element, section
+from stbench.reports import html, plots
+from stbench.reports.html import Html, element, section
 from stbench.reports.tables import format_cell, markdown_text, to_markdown
 from stbench.reports.verdicts import BETTER, CHANGED, NOT_COMPARABLE, SAME, WORSE, Verdict
 
@@ -62,16 +62,16 @@ def comparison_page(comparison: Comparison, figure: Figure | None) -> str:
         element("p", "stbench compare", class_="eyebrow"),
         element("h1", _title(comparison)),
         element("p", comparison.headline, class_="lead"),
-        page.tiles({kind.capitalize(): count for kind, count in facts.items()}),
+        html.tiles({kind.capitalize(): count for kind, count in facts.items()}),
     )
-    unpaired = [[element("h3", title), page.items(names, "reasons")] for title, names in _unpaired(comparison) if names]
+    unpaired = [[element("h3", title), html.items(names, "reasons")] for title, names in _unpaired(comparison) if names]
     body = element(
         "main",
         _figure(figure),
         [_cell(cell) for cell in comparison.cells],
         section("Runs without a counterpart", None, unpaired) if unpaired else None,
     )
-    return page.page(_title(comparison), header, body, element("footer", RULES))
+    return html.page(_title(comparison), header, body, element("footer", RULES))
 
 
 def _title(comparison: Comparison) -> str:
@@ -90,7 +90,7 @@ def _figure(figure: Figure | None) -> Html | None:
 def _cell(cell: Cell) -> Html:
     differences = f"Configuration: {'; '.join(cell.differences)}." if cell.differences else "Same configuration."
     runs = f"{', '.join(cell.base)} against {', '.join(cell.new)}. "
-    return section(cell.name, runs + differences, page.table(_shown(cell), f"Verdicts on {cell.name}"))
+    return section(cell.name, runs + differences, html.table(_shown(cell), f"Verdicts on {cell.name}"))
 
 
 def ratio_plot(comparison: Comparison) -> Figure | None:

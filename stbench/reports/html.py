@@ -1,204 +1,127 @@
-"""The report as one HTML page that carries everything with it: tables, plots, samples, and how it was measured."""
+"""Self-contained HTML pages: elements that escape their text, tables, and a page that asks the network for nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import html
+from collections.abc import Iterable, Mapping
+from importlib import resources
 
 import pandas as pd
 
-from stbench.records.schema import Record
-from stbench.reports import page, plots, tables
-from stbench.reports.gallery import Plot, SampleGrid, SampleRow
-from stbench.reports.page import Html, element, section
-from stbench.reports.study import Study, flatten
-from stbench.reports.summary import findings
+from stbench.reports.tables import numeric_columns
+
+# Refuses every request, should anything ever slip through.
+CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+WIDE_CELL = 30  # longer text gets a column wide enough to be read
+EMPHASISED = ("better", "worse", "changed")
+VOID_ELEMENTS = ("img", "source", "meta")
 
 
-def report_page(study: Study, drawn: Sequence[Plot], missing: Sequence[str], grids: Sequence[SampleGrid]) -> str:
-    """Return the whole page.
+class Html(str):
+    """Text that is markup already; any other text is escaped when it becomes part of an element."""
+
+    __slots__ = ()
+
+
+Child = str | Html | None | Iterable["Child"]
+
+
+def element(tag: str, *children: Child, **attributes: str | int | None) -> Html:
+    """Return one element; text is escaped, None and attributes of None are left out.
 
     Args:
-        study: the runs.
-        drawn: the plots of them.
-        missing: a sentence for each plot that could not be drawn.
-        grids: the samples, one grid a data set.
+        tag: the element's name.
+        children: text, elements, or iterables of them.
+        attributes: `class_` is written `class`, an underscore inside a name a hyphen.
     """
-    body = element(
-        "main",
-        page.items(findings(study), "findings"),
-        _samples(grids),
-        _variants(study),
-        _plots(drawn, missing),
-        _runs(study),
-        _conventions(study),
-        _troubles(study),
-        _protocols(study),
-        _provenance(study),
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None
     )
-    footer = element("footer", "Made by stbench. This page holds all of its data and asks the network for nothing.")
-    return page.page(_title(study), _header(study), body, footer)
+    if tag in VOID_ELEMENTS:
+        return Html(f"<{tag}{written}>")
+    return Html(f"<{tag}{written}>{_join(children)}</{tag}>")
 
 
-def _title(study: Study) -> str:
-    labels = list(study.colours)
-    datasets = [str(name) for name in study.table["dataset"].dropna().unique()]
-    subject = " and ".join(labels) if len(labels) <= 2 else f"{len(labels)} variants"
-    return f"{subject} on {' and '.join(datasets)}" if datasets else subject
+def _join(child: Child) -> str:
+    if child is None:
+        return ""
+    if isinstance(child, str):
+        return child if isinstance(child, Html) else html.escape(child)
+    return "".join(_join(each) for each in child)
 
 
-def _header(study: Study) -> Html:
-    runs = study.table
-    finished = int((runs["status"] == "finished").sum())
-    facts = {
-        "Runs finished": f"{finished} of {len(runs)}",
-        "Seeds": _listed(runs["seed"].dropna().astype(int)),
-        "Preset": _listed(runs["preset"]),
-        "Training steps": _listed(runs["train_steps"].dropna().astype(int)),
-        "Detector": _listed(runs["detector"]),
-    }
-    dates = sorted(created[:10] for created in runs["created"])
-    span = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-    return element(
-        "header",
-        element("p", f"stbench report · {span}", class_="eyebrow"),
-        element("h1", _title(study)),
-        element("p", f"Compared: {', '.join(study.colours)}.", class_="lead") if len(study.colours) > 2 else None,
-        page.tiles({name: value for name, value in facts.items() if value}),
+def section(title: str, note: str | None, *children: Child) -> Html:
+    """Return a section with a heading and an explaining line under it."""
+    return element("section", element("h2", title), element("p", note, class_="note") if note else None, *children)
+
+
+def tiles(facts: Mapping[str, str]) -> Html:
+    """Return a row of tiles, each a name and a value."""
+    pairs = [element("div", element("dt", name), element("dd", value)) for name, value in facts.items()]
+    return element("dl", pairs, class_="tiles")
+
+
+def fields(values: Mapping[str, object]) -> Html:
+    """Return names and values one below the other."""
+    pairs = [[element("dt", name), element("dd", str(value))] for name, value in values.items()]
+    return element("dl", pairs, class_="fields")
+
+
+def items(texts: Iterable[Child], class_: str) -> Html:
+    """Return an unordered list."""
+    return element("ul", [element("li", text) for text in texts], class_=class_)
+
+
+def table(shown: pd.DataFrame, caption: str, colours: Mapping[str, str] | None = None) -> Html:
+    """Return a sortable table that scrolls sideways where it must.
+
+    Args:
+        shown: text under headings; the first column heads the rows.
+        caption: what the table holds, read out to those who cannot see it.
+        colours: a colour for each text of the first column, shown as a dot before it.
+    """
+    numeric = numeric_columns(shown)
+    kinds = ["number" if is_numeric else None for is_numeric in numeric]
+    columns = zip(shown.columns, kinds, strict=True)
+    head = element("tr", [element("th", name, scope="col", data_sort="", class_=kind) for name, kind in columns])
+    rows = [_row(list(row), kinds, colours or {}) for row in shown.itertuples(index=False, name=None)]
+    body = element("table", element("thead", head), element("tbody", rows))
+    return element("div", body, class_="scroll", tabindex=0, role="region", aria_label=caption)
+
+
+def _row(cells: list[str], kinds: list[str | None], colours: Mapping[str, str]) -> Html:
+    first, *rest = cells
+    colour = colours.get(first)
+    dot = element("span", class_="swatch", style=f"background:{colour}") if colour else None
+    head = element("th", element("span", dot, element("span", first)), scope="row")
+    return element("tr", head, [_cell(cell, kind) for cell, kind in zip(rest, kinds[1:], strict=True)])
+
+
+def _cell(text: str, kind: str | None) -> Html:
+    if text in EMPHASISED:
+        return element("td", text, class_=text)
+    return element("td", text, class_=kind or ("wide" if len(text) > WIDE_CELL else None))
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Return bytes as a URI that can stand in an attribute."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def page(title: str, *body: Child) -> str:
+    """Return a whole document with style and script inside."""
+    files = resources.files("stbench.reports")
+    style, script = (Html(files.joinpath(name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=CONTENT_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        element("style", style),
     )
-
-
-def _listed(values: pd.Series) -> str:
-    return ", ".join(str(value) for value in sorted(values.dropna().unique()))
-
-
-def _samples(grids: Sequence[SampleGrid]) -> Html | None:
-    if not grids:
-        return section("Samples", "No run kept samples to show.")
-    note = "Real clips first, then every run. Where a column is a class, compare down the column."
-    several = len(grids) > 1
-    return section("Samples", note, [[element("h3", grid.dataset) if several else None, _grid(grid)] for grid in grids])
-
-
-def _grid(grid: SampleGrid) -> Html:
-    names = element("div", page.items(grid.columns, "classes"), class_="strip-classes") if grid.columns else None
-    return element("div", names, [_strip(row, grid.columns) for row in grid.rows], class_="strips")
-
-
-def _strip(row: SampleRow, columns: list[str]) -> Html:
-    strip = row.strip
-    what = "real clips" if row.run is None else f"samples of {row.run.record.run_id}"
-    alt = f"Moving {what}" + (f", by column: {', '.join(columns)}" if columns else "")
-    still = page.data_uri(strip.still, "image/png")
-    image = element("img", src=page.data_uri(strip.webp, "image/webp"), alt=alt, width=strip.width, height=strip.height)
-    source = element("source", media="(prefers-reduced-motion: reduce)", srcset=still)
-    caption = element("figcaption", element("strong", row.label), element("span", _score(row)))
-    return element("figure", caption, element("picture", source, image), class_="strip")
-
-
-def _score(row: SampleRow) -> str:
-    if row.run is None:
-        return "the data set"
-    record, quality = row.run.record, row.run.record.quality
-    seed = f"seed {record.config.get('seed')}"
-    if quality.get("fvd") is None:
-        return f"{seed} · no FVD"
-    return f"{seed} · FVD[{quality['detector']}] {tables.format_number(quality['fvd'])}"
-
-
-def _variants(study: Study) -> Html:
-    headings = tables.quality_columns(study.table)
-    shown = tables.display_variants(tables.variant_table(study.table), headings)
-    note = (
-        "One row for each configuration and protocol. Scores are means over seeds with the 95 % interval of the "
-        "mean (none for one seed); times and memory are medians, and left out where seeds ran on different machines."
-    )
-    return section("Variants", note, page.table(shown, "Results by variant, over seeds", study.colours))
-
-
-def _plots(drawn: Sequence[Plot], missing: Sequence[str]) -> Html:
-    images = [(Html(plots.to_inline_svg(plot.figure)), plot.alt) for plot in drawn]
-    figures = [element("figure", image, role="img", aria_label=alt) for image, alt in images]
-    return section(
-        "Plots",
-        "Large dots are means over seeds, small ones single seeds; runs without a score stand on the upper edge.",
-        element("div", figures, class_="plots") if figures else None,
-        [element("p", sentence, class_="note") for sentence in missing],
-    )
-
-
-def _runs(study: Study) -> Html:
-    shown = tables.display_runs(study.table)
-    return section("Runs", "Every run, as recorded.", page.table(shown, "Results of every run", study.colours))
-
-
-def _conventions(study: Study) -> Html | None:
-    """Counts as papers print them, beside the executed ones, and what they leave out."""
-    counted = {label: run.record.counts for label, run in study.labelled() if run.record.counts.get("conventions")}
-    if not counted:
-        return None
-    rows = [
-        {"variant": label, "executed, one clip (GMACs)": f"{counts['gmacs']:.3f}"}
-        | {f"{name} (G)": f"{value:.3f}" for name, value in counts["conventions"].items()}
-        for label, counts in counted.items()
-    ]
-    notes = list(dict.fromkeys(note for counts in counted.values() for note in counts.get("convention_notes") or []))
-    table = page.table(pd.DataFrame(rows).fillna(""), "Counts under the conventions of papers", study.colours)
-    return section("Counts as papers print them", None, table, [element("p", note, class_="note") for note in notes])
-
-
-def _troubles(study: Study) -> Html | None:
-    named = [(_name(label, run.record), run.record) for label, run in study.labelled()]
-    failed = [f"{name}: {record.status}, {record.reason}" for name, record in named if not record.finished]
-    refused = [f"{name}: {record.quality['refused']}" for name, record in named if record.quality.get("refused")]
-    partial = [
-        f"{name}: operations not counted: {', '.join(map(str, record.counts['incomplete']))}"
-        for name, record in named
-        if record.counts.get("incomplete")
-    ]
-    kinds = {"Runs that did not finish": failed, "Scores refused": refused, "Incomplete counts": partial}
-    lists = [[element("h3", title), page.items(texts, "reasons")] for title, texts in kinds.items() if texts]
-    return section("What is missing, and why", None, lists) if lists else None
-
-
-def _name(label: str, record: Record) -> str:
-    return f"{label}, seed {record.config.get('seed')} ({record.run_id})"
-
-
-def _protocols(study: Study) -> Html | None:
-    protocols: dict[str, Record] = {}
-    for run in study.runs:
-        if run.record.quality.get("protocol_hash"):
-            protocols.setdefault(run.record.quality["protocol_hash"], run.record)
-    if not protocols:
-        return None
-    note = "Scores may be compared only under one protocol: equal hash, equal conditions."
-    alone = len(protocols) == 1
-    return section("Protocol", note, [_protocol(name, record, alone) for name, record in protocols.items()])
-
-
-def _protocol(name: str, record: Record, unfolded: bool) -> Html:
-    fields = flatten(record.quality.get("protocol") or {})
-    return _folded(name, str(record.config.get("protocol") or ""), fields, unfolded)
-
-
-def _provenance(study: Study) -> Html:
-    note = "Configuration, machine and software of every run."
-    runs = [(_name(label, run.record), run.record) for label, run in study.labelled()]
-    folded = [_folded(name, _machine(record), _facts(record)) for name, record in runs]
-    return section("How it was measured", note, folded)
-
-
-def _machine(record: Record) -> str:
-    return str(record.machine.get("gpu") or record.machine.get("cpu") or "")
-
-
-def _facts(record: Record) -> dict[str, object]:
-    head = {"created": record.created, "config_hash": record.config_hash}
-    sections = {"machine": record.machine, "software": record.software, "config": record.config}
-    return head | flatten({"protocol_hash": record.quality.get("protocol_hash"), **sections})
-
-
-def _folded(title: str, aside: str, values: dict[str, object], unfolded: bool = False) -> Html:
-    shown = {name: value for name, value in values.items() if value not in (None, "", {}, [])}
-    summary = element("summary", title, element("span", aside))
-    return element("details", summary, page.fields(shown), open="" if unfolded else None)
+    document = element("html", head, element("body", *body, element("script", script)), lang="en")
+    return f"<!doctype html>\n{document}\n"

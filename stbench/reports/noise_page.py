@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stbench.reports import page, plots
+from stbench.reports import html, plots
+from stbench.reports.html import Html, element, section
 from stbench.reports.noise_findings import findings, plain, with_sd
-from stbench.reports.page import Html, element, section
-from stbench.reports.study import flatten
+from stbench.reports.runs import flatten
 from stbench.reports.tables import METRIC_NAMES, format_cell, format_number
 
 ALTS = {
@@ -31,14 +31,14 @@ def noise_page(study: Mapping[str, Any], drawn: Mapping[str, Figure]) -> str:
     check = study["gaussian_check"]
     body = element(
         "main",
-        page.items(findings(study), "findings"),
+        html.items(findings(study), "findings"),
         _responses(study, drawn["noise"]),
         _bias(study["bias"], study["detector"], next(figure for name, figure in drawn.items() if name != "noise")),
         _gaussians(check, drawn["bias-gaussian"]) if check else None,
         _provenance(study),
     )
     footer = element("footer", "Made by stbench. This page holds all of its data and asks the network for nothing.")
-    return page.page(_title(study), _header(study), body, footer)
+    return html.page(_title(study), _header(study), body, footer)
 
 
 def _title(study: Mapping[str, Any]) -> str:
@@ -60,7 +60,7 @@ def _header(study: Mapping[str, Any]) -> Html:
         "header",
         element("p", f"stbench study noise · {study['created'][:10]}", class_="eyebrow"),
         element("h1", _title(study)),
-        page.tiles(facts),
+        html.tiles(facts),
     )
 
 
@@ -79,9 +79,9 @@ def _responses(study: Mapping[str, Any], figure: Figure) -> Html:
         note,
         _figure(figure, ALTS["noise"]),
         element("h3", "Rank correlation with strength, and how strong the answer is"),
-        page.table(judged, "Answer of the distance to each distortion"),
+        html.table(judged, "Answer of the distance to each distortion"),
         element("h3", f"{metric} by strength"),
-        page.table(by_strength(noise), f"{metric} by distortion and strength"),
+        html.table(by_strength(noise), f"{metric} by distortion and strength"),
     )
 
 
@@ -115,7 +115,7 @@ def _bias(bias: Mapping[str, Any], subject: str, figure: Figure) -> Html:
         f"spread as {bias['effective_dim']:.1f} equally wide directions would, of {bias['dim']}. Bars and ± "
         "are one standard deviation over pairs."
     )
-    table = page.table(bias_table(bias), f"Distances of {subject} between sets of one distribution")
+    table = html.table(bias_table(bias), f"Distances of {subject} between sets of one distribution")
     heading = element("h3", "By the number of clips on each side, N")
     return section("Bias against the number of clips", note, _figure(figure, ALTS["bias"]), heading, table)
 
@@ -165,11 +165,11 @@ def _gaussians(check: Mapping[str, Any], figure: Figure) -> Html:
         note,
         _figure(figure, ALTS["bias"]),
         element("h3", "By the number of samples on each side, N"),
-        page.table(bias_table(check), "Distances between samples of one Gaussian"),
+        html.table(bias_table(check), "Distances between samples of one Gaussian"),
         element("h3", "Bootstrap with replacement"),
-        page.table(bootstrap, "Bootstrap of an FVD"),
+        html.table(bootstrap, "Bootstrap of an FVD"),
         element("h3", "KVD with the diagonals left out (U) and kept (V)"),
-        page.table(kernel, "Kernel distance without and with diagonals"),
+        html.table(kernel, "Kernel distance without and with diagonals"),
     )
 
 
@@ -179,7 +179,7 @@ def _provenance(study: Mapping[str, Any]) -> Html:
         "Settings, machine and software": ("created", "wall_s", "settings", "machine", "software"),
     }
     folded = [
-        element("details", element("summary", title), page.fields(flatten({name: study[name] for name in names})))
+        element("details", element("summary", title), html.fields(flatten({name: study[name] for name in names})))
         for title, names in sections.items()
     ]
     return section("How it was measured", None, folded)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from stbench.reports.plots import INK, NEUTRAL, RULE, STYLE, End, dress_axes, format_tick, label_points
-from stbench.reports.study import PALETTE
+from stbench.reports.runs import PALETTE
 from stbench.reports.tables import METRIC_NAMES, format_number
 
 # Two more than there are elsewhere: eight distortions, one colour each.

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from stbench.records.store import STUDY_NAME
 from stbench.reports import plots, tables
-from stbench.reports.gallery import file_stem
+from stbench.reports.figures import file_stem
 from stbench.reports.noise_page import noise_page
 from stbench.reports.noise_plots import bias_plot, response_plot
 from stbench.storage.files import write_json

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stbench.reports import plots, tables
-from stbench.reports.gallery import Plot, SampleGrid, draw_plots, sample_grids
-from stbench.reports.html import report_page
-from stbench.reports.study import Study, load_study
+from stbench.reports.figures import Plot, SampleGrid, draw_plots, sample_grids
+from stbench.reports.report_page import report_page
+from stbench.reports.runs import Study, load_study
 from stbench.storage.folder import swapped_in
 
 CONTENTS = ("index.html", "runs.csv", "runs.md", "variants.csv", "plots", "samples")

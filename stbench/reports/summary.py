@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from stbench.records.statistics import ALPHA, means_differ
-from stbench.reports.study import Study
+from stbench.reports.runs import Study
 from stbench.reports.tables import format_number, quality_columns, variant_table
 
 

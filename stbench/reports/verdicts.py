@@ -12,7 +12,7 @@ from typing import Any
 
 from stbench.records import statistics
 from stbench.records.schema import Record, value_at
-from stbench.reports.study import flatten
+from stbench.reports.runs import flatten
 
 BETTER, WORSE, SAME, CHANGED, NOT_COMPARABLE = "better", "worse", "same", "changed", "not comparable"
 FAILING = (WORSE, CHANGED)

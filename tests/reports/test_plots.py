@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from stbench.reports import plots
-from stbench.reports.gallery import draw_plots
+from stbench.reports.figures import draw_plots
 from stbench.reports.plots import Curve
-from stbench.reports.study import load_study
+from stbench.reports.runs import load_study
 
 MakeRun = Callable[..., Path]
 

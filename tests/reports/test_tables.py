@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from stbench.reports import tables
-from stbench.reports.study import load_study
+from stbench.reports.runs import load_study
 
 MakeRun = Callable[..., Path]
 

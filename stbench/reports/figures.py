@@ -14,7 +14,7 @@ from stbench.errors import StbenchError
 from stbench.records.schema import value_at
 from stbench.records.store import StoredRecord
 from stbench.reports import media, plots
-from stbench.reports.study import Study
+from stbench.reports.runs import Study
 from stbench.reports.tables import format_number
 
 

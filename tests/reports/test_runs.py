@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.reports.study import flatten, load_study
+from stbench.reports.runs import flatten, load_study
 
 MakeRun = Callable[..., Path]
 
