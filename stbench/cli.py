@@ -105,7 +105,7 @@ def run(
 
         print_config(config)
         return
-    from stbench.checks.listing import print_record
+    from stbench.reports.terminal import print_record
     from stbench.run.stages import run as run_config
 
     print_record(run_config(config, out, resume))
@@ -131,8 +131,8 @@ def profile(
     json_path: Json = None,
 ) -> None:
     """Parameters, operations, times and memory of a variant, or of several in turn (variant=latte1,latte2)."""
-    from stbench.cost_tables import print_costs, write_costs
     from stbench.costs import ProfileOptions, check_complete, profile_variants
+    from stbench.reports.costs.tables import print_costs, write_costs
 
     limit = max_batch_size if search_batch else None
     costs = profile_variants(overrides or [], ProfileOptions(counts_only, batch_size, latents, limit, scale))
@@ -166,7 +166,7 @@ def evaluate(
     json_path: Json = None,
 ) -> None:
     """Measure a run again under another protocol, sampler or guidance, or published weights for the first time."""
-    from stbench.checks.listing import print_quality
+    from stbench.reports.terminal import print_quality
     from stbench.run.reuse import evaluate_again
 
     quality = evaluate_again(source, overrides or [], out)
@@ -211,10 +211,10 @@ def fvd(
     json_path: Json = None,
 ) -> None:
     """Distances between two sets of videos; exit status 3 where there are too few clips for an FVD, or an FID."""
-    from stbench.checks.listing import print_fvd
     from stbench.errors import FinishedInPart
     from stbench.fvd.measure import Options, measure
     from stbench.fvd.words import protocol_from_words
+    from stbench.reports.terminal import print_fvd
     from stbench.runtime.processes import is_first, joined_group
 
     protocol = protocol_from_words(overrides or [])
@@ -238,8 +238,8 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="Folder of the report.")],
 ) -> None:
     """Tables, plots and one self-contained HTML page from any number of runs."""
-    from stbench.checks.listing import print_report
-    from stbench.reports import write_report
+    from stbench.reports.report import write_report
+    from stbench.reports.terminal import print_report
 
     print_report(write_report(runs, out))
 
@@ -251,10 +251,11 @@ def compare(
     out: Annotated[Path, typer.Option("--out", help="Folder of the comparison.")],
 ) -> None:
     """Compare runs with a baseline: exit status 1 for a regression, 4 when nothing can be compared."""
-    from stbench.reports import compare as compare_runs
+    from stbench.reports.comparison.compare import compare as compare_runs
+    from stbench.reports.comparison.page import comparison_markdown
 
     comparison = compare_runs(base, new, out)
-    print(comparison.markdown)
+    print(comparison_markdown(comparison))
     raise typer.Exit(comparison.exit_status)
 
 
@@ -280,7 +281,7 @@ def study_noise_command(
     workers: Annotated[int, typer.Option(help="Processes that decode.", min=0)] = 0,
 ) -> None:
     """What a detector's FVD sees (the FVD paper's noise study), and how biased it is at how many clips."""
-    from stbench.reports.noise_findings import findings
+    from stbench.reports.noise.findings import findings
     from stbench.studies.noise import NoiseOptions, study_noise
 
     options = NoiseOptions(num, seed, dim, weights, batch_size, workers)

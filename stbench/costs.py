@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stbench.backbones.base import TASK_ARGUMENTS
-from stbench.cost_tables import variants_of
 from stbench.diffusion.loss import find_objective
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling.batch_size import find_batch_size, host_memory_mib, peak_of_training_step
@@ -18,6 +17,7 @@ from stbench.profiling.roofline import Ceilings, forward_traffic_gb, measure_cei
 from stbench.profiling.scaling import FORMULA, WIDTH_ARGUMENTS, Scale, fit_exponent, parse_scale
 from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
+from stbench.records.costs import variants_of
 from stbench.runtime.device import choose_runtime
 from stbench.runtime.machine import machine_fingerprint, software_versions
 from stbench.runtime.timing import keeping_failure

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from stbench import costs as costs_module
-from stbench.cost_tables import cost_row, print_costs, write_costs
 from stbench.costs import ProfileOptions, check_complete, profile_variants
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling import profile
+from stbench.records.costs import cost_row
+from stbench.reports.costs.tables import print_costs, write_costs
 
 COUNTS = ProfileOptions(True, 1, "4x8x8x8", None, None)
 TIMES = replace(COUNTS, counts_only=False)

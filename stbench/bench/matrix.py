@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from stbench import paths
-from stbench.cost_tables import cost_row, variants_of
 from stbench.costs import ProfileOptions, profile_variants
 from stbench.profiling.profile import failure
+from stbench.records.costs import cost_row, variants_of
 from stbench.runtime.attention.backends import AUTO, BACKENDS
 
 # One clip of 256x256 pixels under the SD VAE at the published size on a GPU; what a CPU can do in minutes.

@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from stbench.records.store import BENCH_NAME
-from stbench.reports.plots import INK, NEUTRAL, STYLE, new_figure, to_svg
+from stbench.reports.drawing import INK, NEUTRAL, STYLE, new_figure, to_svg
 from stbench.reports.runs import PALETTE
 from stbench.storage.files import write_json
 

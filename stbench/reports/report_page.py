@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from stbench.records.schema import Record
-from stbench.reports import html, plots, tables
+from stbench.reports import drawing, html, tables
 from stbench.reports.figures import Plot, SampleGrid, SampleRow
 from stbench.reports.html import Html, element, section
 from stbench.reports.runs import Study, flatten
@@ -116,7 +116,7 @@ def _variants(study: Study) -> Html:
 
 
 def _plots(drawn: Sequence[Plot], missing: Sequence[str]) -> Html:
-    images = [(Html(plots.to_inline_svg(plot.figure)), plot.alt) for plot in drawn]
+    images = [(Html(drawing.to_inline_svg(plot.figure)), plot.alt) for plot in drawn]
     figures = [element("figure", image, role="img", aria_label=alt) for image, alt in images]
     return section(
         "Plots",

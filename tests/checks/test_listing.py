@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stbench.checks.listing import print_quality
+from stbench.reports.terminal import print_quality
 
 SECTION: dict[str, Any] = {
     "detector": "i3d",

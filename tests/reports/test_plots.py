@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from stbench.reports import plots
+from stbench.reports import drawing, plots
 from stbench.reports.figures import draw_plots
 from stbench.reports.plots import Curve
 from stbench.reports.runs import load_study
@@ -68,18 +68,18 @@ def test_curve_of_a_failed_run_says_so() -> None:
 
 def test_hostile_label_is_plain_text() -> None:
     curve = Curve("$\\frac{<script>", [0, 1], [2.0, 1.0])
-    svg = plots.to_inline_svg(plots.loss_curves([curve], {curve.label: "#000000"}))
+    svg = drawing.to_inline_svg(plots.loss_curves([curve], {curve.label: "#000000"}))
     assert "<script>" not in svg
     assert "$\\frac{&lt;script&gt;" in svg
 
 
 def test_svg_is_the_same_for_the_same_figure() -> None:
-    first, second = (plots.to_svg(plots.ratios([("FVD", 1.2, "worse")])) for _ in range(2))
+    first, second = (drawing.to_svg(plots.ratios([("FVD", 1.2, "worse")])) for _ in range(2))
     assert first == second
 
 
 def test_inline_svg_takes_the_pages_colours() -> None:
-    svg = plots.to_inline_svg(plots.ratios([("FVD", 1.2, "worse"), ("GMACs", 1.0, "same")]))
+    svg = drawing.to_inline_svg(plots.ratios([("FVD", 1.2, "worse"), ("GMACs", 1.0, "same")]))
     assert svg.startswith("<svg")
     assert "currentColor" in svg and plots.INK not in svg
     assert "fill: #ffffff" not in svg

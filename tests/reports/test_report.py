@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.reports import write_report
+from stbench.reports.report import write_report
 
 MakeRun = Callable[..., Path]
 HOSTILE = '<script>alert("1")</script>'
@@ -178,7 +178,8 @@ def test_damaged_run_leaves_no_report(make_run: MakeRun, tmp_path: Path) -> None
 def test_records_and_reports_need_no_torch(make_run: MakeRun, tmp_path: Path, repository: Path) -> None:
     run = make_run()
     script = (
-        "import sys; from stbench.reports import compare, write_report; "
+        "import sys; from stbench.reports.comparison.compare import compare; "
+        "from stbench.reports.report import write_report; "
         f"write_report([{str(run)!r}], {str(tmp_path / 'report')!r}); "
         f"compare({str(run)!r}, {str(run)!r}, {str(tmp_path / 'compare')!r}); "
         "assert 'torch' not in sys.modules"

@@ -22,7 +22,7 @@ from stbench.errors import FinishedInPart, StbenchError
 from stbench.metrics import protocol
 from stbench.metrics.protocol import difference
 from stbench.records.store import read_record
-from stbench.reports import write_report
+from stbench.reports.report import write_report
 from stbench.run import stages as run_module
 from stbench.run.evaluation import Evaluator
 from stbench.run.reuse import evaluate_again, sample_from

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.reports import Comparison, compare
+from stbench.reports.comparison import compare
+from stbench.reports.comparison.cells import Comparison
+from stbench.reports.comparison.page import comparison_markdown
 
 MakeRun = Callable[..., Path]
 SLOWER = [0.010 * factor * 1.3 for factor in (0.98, 1.0, 1.02)] * 5
@@ -202,12 +204,12 @@ def test_files(compared: Callable[..., Comparison], tmp_path: Path) -> None:
     }  # fmt: skip
     page = (out / "compare.html").read_text()
     assert "&lt;b&gt;x&lt;/b&gt;" in page and "<b>" not in page
-    assert (out / "compare.md").read_text() == comparison.markdown
+    assert (out / "compare.md").read_text() == comparison_markdown(comparison)
 
 
 def test_markdown(compared: Callable[..., Comparison]) -> None:
     only_fvd: dict[str, Any] = {"counts": {}, "timing": {}, "memory": {}, "quality.kvd": None}
-    text = compared(fvd=120.0, base=only_fvd, **only_fvd).markdown
+    text = comparison_markdown(compared(fvd=120.0, base=only_fvd, **only_fvd))
     assert text.startswith(
         "## 1 regression: latte1 / shapes / demo: FVD[shapes3d] worse.\n"
         "\n"

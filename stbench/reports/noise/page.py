@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stbench.reports import html, plots
+from stbench.reports import drawing, html
 from stbench.reports.html import Html, element, section
-from stbench.reports.noise_findings import findings, plain, with_sd
+from stbench.reports.noise.findings import findings, plain, with_sd
 from stbench.reports.runs import flatten
 from stbench.reports.tables import METRIC_NAMES, format_cell, format_number
 
@@ -186,7 +186,7 @@ def _provenance(study: Mapping[str, Any]) -> Html:
 
 
 def _figure(figure: Figure, alt: str) -> Html:
-    image = element("figure", Html(plots.to_inline_svg(figure)), role="img", aria_label=alt)
+    image = element("figure", Html(drawing.to_inline_svg(figure)), role="img", aria_label=alt)
     return element("div", image, class_="plots")
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from stbench.reports.noise_findings import findings, with_sd
-from stbench.reports.noise_page import by_strength, noise_page
-from stbench.reports.noise_plots import bias_plot, response_plot
-from stbench.reports.noise_study import CONTENTS, csv_tables, draw_plots, write_noise_study
+from stbench.reports.noise.findings import findings, with_sd
+from stbench.reports.noise.outcome import CONTENTS, csv_tables, draw_plots, write_noise_study
+from stbench.reports.noise.page import by_strength, noise_page
+from stbench.reports.noise.plots import bias_plot, response_plot
 from stbench.reports.tables import to_csv
 
 STATIC = ("gaussian_noise", "blur", "salt_and_pepper", "black_rectangles")
@@ -220,5 +220,5 @@ def test_findings_say_when_there_is_no_fvd() -> None:
 
 
 def test_torch_is_not_imported() -> None:
-    code = "import sys, stbench.reports.noise_study; sys.exit('torch' in sys.modules)"
+    code = "import sys, stbench.reports.noise.outcome; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

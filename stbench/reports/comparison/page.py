@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stbench.records.statistics import ALPHA, FACTOR
-from stbench.reports import html, plots
+from stbench.reports import drawing, html, plots
+from stbench.reports.comparison.verdicts import BETTER, CHANGED, NOT_COMPARABLE, SAME, WORSE, Verdict
 from stbench.reports.html import Html, element, section
 from stbench.reports.tables import format_cell, markdown_text, to_markdown
-from stbench.reports.verdicts import BETTER, CHANGED, NOT_COMPARABLE, SAME, WORSE, Verdict
 
 if TYPE_CHECKING:
-    from stbench.reports.compare import Cell, Comparison
+    from stbench.reports.comparison.cells import Cell, Comparison
 
 DIFFERENT = (WORSE, CHANGED, BETTER)
 RULES = (
@@ -82,7 +82,7 @@ def _title(comparison: Comparison) -> str:
 def _figure(figure: Figure | None) -> Html | None:
     if figure is None:
         return None
-    image = element("figure", Html(plots.to_inline_svg(figure)), role="img", aria_label="Ratios, as in the tables")
+    image = element("figure", Html(drawing.to_inline_svg(figure)), role="img", aria_label="Ratios, as in the tables")
     note = "New over base; the band is the factor within which no difference counts."
     return section("Ratios", note, element("div", image, class_="plots single"))
 

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from stbench.reports.plots import INK, NEUTRAL, RULE, STYLE, End, dress_axes, format_tick, label_points
+from stbench.reports.drawing import INK, NEUTRAL, RULE, STYLE, End, dress_axes, format_tick, label_points
 from stbench.reports.runs import PALETTE
 from stbench.reports.tables import METRIC_NAMES, format_number
 

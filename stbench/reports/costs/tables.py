@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stbench.checks.listing import print_rows
+from stbench.records.costs import cost_row, variants_of
+from stbench.reports.terminal import print_rows
 from stbench.storage.files import write_json
 from stbench.storage.folder import swapped_in
 
@@ -30,34 +31,6 @@ COMPARISON = {
 NOT_KNOWN = "-"
 
 
-def variants_of(costs: dict[str, Any]) -> list[dict[str, Any]]:
-    """The sections of each variant in a profile of one or of several."""
-    return costs.get("variants", [costs])
-
-
-def cost_row(sections: dict[str, Any]) -> dict[str, Any]:
-    """One variant's figures as a flat row; names carry units, None is what was not measured."""
-    counts, memory, timing = (sections.get(name) or {} for name in ("counts", "memory", "timing"))
-    training = (sections.get("utilisation") or {}).get("train_step") or {}
-    params, on_device = counts.get("params_total"), memory.get("peak_allocated_mib")
-    return {
-        "variant": sections["variant"]["name"],
-        "status": sections["status"],
-        "reason": sections["reason"],
-        "params_m": None if params is None else params / 1e6,
-        "gmacs": counts.get("gmacs"),
-        "gmacs_train_step": counts.get("gmacs_train_step"),
-        **{f"{step}_ms": 1e3 * each["median"] for step, each in timing.items()},
-        **{f"{step}_compile_s": each["compile_s"] for step, each in timing.items()},
-        "train_clips_per_s": timing.get("train_step", {}).get("clips_per_s"),
-        "peak_mib": memory.get("peak_rss_mib") if on_device is None else on_device,
-        "mfu_of_measured_ceiling": training.get("mfu_of_measured_ceiling"),
-        "mfu_of_datasheet": training.get("mfu_of_datasheet"),
-        "train_step_j": (sections.get("energy") or {}).get("train_step_j"),
-        "largest_batch_size": (sections.get("batch_size_search") or {}).get("largest_batch_size"),
-    }
-
-
 def print_costs(costs: dict[str, Any]) -> None:
     """Print a profile for people: one variant in full, several as a table with a row each."""
     if "variants" in costs:
@@ -76,8 +49,8 @@ def write_costs(costs: dict[str, Any], folder: Path) -> None:
     Raises:
         StbenchError: when the folder holds anything else, or cannot be written.
     """
-    from stbench.reports.cost_plots import draw_cost_plots
-    from stbench.reports.plots import to_png, to_svg
+    from stbench.reports.costs.plots import draw_cost_plots
+    from stbench.reports.drawing import to_png, to_svg
 
     everything = variants_of(costs)
     with swapped_in(folder, OUTPUT_NAMES) as temporary:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from stbench.reports.cost_plots import SCALED, breakdown, roofline, scaling_plot
-from stbench.reports.plots import to_svg
+from stbench.reports.costs.plots import SCALED, breakdown, roofline, scaling_plot
+from stbench.reports.drawing import to_svg
 
 CEILINGS: dict[str, Any] = {
     "device_name": "NVIDIA H100 80GB HBM3",

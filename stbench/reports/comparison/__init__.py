@@ -1,0 +1,1 @@
+"""`stbench compare BASE NEW`: verdicts on pairs of configurations, and the page that shows them."""

@@ -1,0 +1,138 @@
+"""The toolkit of every plot: one style, figures, axes, labels that find a free place, and files."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
+
+from stbench.reports.tables import format_number
+
+INK = "#24292f"
+RULE = "#d8dee4"
+NEUTRAL = "#7d8590"
+MARK_PIXELS = 7  # half the size of the space that a label leaves around a mark
+LABEL_POINTS = 9  # from the middle of a mark to its label
+LOG_FROM_RANGE = 8  # an axis whose values span more than this factor is logarithmic
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "stbench",
+    "text.parse_math": False,  # a dollar sign in a run's name is a dollar sign
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["Inter", "Helvetica Neue", "Arial", "DejaVu Sans"],
+    "font.size": 10.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": RULE,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.titlesize": 12,
+    "axes.titleweight": "semibold",
+    "axes.titlelocation": "left",
+}
+End = tuple[float, float, str, str]
+
+
+def new_figure(title: str, x_axis: str, y_axis: str) -> tuple[Figure, Axes]:
+    """Return an empty figure with its axes, titled and named."""
+    figure = Figure(figsize=(5.8, 3.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    dress_axes(axes, title, x_axis, y_axis)
+    return figure, axes
+
+
+def dress_axes(axes: Axes, title: str, x_axis: str, y_axis: str) -> None:
+    """Give axes their title, names, rules and no frame."""
+    axes.set_title(title, pad=14)
+    axes.set_xlabel(x_axis, labelpad=8)
+    axes.set_ylabel(y_axis, labelpad=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=RULE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", length=0)
+
+
+def scale_axis(axes: Axes, which: str, values: Sequence[float]) -> None:
+    """Make an axis logarithmic where its values span orders of magnitude; numbers are written out either way."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = min(values, default=1), max(values, default=1)
+    if low > 0 and high / low > LOG_FROM_RANGE:
+        (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(format_tick))
+
+
+def format_tick(value: float, _: int | None) -> str:
+    """Write a tick as a plain number; the second argument is its place, as matplotlib hands it on."""
+    return f"{value:.4g}" if abs(value) < 1e4 else format_number(value)
+
+
+def label_points(axes: Axes, points: Sequence[End], outside: bool = False) -> None:
+    """Write each label beside its point, on the side and at the height where it overlaps no mark and no other label.
+
+    Args:
+        axes: where the points are.
+        points: (x, y, text, colour) in data coordinates.
+        outside: write to the right of the axes, for the ends of curves.
+    """
+    axes.figure.canvas.draw()
+    pixels = 72 / axes.figure.dpi
+    marks = [axes.transData.transform((x, y)) for x, y, _, _ in points]
+    taken = [Bbox.from_extents(x - MARK_PIXELS, y - MARK_PIXELS, x + MARK_PIXELS, y + MARK_PIXELS) for x, y in marks]
+    for x, y, text, colour in sorted(points, key=lambda point: point[1]):
+        note = axes.annotate(
+            text, (x, y), (LABEL_POINTS, 0), textcoords="offset points", color=colour, va="center",
+            annotation_clip=False, fontweight="medium",
+        )  # fmt: skip
+        box = note.get_window_extent()
+        shift, rise = _free_place(box, taken, [0.0] if outside else _sides(axes, box, pixels))
+        note.set_position((LABEL_POINTS + shift * pixels, rise * pixels))
+        taken.append(box.translated(shift, rise))
+
+
+def _sides(axes: Axes, box: Bbox, pixels: float) -> list[float]:
+    """Return how far to move a label to stand on the right of its mark or on the left, what fits the axes first."""
+    left = -(box.width + 2 * LABEL_POINTS / pixels)
+    return [0.0, left] if box.x1 < axes.get_window_extent().x1 else [left, 0.0]
+
+
+def _free_place(box: Bbox, taken: Sequence[Bbox], sides: Sequence[float]) -> tuple[float, float]:
+    """Return the shift and the rise, in pixels, of the lowest free place."""
+    places = ((shift, rise) for rise in itertools.count(0, 2) for shift in sides)
+    return next(place for place in places if not any(box.translated(*place).overlaps(other) for other in taken))
+
+
+@matplotlib.rc_context(STYLE)
+def to_svg(figure: Figure) -> str:
+    """Return a figure as an SVG document, the same text for the same figure."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return buffer.getvalue()
+
+
+@matplotlib.rc_context(STYLE)
+def to_png(figure: Figure) -> bytes:
+    """Return a figure as PNG at twice the nominal resolution, on white."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=200)
+    return buffer.getvalue()
+
+
+def to_inline_svg(figure: Figure) -> str:
+    """Return a figure as an SVG element for a page: transparent, and in the page's own ink and rule colours."""
+    svg = to_svg(figure)
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'(<g id="patch_1">\s*<path[^>]*style=")fill: #ffffff', r"\1fill: none", svg, count=1)
+    svg = re.sub(r'(<g id="patch_2">\s*<path[^>]*style=")fill: #ffffff', r"\1fill: none", svg, count=1)
+    svg = re.sub(r' id="(figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick)_\d+"', "", svg)
+    return svg.replace(INK, "currentColor").replace(RULE, "var(--rule)")

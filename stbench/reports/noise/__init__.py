@@ -1,0 +1,1 @@
+"""What a noise study found: its figures, plots, page and sentences."""
