@@ -131,7 +131,7 @@ def profile(
     json_path: Json = None,
 ) -> None:
     """Parameters, operations, times and memory of a variant, or of several in turn (variant=latte1,latte2)."""
-    from stbench.costs import ProfileOptions, check_complete, profile_variants
+    from stbench.profiling.variants import ProfileOptions, check_complete, profile_variants
     from stbench.reports.costs.tables import print_costs, write_costs
 
     limit = max_batch_size if search_batch else None

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from stbench import paths
-from stbench.costs import ProfileOptions, profile_variants
 from stbench.profiling.profile import failure
+from stbench.profiling.variants import ProfileOptions, profile_variants
 from stbench.records.costs import cost_row, variants_of
 from stbench.runtime.attention.backends import AUTO, BACKENDS
 

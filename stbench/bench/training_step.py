@@ -17,8 +17,8 @@ from torch import nn
 from stbench.backbones.latte import Latte
 from stbench.bench.own_process import OwnProcess
 from stbench.bench.released_pattern import ReleasedPattern
+from stbench.profiling.ceilings import matmul_ceiling
 from stbench.profiling.counts import count
-from stbench.profiling.hardware import matmul_ceiling
 from stbench.profiling.workbench import Conditions, Subject, Workbench
 from stbench.profiling.workload import Workload
 from stbench.runtime.allocator import keep_freed_memory

@@ -12,7 +12,7 @@ from stbench.data.autoencoders import build_autoencoder
 from stbench.errors import StbenchError
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detectors import build_detector
-from stbench.profiling.hardware import matmul_ceiling
+from stbench.profiling.ceilings import matmul_ceiling
 from stbench.reports.terminal import print_rows
 from stbench.runtime.attention.available import unavailable_reason
 from stbench.runtime.attention.backends import BACKENDS

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stbench.profiling.hardware import copy_ceiling, matmul_ceiling
+from stbench.profiling.ceilings import copy_ceiling, matmul_ceiling
 from stbench.profiling.peaks import PEAKS, Peak
 from stbench.profiling.workbench import Subject
 from stbench.runtime.device import PRECISIONS, Runtime

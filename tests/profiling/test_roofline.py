@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from stbench.backbones.base import Conditioning
-from stbench.profiling import hardware, roofline
-from stbench.profiling.hardware import copy_ceiling
+from stbench.profiling import ceilings as hardware
+from stbench.profiling import roofline
+from stbench.profiling.ceilings import copy_ceiling
 from stbench.profiling.peaks import PEAKS
 from stbench.profiling.roofline import Ceilings, forward_traffic_gb, measure_ceilings, utilisation
 from stbench.profiling.workbench import Subject

@@ -1,4 +1,4 @@
-"""The machine and the software that a result was measured with, and what that machine can do at most."""
+"""What a machine can do at most: measured speeds, to relate those of a network to."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stbench.profiling import hardware
-from stbench.profiling.hardware import matmul_ceiling
+from stbench.profiling import ceilings as hardware
+from stbench.profiling.ceilings import matmul_ceiling
 
 CPU = torch.device("cpu")
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from stbench import costs as costs_module
-from stbench.costs import ProfileOptions, check_complete, profile_variants
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling import profile
+from stbench.profiling import variants as costs_module
+from stbench.profiling.variants import ProfileOptions, check_complete, profile_variants
 from stbench.records.costs import cost_row
 from stbench.reports.costs.tables import print_costs, write_costs
 
