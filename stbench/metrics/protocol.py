@@ -12,10 +12,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.catalogue import DETECTORS
+
+if TYPE_CHECKING:
+    from stbench.data.clips import ClipDataset
+    from stbench.metrics.detectors import Detector
+    from stbench.settings.components import Component
 
 # Raise it with every change of this package that changes a number.
 METRIC_VERSION = 1
@@ -190,3 +195,19 @@ def difference(a: Protocol | Mapping[str, Any], b: Protocol | Mapping[str, Any])
     names = [*left, *(name for name in right if name not in left)]
     pairs = {name: (left.get(name, "(absent)"), right.get(name, "(absent)")) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def described(detector: Detector, component: Component, dataset: ClipDataset) -> dict[str, Any]:
+    """The fields of a protocol that a detector and a dataset of real clips tell of themselves."""
+    about = dataset.describe()
+    return {
+        "feature_dim": detector.feature_dim,
+        "detector_weights_sha256": detector.weights_sha256,
+        "num_frames": dataset.num_frames,
+        "frame_stride_real": dataset.frame_stride,
+        "resolution": dataset.image_size,
+        "spatial_rule": about.get("resize", "drawn at this resolution"),
+        "dataset": component.name,
+        "dataset_manifest_sha256": about["manifest_sha256"],
+        "split": component.arguments.get("split", "all"),
+    }

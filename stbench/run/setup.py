@@ -17,7 +17,7 @@ from stbench.data.clips import ClipDataset
 from stbench.diffusion.loss import find_objective
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector
-from stbench.metrics.protocol import Protocol, get_protocol
+from stbench.metrics.protocol import Protocol, described, get_protocol
 from stbench.run.generation import SamplingSpec
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime
@@ -188,19 +188,3 @@ def _filled_in(task: Task) -> Protocol:
         autoencoder_sha256=task.autoencoder.weights_sha256,
         sampling_seed=evaluation.seed,
     )
-
-
-def described(detector: Detector, component: Component, dataset: ClipDataset) -> dict[str, Any]:
-    """The fields of a protocol that a detector and a dataset of real clips tell of themselves."""
-    about = dataset.describe()
-    return {
-        "feature_dim": detector.feature_dim,
-        "detector_weights_sha256": detector.weights_sha256,
-        "num_frames": dataset.num_frames,
-        "frame_stride_real": dataset.frame_stride,
-        "resolution": dataset.image_size,
-        "spatial_rule": about.get("resize", "drawn at this resolution"),
-        "dataset": component.name,
-        "dataset_manifest_sha256": about["manifest_sha256"],
-        "split": component.arguments.get("split", "all"),
-    }

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from stbench.backbones.latte.network import Latte
-from stbench.backbones.published import _choose, load_image_weights, load_published
+from stbench.backbones.published import choose_weights, load_published
 from stbench.errors import StbenchError
 from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
 from stbench.training.checkpoint import list_checkpoints, read_ema_weights
@@ -31,11 +28,11 @@ def initialise_from(backbone: nn.Module, source: str) -> str:
     """
     path = Path(source).expanduser()
     state = read_any_weights(path)
-    is_image = isinstance(backbone, Latte) and backbone.arrangement != "spatial" and _is_image_state(state, backbone)
-    if is_image:
-        load_image_weights(backbone, state, path)  # type: ignore[arg-type]
+    layout = getattr(backbone, "published_layout", None)
+    if layout and layout.is_image_model(state, backbone):
+        layout.load_image_model(backbone, state, path)
         return f"image model {path} into the spatial blocks"
-    if "pos_embed" in state:
+    if layout and layout.is_published(state):
         load_published(backbone, state)
         return f"published weights {path}"
     load_strictly(backbone, state, path)
@@ -51,10 +48,4 @@ def read_any_weights(path: Path) -> dict[str, Tensor]:
         path = checkpoints[-1]
     if path.suffix == ".safetensors" and path.name.startswith("step-"):
         return read_ema_weights(path)
-    return check_tensors(_choose(read_weights_file(path), "ema", path), path)
-
-
-def _is_image_state(state: Mapping[str, Tensor], backbone: Latte) -> bool:
-    """Whether `state` has the blocks of an image model: half as many as an interleaved or late-fused video model."""
-    numbers = {int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.", name))}
-    return "temp_embed" not in state and len(numbers) != len(backbone.blocks)
+    return check_tensors(choose_weights(read_weights_file(path), "ema", path), path)

@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stbench.backbones.latte.network import Latte
+from stbench.backbones.latte.published import LatteLayout
 from stbench.backbones.pseudo3d_unet.network import Pseudo3DUNet
 from stbench.backbones.published import (
     from_published,
-    load_image_weights,
     load_published,
     published_names,
     to_published,
@@ -148,7 +148,9 @@ def test_image_weights_go_into_the_spatial_blocks_only(names: str, arrangement: 
     image = build(1, arrangement="spatial", depth=2, num_frames=1, num_classes=3)
     video = build(2, arrangement=arrangement, num_classes=3)
     before = {name: tensor.clone() for name, tensor in video.state_dict().items()}
-    load_image_weights(video, to_published(image) if names == "authors" else image.state_dict(), "an image model")
+    LatteLayout().load_image_model(
+        video, to_published(image) if names == "authors" else image.state_dict(), "an image model"
+    )
     source = image.state_dict()
     for name, tensor in video.state_dict().items():
         number = int(name.split(".")[1]) if name.startswith("blocks.") else None
@@ -162,9 +164,9 @@ def test_image_weights_go_into_the_spatial_blocks_only(names: str, arrangement: 
 def test_image_weights_that_do_not_fit_are_refused() -> None:
     image = build(1, arrangement="spatial", depth=4, num_frames=1)
     with pytest.raises(StbenchError, match="left over"):
-        load_image_weights(build(), image.state_dict(), "an image model")
+        LatteLayout().load_image_model(build(), image.state_dict(), "an image model")
     with pytest.raises(StbenchError, match="no purely spatial blocks"):
-        load_image_weights(build(arrangement="parallel"), image.state_dict(), "an image model")
+        LatteLayout().load_image_model(build(arrangement="parallel"), image.state_dict(), "an image model")
 
 
 def test_initialise_from_recognises_what_it_gets(tmp_path: Path) -> None:

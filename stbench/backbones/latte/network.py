@@ -30,6 +30,7 @@ from stbench.backbones.latte.blocks import (
     modulate,
     spread_over_frames,
 )
+from stbench.backbones.latte.published import LatteLayout
 from stbench.backbones.layers import TimestepEmbedding, sincos_table, sincos_table_2d
 from stbench.errors import StbenchError, unknown_name
 
@@ -109,6 +110,7 @@ class Latte(nn.Module):
         StbenchError: when the figures do not fit together.
     """
 
+    published_layout = LatteLayout()
     spatial_table: Tensor  # (1, N, D)
     temporal_table: Tensor  # (1, F, D)
 
