@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.reports.comparison import compare
+from stbench.reports.comparison.compare import compare
 from stbench.reports.comparison.cells import Comparison
 from stbench.reports.comparison.page import comparison_markdown
 
