@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector
-from stbench.run.setup import Task, prepare
+from stbench.run.setup import Setup, prepare
 from stbench.settings.resolve import resolve
 
 
@@ -31,18 +31,18 @@ class LongClips(Motion):
     min_frames = max_frames = 100
 
 
-def _prepare(class_name: str) -> Task:
+def _prepare(class_name: str) -> Setup:
     words = ["variant=latte1", "dataset=shapes", "preset=smoke", "device=cpu", f"protocol={__name__}:{class_name}"]
     return prepare(resolve(words))
 
 
 def test_the_protocol_is_the_builtin_one_with_what_the_detector_says_of_itself() -> None:
-    task = _prepare("Motion")
-    protocol = task.protocol
-    assert isinstance(task.detector, Motion)
+    setup = _prepare("Motion")
+    protocol = setup.protocol
+    assert isinstance(setup.detector, Motion)
     assert (protocol.detector, protocol.feature_dim, protocol.preprocessing) == (f"{__name__}:Motion", 6, "as-is")
     assert (protocol.detector_weights_sha256, protocol.bn_eps) == ("none", None)
-    assert protocol.num_frames == task.dataset.num_frames
+    assert protocol.num_frames == setup.dataset.num_frames
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 
 import stbench
 from stbench import paths
-from stbench.backbones.base import TASK_ARGUMENTS, Conditioning
+from stbench.backbones.base import RUN_FACTS, Conditioning
 from stbench.settings.components import load_component, load_target
 from stbench.settings.presets import PRESETS
 from stbench.settings.resolve import resolve
@@ -24,7 +24,7 @@ every_variant = pytest.mark.parametrize("name", VARIANTS)
 def small_network(name: str, **task: Any) -> torch.nn.Module:
     """The variant under its smoke preset, its zero-initialised weights filled with noise."""
     component, _ = load_component("variant", name).with_preset("smoke")
-    facts = dict(zip(TASK_ARGUMENTS, (3, 16, 4, 5, True), strict=True)) | task
+    facts = dict(zip(RUN_FACTS, (3, 16, 4, 5, True), strict=True)) | task
     backbone = component.construct(facts)
     for index, parameter in enumerate(backbone.parameters()):
         if not parameter.count_nonzero():

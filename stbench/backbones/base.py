@@ -7,7 +7,7 @@ A backbone is any `nn.Module` whose constructor takes keyword arguments and whos
 The prediction has 2C channels when the backbone was built with `learned_variance=True`: the predicted noise first, the
 interpolation weights of the variance after it.
 
-Some constructor arguments are facts about the task, not choices of the variant: `in_channels`, `sample_size` (H = W of
+Some constructor arguments are facts of the run, not choices of the variant: `in_channels`, `sample_size` (H = W of
 the latents), `num_frames`, `num_classes` (0 when unconditional) and `learned_variance`. A run hands on those that the
 constructor has; a fully convolutional network simply does not list `sample_size`.
 
@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-TASK_ARGUMENTS = ("in_channels", "sample_size", "num_frames", "num_classes", "learned_variance")
+RUN_FACTS = ("in_channels", "sample_size", "num_frames", "num_classes", "learned_variance")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from stbench.data.loading import training_batches
 from stbench.diffusion.loss import diffusion_loss, sample_timesteps
 from stbench.run.folder import RunFolder
 from stbench.run.generation import generate
-from stbench.run.setup import Task, prepare
+from stbench.run.setup import Setup, prepare
 from stbench.run.stages import RunStages
 from stbench.runtime.device import Runtime
 from stbench.runtime.timing import Timing, Work, measure, measure_interleaved
@@ -53,37 +53,37 @@ def measure_overheads(min_samples: int = 5) -> dict[str, Any]:
     }
 
 
-def _compared(works: dict[str, Work], task: Task, min_samples: int) -> dict[str, Any]:
-    timings = measure_interleaved(works, task.runtime.device, min_samples=min_samples, max_seconds=0, batch_size=1)
+def _compared(works: dict[str, Work], setup: Setup, min_samples: int) -> dict[str, Any]:
+    timings = measure_interleaved(works, setup.runtime.device, min_samples=min_samples, max_seconds=0, batch_size=1)
     medians = {f"{name}_s": timing.median for name, timing in timings.items()}
     samples = {f"{name}_samples": timing.samples for name, timing in timings.items()}
     return {**medians, "overhead": medians["stbench_s"] / medians["bare_s"] - 1, **samples}
 
 
-def _run(task: Task) -> Work:
+def _run(setup: Setup) -> Work:
     """The training of a run, with its loss curve, its progress bar, its checkpoint and everything."""
 
     def work() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            stages = RunStages(task, RunFolder(Path(folder)))
+            stages = RunStages(setup, RunFolder(Path(folder)))
             state = stages.initial_state()
             stages.train(state)
 
     return work
 
 
-def _bare_loop(task: Task) -> Work:
+def _bare_loop(setup: Setup) -> Work:
     """The same steps as somebody would write them who wants nothing else."""
-    settings = task.config.settings
+    settings = setup.config.settings
 
     def work() -> None:
-        state = new_state(task.build_backbone(), settings.train)
-        for batch in training_batches(task.dataset, settings.train.batch_size, settings.seed, 0, settings.train.steps):
-            latents, labels = batch.clips.to(task.runtime.device), _some_null(batch.labels, task)
+        state = new_state(setup.build_backbone(), settings.train)
+        for batch in training_batches(setup.dataset, settings.train.batch_size, settings.seed, 0, settings.train.steps):
+            latents, labels = batch.clips.to(setup.runtime.device), _some_null(batch.labels, setup)
             timesteps = sample_timesteps(
                 settings.diffusion.objective, len(latents), None, latents.device, settings.diffusion.timestep_density
             )
-            with task.runtime.autocast():
+            with setup.runtime.autocast():
                 terms = diffusion_loss(
                     state.backbone, latents, timesteps, torch.randn_like(latents),
                     Conditioning(class_labels=labels), settings.diffusion.objective,
@@ -97,30 +97,30 @@ def _bare_loop(task: Task) -> Work:
     return work
 
 
-def _some_null(labels: Tensor | None, task: Task) -> Tensor | None:
+def _some_null(labels: Tensor | None, setup: Setup) -> Tensor | None:
     """Labels of which a share is dropped, for guidance."""
     if labels is None:
         return None
-    dropped = torch.rand(labels.shape) < task.config.settings.train.class_dropout
-    return torch.where(dropped, task.dataset.num_classes, labels).to(task.runtime.device)
+    dropped = torch.rand(labels.shape) < setup.config.settings.train.class_dropout
+    return torch.where(dropped, setup.dataset.num_classes, labels).to(setup.runtime.device)
 
 
-def _sampling(task: Task) -> Work:
+def _sampling(setup: Setup) -> Work:
     """Clips from noise, guided, decoded."""
-    backbone = task.build_backbone().eval()
+    backbone = setup.build_backbone().eval()
 
     def work() -> None:
-        for _ in generate(backbone, task.autoencoder, task.runtime, task.sampling, SAMPLED_CLIPS, 0, "bench"):
+        for _ in generate(backbone, setup.autoencoder, setup.runtime, setup.sampling, SAMPLED_CLIPS, 0, "bench"):
             pass
 
     return work
 
 
-def _network_alone(task: Task) -> Work:
+def _network_alone(setup: Setup) -> Work:
     """The network evaluations of the same sampling: one doubled batch for every step."""
-    backbone, runtime = task.build_backbone().eval(), task.runtime
+    backbone, runtime = setup.build_backbone().eval(), setup.runtime
     with torch.device(runtime.device):
-        latents = torch.randn(2 * SAMPLED_CLIPS, *task.latent_shape)
+        latents = torch.randn(2 * SAMPLED_CLIPS, *setup.latent_shape)
         timesteps = torch.full((2 * SAMPLED_CLIPS,), 500.0)
         labels = torch.zeros(2 * SAMPLED_CLIPS, dtype=torch.int64)
     return _repeated_forward(backbone, runtime, latents, timesteps, Conditioning(class_labels=labels))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stbench.backbones.base import TASK_ARGUMENTS
+from stbench.backbones.base import RUN_FACTS
 from stbench.diffusion.loss import find_objective
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling.batch_size import find_batch_size, host_memory_mib, peak_of_training_step
@@ -47,30 +47,30 @@ class ProfileOptions:
 
 @dataclass(frozen=True)
 class Case:
-    """One variant with the facts about the task that it is built for."""
+    """One variant with the facts of a run that it is built for."""
 
     component: Component
-    task: Mapping[str, Any]
+    facts: Mapping[str, Any]
 
     @property
     def latents(self) -> tuple[int, int, int, int]:
         """(C, F, H, W) of one clip."""
-        size = self.task["sample_size"]
-        return self.task["in_channels"], self.task["num_frames"], size, size
+        size = self.facts["sample_size"]
+        return self.facts["in_channels"], self.facts["num_frames"], size, size
 
     @property
     def subject(self) -> Subject:
         """What is measured."""
         text_dim = self.component.arguments.get("text_dim")
-        workload = Workload(self.latents, self.task["num_classes"], (text_dim,) if text_dim else None)
-        return Subject(lambda: self.component.construct(self.task), workload)
+        workload = Workload(self.latents, self.facts["num_classes"], (text_dim,) if text_dim else None)
+        return Subject(lambda: self.component.construct(self.facts), workload)
 
     def scaled(self, axis: str, size: int) -> Case:
         """The same variant at another size; a batch does not change it."""
         if axis == "width":
             return replace(self, component=self.component.with_arguments({_width_argument(self.component): size}))
         key = {"frames": "num_frames", "resolution": "sample_size"}.get(axis)
-        return replace(self, task={**self.task, key: size}) if key else self
+        return replace(self, facts={**self.facts, key: size}) if key else self
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _resolve(words: Iterable[str], options: ProfileOptions) -> tuple[dict[str, C
         if preset is not None:
             component, _ = component.with_preset(preset)
         component = component.with_arguments(own)
-        stated = {key: component.arguments[key] for key in TASK_ARGUMENTS if key in component.arguments}
+        stated = {key: component.arguments[key] for key in RUN_FACTS if key in component.arguments}
         cases[name] = Case(component, {**facts, **stated})
     return cases, settings
 
@@ -265,7 +265,7 @@ def _point(case: Case, axis: str, size: int, conditions: Conditions | None, batc
 
 
 def _about(case: Case) -> dict[str, Any]:
-    return {"variant": case.component.to_dict(), "input": {"latents": list(case.latents), **case.task}}
+    return {"variant": case.component.to_dict(), "input": {"latents": list(case.latents), **case.facts}}
 
 
 def _width_argument(component: Component) -> str:

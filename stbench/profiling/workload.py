@@ -1,4 +1,4 @@
-"""The input that a cost refers to: random latents and conditioning of a task's shapes."""
+"""The input that a cost refers to: random latents and conditioning of a run's shapes."""
 
 from __future__ import annotations
 

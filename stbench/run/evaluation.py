@@ -15,7 +15,7 @@ from stbench.data.loading import clips_to_tensor, evaluation_clips, tensor_to_cl
 from stbench.metrics.detectors import extract_features
 from stbench.metrics.quality import assess
 from stbench.run.generation import generate, labels_of_samples
-from stbench.run.setup import Task
+from stbench.run.setup import Setup
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,19 @@ class Evaluation:
 class Evaluator:
     """Compares generated clips with the same real ones, as often as one likes."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        settings = task.config.settings
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        settings = setup.config.settings
         self.num_clips = settings.eval.num_clips
         self.seed = settings.eval.seed
-        limit = task.protocol.num_real
-        self.num_real = len(task.reference) if limit is None else min(limit, len(task.reference))
+        limit = setup.protocol.num_real
+        self.num_real = len(setup.reference) if limit is None else min(limit, len(setup.reference))
 
     @cached_property
     def real_features(self) -> NDArray[np.float32]:
         """Features of the real clips, computed once."""
         batches = (batch.clips for batch in self._real_batches(self.num_real))
-        return extract_features(self.task.detector, batches, self.num_real, "features, real")
+        return extract_features(self.setup.detector, batches, self.num_real, "features, real")
 
     def evaluate(self, backbone: nn.Module, purpose: str, label: str) -> Evaluation:
         """Sample from `backbone` and assess.
@@ -68,17 +68,19 @@ class Evaluator:
             purpose: which noise: "final", or "curve" for the evaluations during training, which all share theirs.
             label: shown beside the progress bar.
         """
-        kept = _KeepFirst(self.task.config.settings.eval.report_clips)
-        task = self.task
-        sampled = generate(backbone, task.autoencoder, task.runtime, task.sampling, self.num_clips, self.seed, purpose)
-        fake = extract_features(task.detector, map(clips_to_tensor, kept.watch(sampled)), self.num_clips, label)
-        labels = labels_of_samples(range(len(kept.clips)), task.dataset.num_classes)
-        quality = assess(task.protocol, self.real_features, fake)
+        kept = _KeepFirst(self.setup.config.settings.eval.report_clips)
+        setup = self.setup
+        sampled = generate(
+            backbone, setup.autoencoder, setup.runtime, setup.sampling, self.num_clips, self.seed, purpose
+        )
+        fake = extract_features(setup.detector, map(clips_to_tensor, kept.watch(sampled)), self.num_clips, label)
+        labels = labels_of_samples(range(len(kept.clips)), setup.dataset.num_classes)
+        quality = assess(setup.protocol, self.real_features, fake)
         return Evaluation(quality, self.real_features, fake, ClipSet(kept.clips, labels))
 
     def real_examples(self) -> ClipSet:
         """Real clips to show beside the samples: with the same labels in the same order, as far as there are any."""
-        wanted = labels_of_samples(range(self.task.config.settings.eval.report_clips), self.task.dataset.num_classes)
+        wanted = labels_of_samples(range(self.setup.config.settings.eval.report_clips), self.setup.dataset.num_classes)
         found: dict[int, list[NDArray[np.uint8]]] = {}
         for batch in self._real_batches(min(self.num_real, 8 * len(wanted))):
             labels = [0] * len(batch.clips) if batch.labels is None else batch.labels.tolist()
@@ -89,12 +91,12 @@ class Evaluator:
         return ClipSet(clips, np.array([label for label, _ in chosen], dtype=np.int64))
 
     def _real_batches(self, num_clips: int) -> Iterator[Any]:
-        task = self.task
-        settings = task.config.settings
+        setup = self.setup
+        settings = setup.config.settings
         return evaluation_clips(
-            task.reference,
+            setup.reference,
             num_clips,
-            task.protocol.clip_seed,
+            setup.protocol.clip_seed,
             settings.eval.batch_size,
             settings.train.num_workers,
         )

@@ -16,7 +16,7 @@ from stbench.reports.media import Clips, make_sheet
 from stbench.run.evaluation import ClipSet, Evaluator
 from stbench.run.folder import run_config, save_clips
 from stbench.run.generation import generate, labels_of_samples
-from stbench.run.setup import Task, prepare
+from stbench.run.setup import Setup, prepare
 from stbench.run.stages import run
 from stbench.settings.resolve import override, resolve
 from stbench.settings.schema import RunConfig
@@ -40,20 +40,20 @@ def sample_from(source: str, words: Iterable[str], num: int, out: Path | None) -
         The moving picture's path.
     """
     path = _existing(source)
-    task = prepare(_config_of(path, words))
-    backbone = _load_backbone(task, path)
+    setup = prepare(_config_of(path, words))
+    backbone = _load_backbone(setup, path)
     with progress_bar("sampling", num) as advance:
         batches = []
-        seed = task.config.settings.eval.seed
-        for batch in generate(backbone, task.autoencoder, task.runtime, task.sampling, num, seed, "shown"):
+        seed = setup.config.settings.eval.seed
+        for batch in generate(backbone, setup.autoencoder, setup.runtime, setup.sampling, num, seed, "shown"):
             batches.append(batch)
             advance(len(batch))
     folder = out or (path if path.is_dir() else path.parent) / "sampled"
     folder.mkdir(parents=True, exist_ok=True)
-    clips = ClipSet(np.concatenate(batches), labels_of_samples(range(num), task.dataset.num_classes))
-    save_clips(folder / "samples.npz", clips, task.dataset.class_names)
+    clips = ClipSet(np.concatenate(batches), labels_of_samples(range(num), setup.dataset.num_classes))
+    save_clips(folder / "samples.npz", clips, setup.dataset.class_names)
     picture = folder / "samples.webp"
-    picture.write_bytes(make_sheet(Clips(clips.clips, clips.labels, list(task.dataset.class_names))).webp)
+    picture.write_bytes(make_sheet(Clips(clips.clips, clips.labels, list(setup.dataset.class_names))).webp)
     return picture
 
 
@@ -73,8 +73,8 @@ def evaluate_again(source: str, words: Iterable[str], out: Path) -> dict[str, An
     if not path.is_dir():
         config = resolve([*words, f"train.init={path}", "train.steps=0"])
         return read_record(run(config, out, resume=True)).quality
-    task = prepare(_config_of(path, words))
-    quality = Evaluator(task).evaluate(_load_backbone(task, path), "final", "sampling").quality
+    setup = prepare(_config_of(path, words))
+    quality = Evaluator(setup).evaluate(_load_backbone(setup, path), "final", "sampling").quality
     write_json(path / f"evaluation-{quality['protocol_hash'][:8]}.json", quality)
     return quality
 
@@ -93,8 +93,8 @@ def _config_of(path: Path, words: Iterable[str]) -> RunConfig:
     return override(run_config(path), words, REUSABLE)
 
 
-def _load_backbone(task: Task, path: Path) -> nn.Module:
-    backbone = task.build_backbone().eval()
+def _load_backbone(setup: Setup, path: Path) -> nn.Module:
+    backbone = setup.build_backbone().eval()
     if path.is_dir():
         load_strictly(backbone, read_any_weights(path), path)
     else:

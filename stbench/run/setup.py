@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from stbench.backbones.base import TASK_ARGUMENTS
+from stbench.backbones.base import RUN_FACTS
 from stbench.data.autoencoders import Autoencoder, build_autoencoder
 from stbench.data.clips import ClipDataset
 from stbench.diffusion.loss import find_objective
@@ -27,7 +27,7 @@ from stbench.settings.schema import RunConfig
 
 
 @dataclass(frozen=True)
-class Task:
+class Setup:
     """What a run works with.
 
     Attributes:
@@ -71,23 +71,23 @@ class Task:
 
     @property
     def backbone_arguments(self) -> dict[str, Any]:
-        """The facts about the task that a backbone's constructor may ask for."""
+        """The facts of the run that a backbone's constructor may ask for."""
         channels, num_frames, side, _ = self.latent_shape
         learned_variance = find_objective(self.config.settings.diffusion.objective).learned_variance
         values = (channels, side, num_frames, self.dataset.num_classes, learned_variance)
-        return dict(zip(TASK_ARGUMENTS, values, strict=True))
+        return dict(zip(RUN_FACTS, values, strict=True))
 
     @property
-    def during_training(self) -> Task:
-        """The same task, judged by the cheaper protocol of the evaluations during training, with a hash of its own."""
+    def during_training(self) -> Setup:
+        """The same setup, judged by the cheaper protocol of the evaluations during training, with a hash of its own."""
         settings, evaluation = self.config.settings, self.config.settings.eval
         cheaper = replace(
             evaluation,
             num_clips=evaluation.curve_clips or evaluation.num_clips,
             num_sampling_steps=evaluation.curve_sampling_steps or evaluation.num_sampling_steps,
         )
-        task = replace(self, config=replace(self.config, settings=replace(settings, eval=cheaper)))
-        return replace(task, protocol=_filled_in(task))
+        setup = replace(self, config=replace(self.config, settings=replace(settings, eval=cheaper)))
+        return replace(setup, protocol=_filled_in(setup))
 
     def construct_backbone(self) -> nn.Module:
         """A fresh backbone on torch's current default device, its weights drawn from the run's seed."""
@@ -101,14 +101,14 @@ class Task:
         return backbone
 
 
-def prepare(config: RunConfig) -> Task:
+def prepare(config: RunConfig) -> Setup:
     """Build everything but the backbone's weights.
 
     Raises:
         StbenchError: for whatever is missing or does not fit together.
     """
     settings = config.settings
-    given = [name for name in TASK_ARGUMENTS if name in config.variant.arguments]
+    given = [name for name in RUN_FACTS if name in config.variant.arguments]
     if given:
         raise StbenchError(f"variant.{given[0]} follows from the dataset, the autoencoder and the objective of a run")
     runtime = choose_runtime(settings.device, settings.precision, settings.attention)
@@ -123,7 +123,7 @@ def prepare(config: RunConfig) -> Task:
         raise StbenchError(f"eval.cfg_scale={settings.eval.cfg_scale} needs classes, and dataset "
                            f"{config.dataset.name!r} has none: expected 1")  # fmt: skip
     _check_clip_length(dataset, protocol, detector)
-    task = Task(
+    setup = Setup(
         config,
         runtime,
         dataset,
@@ -133,8 +133,8 @@ def prepare(config: RunConfig) -> Task:
         protocol,
     )
     with torch.device("meta"):  # figures that do not fit together are refused before any work
-        task.construct_backbone()
-    return replace(task, protocol=_filled_in(task))
+        setup.construct_backbone()
+    return replace(setup, protocol=_filled_in(setup))
 
 
 def _judge(name: str, weights: str | None) -> tuple[Protocol, Detector]:
@@ -172,19 +172,19 @@ def _check_clip_length(dataset: ClipDataset, protocol: Protocol, detector: Detec
     detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
 
 
-def _filled_in(task: Task) -> Protocol:
+def _filled_in(setup: Setup) -> Protocol:
     """The preset protocol with what only the run knows."""
-    evaluation = task.config.settings.eval
+    evaluation = setup.config.settings.eval
     return replace(
-        task.protocol,
-        **described(task.detector, task.config.dataset, task.reference),
-        num_real=evaluation.num_clips if task.protocol.num_real is not None else None,
+        setup.protocol,
+        **described(setup.detector, setup.config.dataset, setup.reference),
+        num_real=evaluation.num_clips if setup.protocol.num_real is not None else None,
         num_fake=evaluation.num_clips,
-        sampler=task.config.sampler,
+        sampler=setup.config.sampler,
         num_sampling_steps=evaluation.num_sampling_steps,
         cfg_scale=evaluation.cfg_scale,
         ema=True,
-        autoencoder=task.autoencoder.name,
-        autoencoder_sha256=task.autoencoder.weights_sha256,
+        autoencoder=setup.autoencoder.name,
+        autoencoder_sha256=setup.autoencoder.weights_sha256,
         sampling_seed=evaluation.seed,
     )

@@ -32,7 +32,7 @@ from stbench.records.schema import Record
 from stbench.records.store import read_record, write_record
 from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
-from stbench.run.setup import Task, prepare
+from stbench.run.setup import Setup, prepare
 from stbench.runtime.attention.choice import chosen_backends, recall_choices
 from stbench.runtime.device import Runtime
 from stbench.runtime.machine import is_out_of_memory, machine_fingerprint, software_versions
@@ -75,23 +75,23 @@ def run(config: RunConfig, out: Path, resume: bool = False) -> Path:
 class RunStages:
     """The stages of one run. Each leaves a file, which the last one gathers into the record."""
 
-    def __init__(self, task: Task, folder: RunFolder) -> None:
-        self.task, self.folder = task, folder
-        self.settings = task.config.settings
-        self.evaluator = self.curve_evaluator = Evaluator(task)
-        if task.during_training.protocol != task.protocol:
-            self.curve_evaluator = Evaluator(task.during_training)
+    def __init__(self, setup: Setup, folder: RunFolder) -> None:
+        self.setup, self.folder = setup, folder
+        self.settings = setup.config.settings
+        self.evaluator = self.curve_evaluator = Evaluator(setup)
+        if setup.during_training.protocol != setup.protocol:
+            self.curve_evaluator = Evaluator(setup.during_training)
         self._kept_choices = 0
         self.job = TrainingJob(
             config=self.settings.train,
             objective=self.settings.diffusion.objective,
             timestep_density=self.settings.diffusion.timestep_density,
             seed=self.settings.seed,
-            num_classes=task.dataset.num_classes,
-            runtime=task.runtime,
-            autoencoder=task.autoencoder,
+            num_classes=setup.dataset.num_classes,
+            runtime=setup.runtime,
+            autoencoder=setup.autoencoder,
             folder=folder.path,
-            config_hash=task.config.config_hash,
+            config_hash=setup.config.config_hash,
         )
 
     @contextlib.contextmanager
@@ -120,10 +120,10 @@ class RunStages:
         if self.folder.cost.exists():
             return json.loads(self.folder.cost.read_text(encoding="utf-8"))
         return profile_backbone(
-            self.task.construct_backbone,
-            self.task.runtime,
+            self.setup.construct_backbone,
+            self.setup.runtime,
             Workload(
-                self.task.latent_shape, self.task.dataset.num_classes, joint_images=self.settings.train.joint_images
+                self.setup.latent_shape, self.setup.dataset.num_classes, joint_images=self.settings.train.joint_images
             ),
             objective=self.settings.diffusion.objective,
             batch_size=self.settings.train.batch_size,
@@ -135,7 +135,7 @@ class RunStages:
         config = self.settings.train
         if self.folder.attention.exists():
             recall_choices(json.loads(self.folder.attention.read_text(encoding="utf-8")))
-        backbone = self.task.build_backbone()
+        backbone = self.setup.build_backbone()
         if config.init:
             console().print(f"starting from {initialise_from(backbone, config.init)}")
         state = new_state(backbone, config)
@@ -152,7 +152,7 @@ class RunStages:
         config = self.settings.train
         self._evaluate_on_the_way(state)  # the untrained network, or a point that a killed run still owes
         batches = training_batches(
-            self.task.dataset,
+            self.setup.dataset,
             config.batch_size,
             self.settings.seed,
             first_step=state.step,
@@ -174,7 +174,7 @@ class RunStages:
 
     def write_result(self, evaluation: Evaluation) -> None:
         """Keep the clips and features, then the record, last and whole."""
-        names = self.task.dataset.class_names
+        names = self.setup.dataset.class_names
         files = {
             "samples": self.folder.save_clips("samples.npz", evaluation.samples, names),
             "real": self.folder.save_clips("real.npz", self.evaluator.real_examples(), names),
@@ -184,7 +184,7 @@ class RunStages:
         np.savez_compressed(
             self.folder.path / files["features"], real=evaluation.real_features, fake=evaluation.fake_features
         )
-        cheaper = self.curve_evaluator.task.protocol.as_dict()
+        cheaper = self.curve_evaluator.setup.protocol.as_dict()
         quality = {**evaluation.quality, "curve": self._curve(), "curve_protocol": cheaper}
         self._write("finished", None, quality, files)
 
@@ -200,11 +200,11 @@ class RunStages:
             status=status,
             reason=reason,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            config=self.task.config.to_dict(),
-            config_hash=self.task.config.config_hash,
+            config=self.setup.config.to_dict(),
+            config_hash=self.setup.config.config_hash,
             machine=machine_fingerprint(),
             software=software_versions(),
-            training=training_section(self.job.loss_curve, self.settings.train.batch_size, self.task.runtime),
+            training=training_section(self.job.loss_curve, self.settings.train.batch_size, self.setup.runtime),
             quality=quality,
             files=files,
             **{name: cost.get(name, {}) for name in ("counts", "timing", "memory")},

@@ -74,18 +74,18 @@ class Component:
         if key not in known:
             raise unknown_name(f"key of {self.kind} {self.name!r}", key, known)
 
-    def construct(self, task: Mapping[str, Any] | None = None) -> Any:
+    def construct(self, facts: Mapping[str, Any] | None = None) -> Any:
         """Build the thing.
 
         Args:
-            task: facts about the task that a constructor may want; those it does not list are left out.
+            facts: of the run, such as the latents' size; those that the constructor does not list are left out.
 
         Raises:
             StbenchError: when the arguments do not fit together, with the constructor's reason.
         """
         known = signature_parameters(self)
-        facts = {key: value for key, value in (task or {}).items() if key in known}
-        arguments = {**self.arguments, **facts}
+        wanted = {key: value for key, value in (facts or {}).items() if key in known}
+        arguments = {**self.arguments, **wanted}
         missing = [
             name
             for name, parameter in known.items()

@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor, nn
 
 from stbench import paths
-from stbench.backbones.base import TASK_ARGUMENTS, Conditioning
+from stbench.backbones.base import RUN_FACTS, Conditioning
 from stbench.profiling import counts as counts_module
 from stbench.profiling.counts import count
 from stbench.profiling.flops import count_operations, is_product_like
@@ -23,8 +23,10 @@ every_variant = pytest.mark.parametrize("name", sorted(paths.config_files("varia
 @pytest.mark.parametrize("training", [False, True], ids=["forward", "training"])
 def test_closed_form_and_torch_agree_at_full_size(name: str, training: bool) -> None:
     component = load_component("variant", name)
-    task = dict(zip(TASK_ARGUMENTS, (4, 32, 16, 0, True), strict=True))
-    counted = count_operations(lambda: component.construct(task), lambda: Workload((4, 16, 32, 32)).inputs(1), training)
+    facts = dict(zip(RUN_FACTS, (4, 32, 16, 0, True), strict=True))
+    counted = count_operations(
+        lambda: component.construct(facts), lambda: Workload((4, 16, 32, 32)).inputs(1), training
+    )
     assert counted.incomplete == []
     assert counted.gmacs_by_counter["closed_form"] == pytest.approx(counted.gmacs, rel=1e-3)
     assert sum(counted.gmacs_by_part.values()) == pytest.approx(counted.gmacs)
@@ -33,14 +35,14 @@ def test_closed_form_and_torch_agree_at_full_size(name: str, training: bool) -> 
 @every_variant
 def test_all_three_agree_in_the_smoke_preset(name: str) -> None:
     component, _ = load_component("variant", name).with_preset("smoke")
-    task = dict(zip(TASK_ARGUMENTS, (4, 16, 4, 3, True), strict=True))
+    facts = dict(zip(RUN_FACTS, (4, 16, 4, 3, True), strict=True))
     workload = Workload((4, 4, 16, 16), num_classes=3)
-    counted = count(lambda: component.construct(task), workload)
+    counted = count(lambda: component.construct(facts), workload)
     assert counted["incomplete"] == []
     assert set(counted["gmacs_by_counter"]) == {"closed_form", "torch", "fvcore"}
     for gmacs in counted["gmacs_by_counter"].values():
         assert gmacs == pytest.approx(counted["gmacs"], rel=1e-3)
-    fused = count_with_fvcore(lambda: component.construct(task), lambda: workload.inputs(1), is_product_like, "sdpa")
+    fused = count_with_fvcore(lambda: component.construct(facts), lambda: workload.inputs(1), is_product_like, "sdpa")
     assert fused.gmacs == pytest.approx(counted["gmacs"], rel=1e-3)
     assert 2.9 * counted["gmacs"] < counted["gmacs_train_step"] <= 3 * counted["gmacs"]
 

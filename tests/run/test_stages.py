@@ -225,10 +225,10 @@ def test_other_objective_and_joint_training(tmp_path: Path) -> None:
 def test_the_reference_has_the_stride_of_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latte's protocol takes every third frame of real videos, whatever stride the training clips have."""
     monkeypatch.setitem(protocol.PROTOCOLS, "strided", replace(protocol.PROTOCOLS["builtin"], frame_stride_real=3))
-    task = prepare(resolve(["variant=latte1", *SMOKE, "protocol=strided"]))
-    assert (task.dataset.frame_stride, task.reference.frame_stride) == (1, 3)
-    assert task.protocol.frame_stride_real == 3
-    assert Evaluator(task).num_real == 8
+    setup = prepare(resolve(["variant=latte1", *SMOKE, "protocol=strided"]))
+    assert (setup.dataset.frame_stride, setup.reference.frame_stride) == (1, 3)
+    assert setup.protocol.frame_stride_real == 3
+    assert Evaluator(setup).num_real == 8
 
 
 @pytest.mark.parametrize("rule", ["crop-resize-lanczos", "resize-crop-lanczos"])
@@ -243,9 +243,9 @@ def test_the_reference_is_made_square_by_the_protocol(
             Image.fromarray(pixels).save(tmp_path / f"video{video}" / f"{frame:03d}.png")
     monkeypatch.setitem(protocol.PROTOCOLS, "ruled", replace(protocol.PROTOCOLS["builtin"], spatial_rule=rule))
     words = ["variant=latte1", "dataset=video_folder", f"dataset.root={tmp_path}", *SMOKE[1:], "protocol=ruled"]
-    task = prepare(resolve(words))
-    assert task.protocol.spatial_rule == rule
-    (batch,) = evaluation_clips(task.reference, 3, 0, batch_size=3)
+    setup = prepare(resolve(words))
+    assert setup.protocol.spatial_rule == rule
+    (batch,) = evaluation_clips(setup.reference, 3, 0, batch_size=3)
     fixed = prepare(resolve([*words, f"dataset.spatial_rule={rule}"]))
     (expected,) = evaluation_clips(fixed.dataset, 3, 0, batch_size=3)
     assert torch.equal(batch.clips, expected.clips)

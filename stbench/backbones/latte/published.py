@@ -1,14 +1,14 @@
 """The published weights of Latte variant 1 (Vchitect/Latte) and of DiT (facebookresearch/DiT).
 
 Published files of Latte hold {'model', 'ema'}; the averaged weights are what the authors evaluate, and what is loaded
-unless `model` is named.
+unless `model` is named. A backbone is a `Latte` in every function here.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +16,6 @@ from torch import Tensor
 from stbench.backbones.published import PublishedLayout, from_published
 from stbench.errors import StbenchError
 from stbench.storage.weights import load_strictly
-
-if TYPE_CHECKING:
-    from stbench.backbones.latte.network import Latte
 
 # Ours -> the authors'; DiT has the same but for `temporal_table`.
 _NAMES = (
@@ -40,7 +37,7 @@ _NAMES = (
 class LatteLayout(PublishedLayout):
     """The authors' names and shapes; the patch embedding is a 2D convolution there."""
 
-    def names(self, backbone: Latte) -> dict[str, str]:
+    def names(self, backbone: Any) -> dict[str, str]:
         """Our names -> the authors', of the interleaved Latte or of DiT."""
         if backbone.arrangement not in ("interleaved", "spatial"):
             raise StbenchError(f"no weights of {backbone.arrangement} were published: there are those of Latte's "
@@ -68,13 +65,13 @@ class LatteLayout(PublishedLayout):
         """Give the patch a length in time."""
         return tensor.unsqueeze(2) if name == "patch_embed.weight" and tensor.ndim == 4 else tensor
 
-    def is_image_model(self, state: Mapping[str, Tensor], backbone: Latte) -> bool:
+    def is_image_model(self, state: Mapping[str, Tensor], backbone: Any) -> bool:
         """Whether `state` has the blocks of an image model: half as many as an interleaved or late-fused one."""
         numbers = {int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.", name))}
         is_video = backbone.arrangement != "spatial"
         return is_video and "temp_embed" not in state and len(numbers) != len(backbone.blocks)
 
-    def load_image_model(self, backbone: Latte, state: Mapping[str, Tensor], origin: object) -> None:
+    def load_image_model(self, backbone: Any, state: Mapping[str, Tensor], origin: object) -> None:
         """Load a DiT into the spatial blocks.
 
         Raises:
@@ -96,7 +93,7 @@ class LatteLayout(PublishedLayout):
         load_strictly(backbone, {**backbone.state_dict(), **loaded}, origin)
 
 
-def _image_model_like(backbone: Latte) -> Latte:
+def _image_model_like(backbone: Any) -> Any:
     """An image model of the same width, with one block for each spatial block of `backbone`."""
     spatial = sum(not block.video_only for block in backbone.blocks)
     with torch.device("cpu"):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.reports.comparison.compare import compare
 from stbench.reports.comparison.cells import Comparison
+from stbench.reports.comparison.compare import compare
 from stbench.reports.comparison.page import comparison_markdown
 
 MakeRun = Callable[..., Path]
