@@ -18,8 +18,8 @@ from stbench.errors import StbenchError
 from stbench.fvd.sides import Features, SideFeatures, clip_rule, conditions_of
 from stbench.fvd.sources import Clip, ClipSource, Reading, ranked
 from stbench.metrics.detectors import Detector
-from stbench.metrics.protocol import Protocol
 from stbench.progress import progress_bar
+from stbench.records.protocol import Protocol
 from stbench.runtime.processes import gather, share
 from stbench.storage.hashing import hash_uint64
 

@@ -34,9 +34,9 @@ from stbench.fvd.words import DEFAULT_PROTOCOL, describe_protocol, unsplit_prese
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.kernel import MIN_SAMPLES, kernel_distance
-from stbench.metrics.protocol import OFFSET_RULES, Protocol
 from stbench.metrics.quality import assess
 from stbench.progress import console
+from stbench.records.protocol import OFFSET_RULES, Protocol
 from stbench.reports.media import COLUMNS, Clips, make_sheet
 from stbench.runtime.device import choose_device
 from stbench.runtime.machine import machine_fingerprint, software_versions

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from stbench.data.clips import Dropped
 from stbench.errors import NotComparable, StbenchError
 from stbench.fvd.sources import ClipRule, ClipsFile, ClipSource, FolderSource, ranked
-from stbench.metrics.protocol import Protocol
 from stbench.progress import progress_bar
+from stbench.records.protocol import Protocol
 from stbench.storage.hashing import sha256_of
 
 Features = NDArray[np.float32]

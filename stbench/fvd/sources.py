@@ -37,7 +37,7 @@ from stbench.data.video import (
     read_frames,
 )
 from stbench.errors import StbenchError
-from stbench.metrics.protocol import FIRST_FRAME
+from stbench.records.protocol import FIRST_FRAME
 from stbench.storage.hashing import hash_uint64
 
 Clip = NDArray[np.uint8]

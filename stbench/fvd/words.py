@@ -8,7 +8,8 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from stbench.errors import StbenchError, unknown_name
-from stbench.metrics.protocol import PROTOCOLS, Protocol, get_protocol
+from stbench.metrics.protocol import PROTOCOLS, get_protocol
+from stbench.records.protocol import Protocol
 from stbench.settings.resolve import parse_overrides
 
 DEFAULT_PROTOCOL = "builtin"

@@ -26,7 +26,7 @@ from stbench.metrics.inception_score import inception_score
 from stbench.metrics.intervals import interval
 from stbench.metrics.kernel import JEDI, KVD, MIN_SAMPLES, PolynomialKernel, biased_mmd, kernel_distance
 from stbench.metrics.neighbours import neighbour_scores
-from stbench.metrics.protocol import Protocol, protocol_hash
+from stbench.records.protocol import Protocol, protocol_hash
 
 
 def assess(protocol: Protocol, real_features: ArrayLike, fake_features: ArrayLike) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from stbench.data.clips import ClipDataset
 from stbench.diffusion.loss import find_objective
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector
-from stbench.metrics.protocol import Protocol, described, get_protocol
+from stbench.metrics.protocol import described, get_protocol
+from stbench.records.protocol import Protocol
 from stbench.run.generation import SamplingSpec
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime

@@ -19,7 +19,8 @@ from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.frechet import check_features, gaussian_statistics
 from stbench.metrics.kernel import MIN_SAMPLES
-from stbench.metrics.protocol import HASHED_OFFSET, Protocol, described, protocol_hash
+from stbench.metrics.protocol import described
+from stbench.records.protocol import HASHED_OFFSET, Protocol, protocol_hash
 from stbench.reports.noise.outcome import CONTENTS, write_noise_study
 from stbench.runtime.device import choose_device
 from stbench.runtime.machine import machine_fingerprint, software_versions

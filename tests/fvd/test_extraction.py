@@ -14,7 +14,8 @@ from stbench.fvd.extraction import compute_features, shuffle_frames
 from stbench.fvd.sides import SideFeatures, load_features
 from stbench.fvd.sources import ClipRule, ClipSource, Reading, ranked
 from stbench.metrics.detectors import build_detector
-from stbench.metrics.protocol import PROTOCOLS, Protocol
+from stbench.metrics.protocol import PROTOCOLS
+from stbench.records.protocol import Protocol
 
 
 class Drawn(ClipSource):

@@ -17,7 +17,7 @@ from stbench.fvd.frames import ChosenClips, assess_frames, frame_distance, frame
 from stbench.fvd.sources import ClipRule, ClipsFile
 from stbench.metrics.detectors import Detector, extract_features
 from stbench.metrics.frechet import frechet_distance
-from stbench.metrics.protocol import FIRST_FRAME
+from stbench.records.protocol import FIRST_FRAME
 
 
 def _moments(frames: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from PIL import Image
 from stbench.data.clips import clip_start
 from stbench.errors import StbenchError
 from stbench.fvd.sources import ClipRule, ClipsFile, FolderSource, ranked
-from stbench.metrics.protocol import FIRST_FRAME, HASHED_OFFSET
+from stbench.records.protocol import FIRST_FRAME, HASHED_OFFSET
 
 RULE = ClipRule(
     num_frames=4,

@@ -10,7 +10,8 @@ import pytest
 
 from stbench.errors import StbenchError
 from stbench.metrics.catalogue import DETECTORS
-from stbench.metrics.protocol import PROTOCOLS, canonical_json, difference, get_protocol, protocol_hash
+from stbench.metrics.protocol import PROTOCOLS, get_protocol
+from stbench.records.protocol import canonical_json, difference, protocol_hash
 
 # Another value for every field: whatever moves the number must move the hash.
 _OTHER_VALUES: dict[type, Any] = {

@@ -11,8 +11,9 @@ from stbench.metrics.frechet import FloatArray, frechet_distance
 from stbench.metrics.intervals import interval
 from stbench.metrics.kernel import biased_mmd
 from stbench.metrics.neighbours import neighbour_scores
-from stbench.metrics.protocol import PROTOCOLS, Protocol, protocol_hash
+from stbench.metrics.protocol import PROTOCOLS
 from stbench.metrics.quality import assess
+from stbench.records.protocol import Protocol, protocol_hash
 
 BUILTIN = PROTOCOLS["builtin"]
 I3D = PROTOCOLS["styleganv-2048-16f"]

@@ -14,7 +14,7 @@ from PIL import Image
 from stbench.data.synthetic.shapes import Shapes
 from stbench.errors import StbenchError
 from stbench.metrics.detectors.shapes3d import Shapes3DDetector
-from stbench.metrics.protocol import Protocol, protocol_hash
+from stbench.records.protocol import Protocol, protocol_hash
 from stbench.records.store import find_records
 from stbench.studies.noise import NoiseOptions, prepare, study_noise
 

@@ -1,0 +1,188 @@
+"""The sections of a record, as those who measure return them and those who report read them. Imports no torch.
+
+Names carry their unit. A `None` is a figure that was not measured, or does not exist where it was measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from stbench.records.protocol import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The hardware; `fingerprint` is 12 hexadecimal digits that are equal on machines of equal hardware."""
+
+    cpu: str  # model
+    cores: int
+    threads: int
+    memory_gib: int
+    gpu: str | None = None  # name of the first
+    gpu_memory_gib: int | None = None
+    driver: str | None = None
+    os: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Software:
+    """Versions of what a result depends on; None for a package that is not installed."""
+
+    stbench: str
+    python: str
+    torch: str | None
+    cuda: str | None = None
+    numpy: str | None = None
+    diffusers: str | None = None
+    xformers: str | None = None
+    torchmetrics: str | None = None
+    av: str | None = None
+    commit: str | None = None  # of the checkout that stbench runs from
+    dirty: bool | None = None  # whether tracked files differ from the commit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Parameters and operations of one clip; a multiply-accumulate (MAC) is two FLOPs.
+
+    `gmacs` is what one network evaluation executes in matrix products, convolutions and attention, and
+    `gmacs_train_step` a forward and a backward pass.
+    """
+
+    params_total: int
+    params_trainable: int
+    gmacs: float
+    gflops: float
+    gmacs_train_step: float | None = None
+    gmacs_by_counter: dict[str, float] = field(default_factory=dict)
+    gmacs_by_operator: dict[str, float] = field(default_factory=dict)
+    gmacs_by_module: dict[str, float] = field(default_factory=dict)
+    gmacs_by_part: dict[str, float] = field(default_factory=dict)
+    conventions: dict[str, float] = field(default_factory=dict)  # papers' own counts by name, 10^9 operations
+    convention_notes: tuple[str, ...] = ()  # what each of `conventions` counts, in the same order
+    incomplete: tuple[str, ...] = ()  # where counters disagree, and operators that one does not know
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How long one piece of work took: every sample after warm-up, in the order taken."""
+
+    what: str  # name of the work
+    samples: tuple[float, ...]
+    median: float
+    spread: float  # interquartile range; 0 for a single sample
+    unit: str = "s"
+    batch_size: int  # clips that one call processes
+    clips_per_s: float  # by the median
+    compile_s: float | None = None  # by which the first call exceeded the median: compilation, lazy initialisation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Peak memory of a training step: of tensors and of the allocator on a GPU, and of the process."""
+
+    peak_allocated_mib: float | None = None
+    peak_reserved_mib: float | None = None
+    peak_rss_mib: float | None = None
+    peak_rss_source: str | None = None  # VmHWM: of the step; ru_maxrss: since the process started
+
+    @property
+    def peak_mib(self) -> float | None:
+        """The device's peak, or where there is none the process's."""
+        return self.peak_rss_mib if self.peak_allocated_mib is None else self.peak_allocated_mib
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a backbone costs before it is trained."""
+
+    counts: Counts
+    timing: dict[str, Timing] = field(default_factory=dict)  # forward, train_step, sampling_step
+    memory: Memory | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionChoice:
+    """What `attention=auto` chose for calls of one kind.
+
+    Shapes and strides are those of q, k, v and the bias, if there is one. `median_s` are seconds by backend, the fastest
+    first, of the forward pass or, where `backward` is true, of both passes; those that could not run are left out.
+    """
+
+    device: str
+    dtype: str
+    autocast: bool
+    shapes: tuple[tuple[int, ...], ...]
+    strides: tuple[tuple[int, ...], ...]
+    backward: bool
+    backend: str
+    median_s: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How training went. `loss_final` is the mean over the last tenth of the steps."""
+
+    steps: int
+    loss_curve: str  # name of the file
+    loss_final: float | None = None
+    wall_s: float  # of the steps alone, without evaluations and checkpoints
+    clips_per_s: float | None = None
+    precision: str
+    attention: str
+    attention_choices: tuple[AttentionChoice, ...] = ()
+    device: str
+    freed_memory: str  # "kept" for the next tensor, or "returned" to the operating system
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """The quality at one step of training, under `Quality.curve_protocol`."""
+
+    step: int
+    fvd: float
+    n_fake: int
+    protocol_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FvdInfFit:
+    """The line that fvd_inf was read from: distances at several numbers of clips."""
+
+    slope: float
+    sample_sizes: tuple[int, ...]
+    distances: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """Distances between real and generated clips, None where refused; intervals are 95 % (low, high).
+
+    `label` is "standard" (a published detector at its usual number of clips), "exploratory" (fewer), "internal" (a
+    detector that only stbench knows) or "refused".
+    """
+
+    protocol: Protocol
+    protocol_hash: str
+    detector: str
+    n_real: int
+    n_fake: int
+    fvd: float | None = None
+    fvd_inf: float | None = None
+    fvd_inf_fit: FvdInfFit | None = None
+    fvd_interval: tuple[float, float] | None = None  # jackknife, of what fvd_inf estimates; need not be centred on it
+    kvd: float | None = None
+    kvd_interval: tuple[float, float] | None = None
+    mmd: float | None = None  # kernel and scale of JEDi, unbiased
+    mmd_interval: tuple[float, float] | None = None
+    mmd_biased: float | None = None  # as JEDi's released code computes it
+    precision: float | None = None
+    recall: float | None = None
+    density: float | None = None
+    coverage: float | None = None
+    inception_score: float | None = None  # where the detector is the classifier of one
+    refused: str | None = None  # why there is no FVD, one line
+    label: str
+    curve: tuple[CurvePoint, ...] = ()
+    curve_protocol: Protocol | None = None
