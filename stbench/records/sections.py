@@ -106,8 +106,9 @@ class Cost:
 class AttentionChoice:
     """What `attention=auto` chose for calls of one kind.
 
-    Shapes and strides are those of q, k, v and the bias, if there is one. `median_s` are seconds by backend, the fastest
-    first, of the forward pass or, where `backward` is true, of both passes; those that could not run are left out.
+    Shapes and strides are those of q, k, v and the bias, if there is one. `median_s` are seconds by backend, the
+    fastest first, of the forward pass or, where `backward` is true, of both passes; those that could not run are left
+    out.
     """
 
     device: str

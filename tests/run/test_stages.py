@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from stbench.backbones.published import to_published
 from stbench.data.loading import evaluation_clips
 from stbench.errors import FinishedInPart, StbenchError
-from stbench.records import protocol
+from stbench.metrics import protocol
 from stbench.records.protocol import difference
 from stbench.records.store import read_record
 from stbench.reports.report import write_report
