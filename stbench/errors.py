@@ -46,3 +46,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> StbenchError:
     near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(match) for match in near)}? " if near else ""
     return StbenchError(f"unknown {kind} {name!r}: {hint}known: {', '.join(choices) or 'none'}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or the name of its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stbench.errors import StbenchError, unknown_name
+from stbench.errors import StbenchError, first_line, unknown_name
 from stbench.settings.components import TARGET_KEYS, Component, load_component
 from stbench.settings.presets import DEFAULT_PRESET, PRESETS
 from stbench.settings.schema import OBJECTIVE_SAMPLERS, RunConfig, Settings, dotted_settings, lookup
@@ -137,8 +137,7 @@ def _assign(merged: DictConfig, key: str, value: Any) -> None:
     try:
         OmegaConf.update(merged, key, value)
     except OmegaConfBaseException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise StbenchError(f"{key}={value!r}: {reason}") from error
+        raise StbenchError(f"{key}={value!r}: {first_line(error)}") from error
 
 
 def _check_range(key: str, value: Any, declared: Mapping[str, Any]) -> None:

@@ -139,13 +139,21 @@ class RunConfig:
     @property
     def config_hash(self) -> str:
         """SHA-256 of everything that can move a result; where files lie and how work is split is left out."""
-        content = {
-            "variant": self.variant.to_dict(),
-            "dataset": self.dataset.to_dict(),
-            **_hashed_values(self.settings),
-        }
-        content["dataset"]["arguments"].pop("root", None)
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return _sha256(self._hashed())
+
+    @property
+    def group_hash(self) -> str:
+        """SHA-256 of what `config_hash` covers, but for the seed: runs of one group differ in nothing else."""
+        content = self._hashed()
+        del content["seed"]
+        return _sha256(content)
+
+    def _hashed(self) -> dict[str, Any]:
+        """Everything that can move a result: the components and the settings declared as `hashed`."""
+        components = {"variant": self.variant.to_dict(), "dataset": self.dataset.to_dict()}
+        components["dataset"]["arguments"].pop("root", None)
+        hashed = {key: lookup(self.settings, key) for key, each in dotted_settings().items() if each.metadata["hashed"]}
+        return {**components, **hashed}
 
     @property
     def run_id(self) -> str:
@@ -179,6 +187,6 @@ def lookup(settings: Settings, key: str) -> Any:
     return value
 
 
-def _hashed_values(settings: Settings) -> dict[str, Any]:
-    known = dotted_settings()
-    return {key: lookup(settings, key) for key, declared in known.items() if declared.metadata["hashed"]}
+def _sha256(content: dict[str, Any]) -> str:
+    # Not storage.hashing.sha256_of, whose JSON has other spaces: the hashes of every record would change.
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

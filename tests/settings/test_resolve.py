@@ -86,6 +86,26 @@ def test_hash_covers_what_moves_a_result_and_nothing_else() -> None:
     assert base.dataset.arguments["image_size"] == 16  # hashing changed nothing
 
 
+def test_runs_of_one_group_differ_in_the_seed_alone() -> None:
+    base = resolve(DEMO)
+    apart = ["device=cpu", "train.num_workers=2", "eval.batch_size=3", "autoencoder.weights=a"]  # cannot move a result
+    for word in ("seed=1", *apart):
+        assert resolve([*DEMO, word]).group_hash == base.group_hash, word
+    roots = [resolve(["variant=latte1", "dataset=ucf101", f"dataset.root={root}"]) for root in ("/a", "/b")]
+    assert roots[0].group_hash == roots[1].group_hash
+    other = ["eval.seed=1", "train.lr=1e-3", "variant.depth=6", "dataset.seed=1", "precision=float32"]
+    hashes = {resolve([*DEMO, word]).group_hash for word in other}
+    assert len(hashes | {base.group_hash, base.config_hash}) == len(other) + 2
+
+
+def test_hashes_stay_what_they_are() -> None:
+    """Records carry them: a hash that moves makes every run on disk another run."""
+    config = resolve([*DEMO, "seed=3"])
+    assert config.config_hash == "42664c2acf8ccf0b42024175826390b359288a6b9c4438d1b4ae899ff10515aa"
+    assert config.group_hash == "4f038053cd50736eb3887b6ededb495dd41126c1befd41e24ed29ada7c6d1f97"
+    assert config.run_id == "latte1-shapes-demo-s3-42664c2a"
+
+
 def test_round_trip_through_the_record() -> None:
     config = resolve([*DEMO, "variant.depth=6", "train.init=a.pt"])
     again = from_dict(config.to_dict())
