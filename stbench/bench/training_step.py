@@ -22,7 +22,7 @@ from stbench.profiling.counts import count
 from stbench.profiling.workbench import Conditions, Subject, Workbench
 from stbench.profiling.workload import Workload
 from stbench.runtime.allocator import keep_freed_memory
-from stbench.runtime.attention.choice import chosen_backends
+from stbench.runtime.attention.choice import AttentionChoices
 from stbench.runtime.device import PRECISIONS, Runtime
 from stbench.runtime.timing import Timing, Work, measure_interleaved
 
@@ -70,10 +70,11 @@ def measure_training_steps(device: torch.device, min_samples: int = MIN_SAMPLES)
         released pattern's in the same precision and in float32), attention (what `auto` chose).
     """
     size, batch_size = SUBJECTS[device.type]
+    choices = AttentionChoices()
     with ExitStack() as stack:
         works: dict[str, Work] = {}
         for each in CANDIDATES:
-            arguments = (each, device, size, batch_size)
+            arguments = (each, device, size, batch_size, choices)
             alone = each.freed_memory == "returned" and device.type == "cpu"
             works[each.name] = stack.enter_context(OwnProcess(_work, *arguments)) if alone else _work(*arguments)
         keep_freed_memory()
@@ -89,18 +90,19 @@ def measure_training_steps(device: torch.device, min_samples: int = MIN_SAMPLES)
         "gflop": gflop,
         "ceiling_gflop_per_s": ceilings,
         "rows": rows_of(timings, gflop, ceilings),
-        "attention": chosen_backends(),
+        "attention": [asdict(choice) for choice in choices.rows()],
     }
 
 
-def _work(candidate: Candidate, device: torch.device, size: str, batch_size: int) -> Work:
+def _work(candidate: Candidate, device: torch.device, size: str, batch_size: int, choices: AttentionChoices) -> Work:
     """The training step of a candidate, on weights of its own."""
 
     def construct() -> nn.Module:
         latte = Latte(size=size)
         return ReleasedPattern(latte) if candidate.computation == "released" else latte
 
-    conditions = Conditions(Runtime(device, candidate.precision, "auto"), "ddpm", batch_size, candidate.compile_mode)
+    runtime = Runtime(device, candidate.precision, "auto", attention_choices=choices)
+    conditions = Conditions(runtime, "ddpm", batch_size, candidate.compile_mode)
     return Workbench(Subject(construct, WORKLOAD), conditions).work("train_step")
 
 

@@ -65,7 +65,8 @@ class Workbench:
         self.subject, self.conditions = subject, conditions
         self.device = conditions.runtime.device
         self.backbone = subject.construct().to(self.device)
-        set_attention_backend(self.backbone, conditions.runtime.attention)
+        runtime = conditions.runtime
+        set_attention_backend(self.backbone, runtime.attention, runtime.attention_choices)
         compile_in_place(self.backbone, conditions.compile_mode)
         trainable = [p for p in self.backbone.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trainable, lr=1e-6, fused=True)

@@ -98,7 +98,7 @@ class Setup:
     def build_backbone(self) -> nn.Module:
         """A fresh backbone on the run's device with its attention backend."""
         backbone = self.construct_backbone().to(self.runtime.device)
-        set_attention_backend(backbone, self.runtime.attention)
+        set_attention_backend(backbone, self.runtime.attention, self.runtime.attention_choices)
         return backbone
 
 

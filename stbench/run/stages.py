@@ -18,6 +18,7 @@ import contextlib
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,11 @@ from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling.profile import Workload, compile_in_place, profile_backbone
 from stbench.progress import console, progress_bar
 from stbench.records.schema import Record
+from stbench.records.sections import AttentionChoice
 from stbench.records.store import read_record, write_record
 from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
 from stbench.run.setup import Setup, prepare
-from stbench.runtime.attention.choice import chosen_backends, recall_choices
 from stbench.runtime.device import Runtime
 from stbench.runtime.machine import is_out_of_memory, machine_fingerprint, software_versions
 from stbench.settings.schema import RunConfig
@@ -134,7 +135,8 @@ class RunStages:
         """The newest checkpoint, or the weights that training starts from."""
         config = self.settings.train
         if self.folder.attention.exists():
-            recall_choices(json.loads(self.folder.attention.read_text(encoding="utf-8")))
+            rows = json.loads(self.folder.attention.read_text(encoding="utf-8"))
+            self.setup.runtime.attention_choices.recall(AttentionChoice(**row) for row in rows)
         backbone = self.setup.build_backbone()
         if config.init:
             console().print(f"starting from {initialise_from(backbone, config.init)}")
@@ -223,9 +225,9 @@ class RunStages:
             write_json(self.folder.curve, [*curve, {"step": state.step, **point}])
 
     def _keep_attention_choices(self) -> None:
-        choices = chosen_backends()
+        choices = self.setup.runtime.attention_choices.rows()
         if len(choices) != self._kept_choices:
-            write_json(self.folder.attention, choices)
+            write_json(self.folder.attention, [asdict(choice) for choice in choices])
             self._kept_choices = len(choices)
 
     def _curve(self) -> list[dict[str, Any]]:
@@ -249,7 +251,7 @@ def training_section(loss_curve: Path, batch_size: int, runtime: Runtime) -> dic
         "clips_per_s": round(len(lines) * batch_size / seconds, 3) if seconds else None,
         "precision": runtime.precision,
         "attention": runtime.attention,
-        "attention_choices": chosen_backends(),
+        "attention_choices": [asdict(choice) for choice in runtime.attention_choices.rows()],
         "device": str(runtime.device),
         "freed_memory": runtime.freed_memory,
     }

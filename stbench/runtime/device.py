@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from stbench.errors import StbenchError
 from stbench.runtime.allocator import keep_freed_memory
 from stbench.runtime.attention.available import resolve_attention
+from stbench.runtime.attention.choice import AttentionChoices
 from stbench.runtime.machine import fast_bfloat16
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -25,12 +26,14 @@ class Runtime:
         precision: "float32" or "bfloat16" (autocast; weights, optimizer and average stay in float32).
         attention: the attention backend, or "auto": the fastest for each shape, timed at its first call.
         freed_memory: "kept" for the next tensor, or "returned" to the operating system, which costs time.
+        attention_choices: what "auto" has chosen, for all networks that run under this runtime.
     """
 
     device: torch.device
     precision: str
     attention: str
     freed_memory: str = "returned"
+    attention_choices: AttentionChoices = field(default_factory=AttentionChoices, compare=False, repr=False)
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:

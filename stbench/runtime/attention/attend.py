@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from stbench.errors import StbenchError
 from stbench.runtime.attention.backends import AUTO, BACKENDS, BACKENDS_WITH_BIAS, check_backend_name
-from stbench.runtime.attention.choice import fastest_backend
+from stbench.runtime.attention.choice import AttentionChoices
 
 
 class Attend(nn.Module):
-    """Attention without parameters; its `backend` is one of `BACKENDS`, or `AUTO`."""
+    """Attention without parameters; its `backend` is one of `BACKENDS`, or `AUTO`, which asks the `choices`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.backend = "math"
+        self.choices = AttentionChoices()
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         """Attend from q to k and v.
@@ -36,7 +37,7 @@ class Attend(nn.Module):
             StbenchError: for a bias under a backend that has none.
         """
         inputs = (q, k, v) if bias is None else (q, k, v, bias.to(q.dtype))
-        backend = fastest_backend(inputs) if self.backend == AUTO else self.backend
+        backend = self.choices.fastest_backend(inputs) if self.backend == AUTO else self.backend
         if bias is not None and backend not in BACKENDS_WITH_BIAS:
             known = " or ".join(BACKENDS_WITH_BIAS)
             raise StbenchError(f"attention={backend} takes no position bias, which this backbone adds: try {known}")
@@ -47,9 +48,19 @@ class Attend(nn.Module):
         return f"backend={self.backend}"
 
 
-def set_attention_backend(backbone: nn.Module, backend: str) -> None:
-    """Make every `Attend` inside `backbone` use `backend`, a name of `BACKENDS` or `AUTO`."""
+def set_attention_backend(backbone: nn.Module, backend: str, choices: AttentionChoices | None = None) -> None:
+    """Make every `Attend` inside `backbone` use one backend.
+
+    Args:
+        backbone: changed in place.
+        backend: a name of `BACKENDS`, or `AUTO`.
+        choices: what `AUTO` has chosen so far, and adds to: those of the run; by default new ones.
+
+    Raises:
+        StbenchError: for an unknown backend.
+    """
     check_backend_name(backend)
+    choices = AttentionChoices() if choices is None else choices
     for module in backbone.modules():
         if isinstance(module, Attend):
-            module.backend = backend
+            module.backend, module.choices = backend, choices

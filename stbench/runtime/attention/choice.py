@@ -7,14 +7,17 @@ backend that is named never does.
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from stbench.records.sections import AttentionChoice
 from stbench.runtime.attention.backends import BACKENDS, BACKENDS_WITH_BIAS, AttentionFunction
 from stbench.runtime.timing import Work, measure_interleaved
 
@@ -35,64 +38,68 @@ class AttentionCall(NamedTuple):
     backward: bool
 
 
-_median_seconds: dict[AttentionCall, dict[str, float]] = {}  # by backend, the fastest first
+class AttentionChoices:
+    """What `auto` has chosen in one run. All networks of the run refer to the same choices, copies of them included."""
 
+    _numbers = itertools.count()
 
-def chosen_backends() -> list[dict[str, Any]]:
-    """What `auto` has chosen in this process, in the order of the first calls.
+    def __init__(self) -> None:
+        self._by_call: dict[AttentionCall, AttentionChoice] = {}
+        # Compiled code that was made under one number is not used under another: it holds the answers.
+        self._number = next(self._numbers)
 
-    Returns:
-        For each kind of call the fields of `AttentionCall`, `backend` (the one in use), and `median_s`: seconds by
-        backend, of the forward pass or, where `backward` is true, of both passes. Those that could not run are left
-        out. Plain values, as a record keeps them.
-    """
-    return [
-        {**call._asdict(), "backend": next(iter(seconds)), "median_s": dict(seconds)}
-        for call, seconds in _median_seconds.items()
-    ]
+    def __deepcopy__(self, memo: dict[int, Any]) -> AttentionChoices:
+        """The same choices: the averaged weights are a deep copy of a network, and belong to the same run."""
+        return self
 
+    def rows(self) -> tuple[AttentionChoice, ...]:
+        """The choices in the order of the first calls."""
+        return tuple(self._by_call.values())
 
-def recall_choices(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Take over what `auto` chose in another process, so that a resumed run computes as it began.
+    def recall(self, rows: Iterable[AttentionChoice]) -> None:
+        """Take over what another process chose, so that a resumed run computes as it began.
 
-    Args:
-        rows: what `chosen_backends` returned there, perhaps read back from JSON.
-    """
-    for row in rows:
-        fields = {name: row[name] for name in AttentionCall._fields}
-        fields |= {name: tuple(map(tuple, fields[name])) for name in ("shapes", "strides")}
-        _median_seconds[AttentionCall(**fields)] = dict(row["median_s"])
+        Args:
+            rows: what `rows` returned there; shapes and strides may be lists, as JSON has them.
+        """
+        for row in rows:
+            shapes, strides = (tuple(map(tuple, field)) for field in (row.shapes, row.strides))
+            row = replace(row, shapes=shapes, strides=strides)
+            self._by_call[AttentionCall(*(getattr(row, name) for name in AttentionCall._fields))] = row
+        self._number = next(self._numbers)
+
+    def fastest_backend(self, inputs: tuple[Tensor, ...]) -> str:
+        """The backend for q, k, v and perhaps a bias; timed at the first call of its kind."""
+        q, requires_grad = inputs[0], any(x.requires_grad for x in inputs)
+        if not torch.compiler.is_compiling() and (q.is_meta or is_in_torch_dispatch_mode()):
+            return "math"  # nothing to time; and a mode, such as a counter, must see no trials
+        return self._fastest_backend_of(
+            self._number,
+            str(q.device),
+            str(q.dtype).removeprefix("torch."),
+            torch.is_autocast_enabled(q.device.type),
+            tuple(tuple(x.shape) for x in inputs),
+            tuple(x.stride() for x in inputs),
+            torch.is_grad_enabled() and requires_grad,
+        )
+
+    @torch.compiler.assume_constant_result  # a graph that is compiled times the backends then, and keeps the answer
+    def _fastest_backend_of(self, number: int, *fields: Any) -> str:
+        """The same for the fields of an `AttentionCall`, one by one: a compiler knows only plain values.
+
+        `number` is here to be read where the compiler sees it: its code is for these choices alone.
+        """
+        call = AttentionCall(*fields)
+        if call not in self._by_call:
+            seconds = _time_backends(call)
+            self._by_call[call] = AttentionChoice(**call._asdict(), backend=next(iter(seconds)), median_s=seconds)
+        return self._by_call[call].backend
 
 
 def candidates(device: torch.device, with_bias: bool = False) -> list[str]:
     """The backends that `auto` times on `device`."""
     names = CANDIDATES.get(device.type, CANDIDATES["cpu"])
     return [name for name in names if name in BACKENDS_WITH_BIAS or not with_bias]
-
-
-def fastest_backend(inputs: tuple[Tensor, ...]) -> str:
-    """The backend for q, k, v and perhaps a bias; timed at the first call of its kind."""
-    q, requires_grad = inputs[0], any(x.requires_grad for x in inputs)
-    compiling = torch.compiler.is_compiling()
-    if not compiling and (q.is_meta or is_in_torch_dispatch_mode()):
-        return "math"  # nothing to time; and a mode, such as a counter, must see no trials
-    return _fastest_backend_of(
-        str(q.device),
-        str(q.dtype).removeprefix("torch."),
-        torch.is_autocast_enabled(q.device.type),
-        tuple(tuple(x.shape) for x in inputs),
-        tuple(x.stride() for x in inputs),
-        torch.is_grad_enabled() and requires_grad,
-    )
-
-
-@torch.compiler.assume_constant_result  # a graph that is being compiled times the backends then, and keeps the answer
-def _fastest_backend_of(*fields: Any) -> str:
-    """The same for the fields of an `AttentionCall`, one by one: a compiler knows only plain values."""
-    call = AttentionCall(*fields)
-    if call not in _median_seconds:
-        _median_seconds[call] = _time_backends(call)
-    return next(iter(_median_seconds[call]))
 
 
 def _time_backends(call: AttentionCall) -> dict[str, float]:
