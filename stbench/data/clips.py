@@ -11,13 +11,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stbench.errors import StbenchError
+from stbench.records.protocol import FIRST_FRAME
 from stbench.storage.hashing import hash_uint64, sha256_of
 
 
@@ -44,46 +45,88 @@ class Dropped:
     reason: str
 
 
-def clip_span(num_frames: int, frame_stride: int) -> int:
-    """Return how many consecutive frames of a video a clip reaches over, its first and last included."""
-    return (num_frames - 1) * frame_stride + 1
+@dataclass(frozen=True)
+class ClipRule:
+    """Which frames of a video make a clip, and how they become squares; the fields are named as in a protocol.
+
+    Attributes:
+        num_frames: frames of a clip.
+        frame_stride: distance between two frames of a clip, in frames of the video.
+        resolution: height and width of a frame, in pixels.
+        spatial_rule: how a frame becomes a square, one of `SPATIAL_RULES`.
+        offset_rule: where in the video the clip begins, one of `OFFSET_RULES`.
+        clip_seed: seed of the start frame, where `offset_rule` draws it by a hash.
+    """
+
+    num_frames: int
+    frame_stride: int
+    resolution: int
+    spatial_rule: str
+    offset_rule: str
+    clip_seed: int
+
+    @property
+    def span(self) -> int:
+        """How many consecutive frames of a video a clip reaches over, its first and last included."""
+        return (self.num_frames - 1) * self.frame_stride + 1
+
+    @property
+    def too_short(self) -> str:
+        """The reason for which a video with fewer frames than `span` is dropped."""
+        return f"shorter than a clip, {self.span} frames"
+
+    def indices(self, video_id: str, num_frames: int, draw: int = 0) -> range | None:
+        """Return which frames of a video make its clip, None when the video is too short.
+
+        Args:
+            video_id: which video.
+            num_frames: how many frames the video has.
+            draw: number of the clip among those of this video, from 0, e.g. the epoch.
+        """
+        num_starts = num_frames - self.span + 1
+        if num_starts < 1:
+            return None
+        first = self.offset_rule == FIRST_FRAME
+        start = 0 if first else clip_start(self.clip_seed, video_id, draw, num_starts)
+        return range(start, start + self.span, self.frame_stride)
 
 
 def clip_start(seed: int, video_id: str, draw: int, num_starts: int) -> int:
-    """Return the start frame of a clip, in [0, num_starts).
+    """Return the start frame of a clip by a hash, in [0, num_starts).
 
     Args:
-        seed: the dataset's seed.
+        seed: of the dataset or the protocol.
         video_id: which video.
-        draw: the how-manieth clip of that video this is, e.g. the epoch.
+        draw: number of the clip among those of this video, from 0.
         num_starts: how many start frames leave room for a whole clip.
     """
     return hash_uint64(seed, video_id, draw) % num_starts
 
 
+@dataclass(eq=False)
 class ClipDataset(ABC):
-    """Videos of which clips can be had; `len()` is the number of usable videos.
+    """Videos from which clips can be taken; `len()` is the number of usable videos.
 
     Attributes:
         image_size: height and width of a frame, in pixels.
         num_frames: frames of a clip.
         frame_stride: distance between two frames of a clip, in frames of the video.
-        seed: decides, with a clip's index and draw alone, which frames it holds.
+        seed: decides, together with a clip's index and draw, which frames the clip holds.
         class_names: names of the labels 0, 1, ...; empty when the dataset is unconditional.
         dropped: videos that were found but cannot be used.
     """
 
-    def __init__(self, image_size: int, num_frames: int, frame_stride: int, seed: int) -> None:
-        sizes = {"image_size": image_size, "num_frames": num_frames, "frame_stride": frame_stride}
-        for name, value in sizes.items():
-            if value < 1:
-                raise StbenchError(f"dataset.{name}={value}: expected at least 1")
-        self.image_size = image_size
-        self.num_frames = num_frames
-        self.frame_stride = frame_stride
-        self.seed = seed
-        self.class_names: tuple[str, ...] = ()
-        self.dropped: list[Dropped] = []
+    image_size: int
+    num_frames: int
+    frame_stride: int
+    seed: int = 0
+    class_names: tuple[str, ...] = field(init=False, repr=False, default=())
+    dropped: list[Dropped] = field(init=False, repr=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "num_frames", "frame_stride"):
+            if getattr(self, name) < 1:
+                raise StbenchError(f"dataset.{name}={getattr(self, name)}: expected at least 1")
 
     @property
     def num_classes(self) -> int:
@@ -111,7 +154,7 @@ class ClipDataset(ABC):
         return np.stack([clip.frames for clip in clips]), np.array([clip.label for clip in clips], dtype=np.int64)
 
     def describe(self) -> dict[str, Any]:
-        """Return what was found, what was dropped and why, and the content's hash; JSON-able."""
+        """Return what was found, what was dropped and why, and the content's hash, as JSON can hold it."""
         return {
             "dataset": type(self).__name__,
             "num_videos": len(self),
@@ -129,6 +172,6 @@ def count_reasons(dropped: Iterable[Dropped]) -> dict[str, int]:
 
 
 def summarise_reasons(reasons: Iterable[str]) -> str:
-    """Write "3 truncated, 1 empty", the most frequent first; what a reason has in brackets is left out."""
+    """Write "3 truncated, 1 empty", the most frequent first; a reason's details, which stand in brackets, are cut."""
     kinds = Counter(reason.partition(" (")[0] for reason in reasons)
     return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())

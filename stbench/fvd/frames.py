@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from stbench.data.clips import ClipRule
 from stbench.data.loading import clips_to_tensor
 from stbench.errors import StbenchError
-from stbench.fvd.sources import ClipRule, ClipSource
+from stbench.fvd.sources import ClipSource
 from stbench.metrics.detectors.base import Detector
 from stbench.metrics.frechet import GaussianStatistics, frechet_between
 from stbench.metrics.streaming import FeatureStatistics

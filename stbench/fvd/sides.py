@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stbench.data.clips import Dropped
+from stbench.data.clips import ClipRule, Dropped
 from stbench.errors import NotComparable, StbenchError
-from stbench.fvd.sources import ClipRule, ClipsFile, ClipSource, FolderSource, ranked
+from stbench.fvd.sources import ClipsFile, ClipSource, FolderSource, ranked
 from stbench.progress import progress_bar
 from stbench.records.protocol import Protocol
 from stbench.storage.hashing import sha256_of

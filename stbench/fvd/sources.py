@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from stbench.data.clips import clip_span, clip_start
+from stbench.data.clips import ClipRule
 from stbench.data.folders import find_videos
 from stbench.data.scanning import count_frames, files_below
 from stbench.data.spatial import square
@@ -37,47 +37,10 @@ from stbench.data.video import (
     read_frames,
 )
 from stbench.errors import StbenchError
-from stbench.records.protocol import FIRST_FRAME
 from stbench.storage.hashing import hash_uint64
 
 Clip = NDArray[np.uint8]
 _NPZ_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-
-
-@dataclass(frozen=True)
-class ClipRule:
-    """Which frames of a video make its clip, and how they become squares; the fields are a protocol's.
-
-    Attributes:
-        num_frames: of the clip.
-        frame_stride: step between its frames.
-        resolution: height and width, pixels.
-        spatial_rule: of `SPATIAL_RULES`.
-        offset_rule: of `OFFSET_RULES`.
-        clip_seed: of the hash that `offset_rule` may name.
-    """
-
-    num_frames: int
-    frame_stride: int
-    resolution: int
-    spatial_rule: str
-    offset_rule: str
-    clip_seed: int
-
-    @property
-    def too_short(self) -> str:
-        """The reason for which a shorter video is dropped."""
-        return f"shorter than a clip, {clip_span(self.num_frames, self.frame_stride)} frames"
-
-    def indices(self, video_id: str, num_frames: int) -> range | None:
-        """Return the frames of the clip of a video that has `num_frames`, None when it is too short."""
-        span = clip_span(self.num_frames, self.frame_stride)
-        num_starts = num_frames - span + 1
-        if num_starts < 1:
-            return None
-        first = self.offset_rule == FIRST_FRAME
-        start = 0 if first else clip_start(self.clip_seed, video_id, 0, num_starts)
-        return range(start, start + span, self.frame_stride)
 
 
 @dataclass(frozen=True)

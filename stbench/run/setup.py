@@ -14,6 +14,7 @@ from torch import nn
 from stbench.backbones.base import RUN_FACTS
 from stbench.data.autoencoders import Autoencoder, build_autoencoder
 from stbench.data.clips import ClipDataset
+from stbench.data.scanning import FolderDataset
 from stbench.diffusion.loss import find_objective
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector
@@ -160,6 +161,11 @@ def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Pro
         wanted["spatial_rule"] = protocol.spatial_rule
     if all(getattr(dataset, name) == value for name, value in wanted.items()):
         return dataset
+    if isinstance(dataset, FolderDataset):  # its folder need not be scanned again
+        try:
+            return dataset.with_reading(**wanted)
+        except StbenchError as error:
+            raise StbenchError(f"dataset {component.name!r}: {error}") from error
     return component.with_arguments(wanted).construct()
 
 

@@ -1,11 +1,27 @@
+"""Which frames of a video make a clip, and what every dataset of clips says of itself."""
+
+from __future__ import annotations
+
+import inspect
 import json
 from collections import Counter
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
-from stbench.data.clips import Clip, ClipDataset, Dropped, clip_span, clip_start, summarise_reasons
+from stbench.data.clips import Clip, ClipDataset, ClipRule, Dropped, clip_start, count_reasons, summarise_reasons
 from stbench.errors import StbenchError
+from stbench.records.protocol import FIRST_FRAME, HASHED_OFFSET
+
+RULE = ClipRule(
+    num_frames=4,
+    frame_stride=3,
+    resolution=8,
+    spatial_rule="crop-resize-lanczos",
+    offset_rule=HASHED_OFFSET,
+    clip_seed=5,
+)
 
 
 class Counting(ClipDataset):
@@ -32,7 +48,31 @@ class Counting(ClipDataset):
 
 @pytest.mark.parametrize(("num_frames", "stride", "span"), [(1, 1, 1), (1, 9, 1), (16, 1, 16), (16, 3, 46), (8, 2, 15)])
 def test_span_counts_first_and_last_frame(num_frames: int, stride: int, span: int) -> None:
-    assert clip_span(num_frames, stride) == span == len(range(0, num_frames * stride, stride)) * stride - stride + 1
+    rule = replace(RULE, num_frames=num_frames, frame_stride=stride, offset_rule=FIRST_FRAME)
+    assert rule.span == span == len(range(0, num_frames * stride, stride)) * stride - stride + 1
+    indices = rule.indices("any", span)
+    assert indices is not None
+    assert (indices[0], indices[-1], len(indices)) == (0, span - 1, num_frames)
+
+
+@pytest.mark.parametrize("offset_rule", [FIRST_FRAME, HASHED_OFFSET])
+def test_a_video_shorter_than_its_clip_has_no_frames_to_give(offset_rule: str) -> None:
+    rule = replace(RULE, offset_rule=offset_rule)
+    assert rule.indices("any", 9) is None
+    assert rule.indices("any", 10) == range(0, 10, 3)
+    assert rule.too_short == "shorter than a clip, 10 frames"
+
+
+@pytest.mark.parametrize("draw", [0, 1, 7])
+def test_a_hashed_clip_begins_where_the_hash_says_and_stays_in_the_video(draw: int) -> None:
+    start = clip_start(5, "beach/waves.mp4", draw, 100 - 10 + 1)
+    assert RULE.indices("beach/waves.mp4", 100, draw) == range(start, start + 10, 3)
+    assert start + 9 < 100
+
+
+def test_the_first_frame_rule_knows_neither_seed_nor_draw() -> None:
+    rule = replace(RULE, offset_rule=FIRST_FRAME)
+    assert {rule.indices(name, 100, draw) for name in "ab" for draw in range(5)} == {range(0, 10, 3)}
 
 
 def test_start_is_the_same_everywhere() -> None:
@@ -81,6 +121,31 @@ def test_description_counts_reasons_and_is_json() -> None:
 def test_sizes_below_one_are_refused(name: str) -> None:
     with pytest.raises(StbenchError, match=rf"dataset\.{name}=0: expected at least 1"):
         Counting(**{name: 0})
+
+
+def test_a_plain_subclass_may_call_the_constructor_by_position() -> None:
+    plain = Counting(8, 4, 2, 7)
+    assert (plain.image_size, plain.num_frames, plain.frame_stride, plain.seed) == (8, 4, 2, 7)
+    assert repr(plain) == "Counting(image_size=8, num_frames=4, frame_stride=2, seed=7)"
+
+
+def test_a_dataclass_declares_its_own_arguments_and_no_other() -> None:
+    @dataclass(eq=False, kw_only=True)
+    class Numbered(Counting):
+        length: int
+        names: str = "v"
+
+    parameters = inspect.signature(Numbered).parameters
+    assert [str(each) for each in parameters.values()] == [
+        *("image_size: 'int'", "num_frames: 'int'", "frame_stride: 'int'", "seed: 'int' = 0"),
+        *("length: 'int'", "names: 'str' = 'v'"),
+    ]
+    assert Numbered(2, 3, 1, length=9).length == 9
+
+
+def test_reasons_are_counted_with_their_details_most_frequent_first() -> None:
+    dropped = [Dropped("a", "empty"), Dropped("b", "cut (3 of 9)"), Dropped("c", "cut (3 of 9)"), Dropped("d", "cut")]
+    assert list(count_reasons(dropped).items()) == [("cut (3 of 9)", 2), ("empty", 1), ("cut", 1)]
 
 
 def test_reasons_are_summarised_without_their_details() -> None:

@@ -1,16 +1,223 @@
-"""Which videos of a folder can be used, and their identity."""
+"""One look through a folder: what it finds, who shares it, and which videos a dataset takes from it."""
 
 from __future__ import annotations
 
-from stbench.data.scanning import ManifestEntry, manifest_rows
+import inspect
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stbench.data import scanning
+from stbench.data.clips import Dropped, clip_start
+from stbench.data.folders import VideoFolder
+from stbench.data.scanning import Scan, Video, count_frames, examine, files_below, folders_in
+from stbench.data.video import UnreadableVideoError, read_frames
+from stbench.errors import StbenchError
+from stbench.settings.components import Component, load_component, signature_parameters
 from stbench.storage.hashing import sha256_of
+
+WriteVideo = Callable[..., Path]
+
+
+def video(video_id: str, size_bytes: int, num_frames: int) -> Video:
+    return Video(video_id, Path(video_id), 0, size_bytes, num_frames)
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every video whose frames were counted, in order."""
+    counted: list[Path] = []
+
+    def count(path: Path, probe: str = "metadata") -> int:
+        counted.append(path)
+        return count_frames(path, probe)
+
+    monkeypatch.setattr(scanning, "count_frames", count)
+    return counted
+
+
+@pytest.fixture
+def three(tmp_path: Path, write_images: WriteVideo) -> Path:
+    """Folders of 5, 9 and 20 images."""
+    for name, num_frames in (("a", 5), ("b", 9), ("c", 20)):
+        write_images(f"three/{name}", num_frames=num_frames)
+    return tmp_path / "three"
+
+
+# ---- the manifest ----------------------------------------------------------------------------------------------------
 
 
 def test_order_of_finding_does_not_matter() -> None:
-    one, two = ManifestEntry("a/1.avi", 10, 3), ManifestEntry("b/2.avi", 20, 4)
-    assert manifest_rows([two, one]) == manifest_rows([one, two]) == [["a/1.avi", 10, 3], ["b/2.avi", 20, 4]]
+    one, two = video("a/1.avi", 10, 3), video("b/2.avi", 20, 4)
+    assert Scan((two, one)).manifest() == Scan((one, two)).manifest() == [["a/1.avi", 10, 3], ["b/2.avi", 20, 4]]
 
 
 def test_any_change_changes_the_hash() -> None:
     entries = [("a", 1, 1), ("a", 1, 2), ("a", 2, 1), ("b", 1, 1)]
-    assert len({sha256_of(manifest_rows([ManifestEntry(*entry)])) for entry in entries}) == len(entries)
+    assert len({sha256_of(Scan((video(*entry),)).manifest()) for entry in entries}) == len(entries)
+
+
+def test_neither_label_nor_place_is_part_of_the_manifest() -> None:
+    here, there = Video("a", Path("/x/a"), 0, 1, 2), Video("a", Path("/y/a"), 3, 1, 2)
+    assert Scan((here,)).manifest() == Scan((there,)).manifest()
+
+
+def test_the_broken_are_those_with_a_fault() -> None:
+    scan = Scan((video("good", 1, 1), Video("bad", Path("bad"), 0, 0, 0, "is not there")))
+    assert scan.broken == [Dropped("bad", "is not there")]
+
+
+# ---- one video -------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_examined(write_video: WriteVideo) -> None:
+    path = write_video("clip.avi", num_frames=12)
+    assert examine(path, "clip.avi", 4, "metadata") == Video("clip.avi", path, 4, path.stat().st_size, 12)
+
+
+def test_a_folder_counts_its_images_and_nothing_else(write_images: WriteVideo) -> None:
+    folder = write_images("frames", num_frames=3)
+    (folder / "notes.txt").write_text("not an image")
+    (folder / "._frame_0.png").write_bytes(b"left behind by macOS")
+    size = sum((folder / f"frame_{index}.png").stat().st_size for index in range(3))
+    assert examine(folder, "frames", 0, "decode") == Video("frames", folder, 0, size, 3)
+
+
+@pytest.mark.parametrize(("content", "fault"), [(None, "is not there"), (b"", "empty (0 bytes)")])
+def test_what_cannot_be_read_has_a_fault_and_no_frames(tmp_path: Path, content: bytes | None, fault: str) -> None:
+    path = tmp_path / "bad.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    assert examine(path, "bad.mp4", 0, "metadata") == Video("bad.mp4", path, 0, 0, 0, fault)
+
+
+def test_frames_are_counted_by_decoding_where_none_are_declared_or_that_is_asked(write_video: WriteVideo) -> None:
+    gif = write_video("clip.gif", "gif", num_frames=7)
+    assert count_frames(gif) == count_frames(gif, "decode") == 7
+    cut = write_video("cut.avi", num_frames=40)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    assert count_frames(cut) == 40 > count_frames(cut, "decode") > 0
+
+
+def test_a_folder_without_images_has_no_frames(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableVideoError, match="has no frames"):
+        count_frames(tmp_path)
+
+
+# ---- folders ---------------------------------------------------------------------------------------------------------
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
+    for name in ("b/2.txt", "b/1.txt", "a/x/3.txt", ".git/config", "__MACOSX/4.txt", "a/.hidden", "0.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [path.name for path in folders_in(tmp_path)] == ["a", "b"]
+    found = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path)]
+    assert found == ["0.txt", "a/x/3.txt", "b/1.txt", "b/2.txt"]
+
+
+# ---- one scan for several datasets -----------------------------------------------------------------------------------
+
+
+def test_another_reading_shares_the_scan(three: Path, looked_at: list[Path]) -> None:
+    dense = VideoFolder(8, 3, 1, root=str(three), seed=2)
+    assert [path.name for path in looked_at] == ["a", "b", "c"]
+    sparse = dense.with_reading(frame_stride=4, spatial_rule="resize-crop-lanczos")
+    assert len(looked_at) == 3
+    assert sparse.scan is dense.scan
+    assert sparse.describe()["manifest_sha256"] == dense.describe()["manifest_sha256"]
+
+
+def test_another_reading_is_what_the_constructor_would_have_made(three: Path) -> None:
+    root = str(three.parent)  # so that the class of all three is "three"
+    made = VideoFolder(8, 3, 4, root=root, seed=2, spatial_rule="resize-crop-lanczos", labels="folder")
+    dense = VideoFolder(8, 3, 1, root=root, seed=2, labels="folder")
+    sparse = dense.with_reading(frame_stride=4, spatial_rule="resize-crop-lanczos")
+    assert type(sparse) is VideoFolder
+    assert sparse.describe() == made.describe()
+    assert (sparse.rule, sparse.dropped, sparse.class_names) == (made.rule, made.dropped, made.class_names)
+    for index in range(len(made)):
+        assert np.array_equal(sparse.clip(index, 1).frames, made.clip(index, 1).frames)
+        assert sparse.clip(index, 1).label == made.clip(index, 1).label
+
+
+def test_another_reading_leaves_the_first_as_it_was(three: Path) -> None:
+    dense = VideoFolder(8, 3, 1, root=str(three))
+    before = dense.clip(0, 0).frames
+    sparse = dense.with_reading(frame_stride=4, spatial_rule=dense.spatial_rule)
+    assert [len(dense), len(sparse)] == [3, 2]
+    assert (dense.dropped, sparse.dropped) == ([], [Dropped("a", "shorter than a clip, 9 frames")])
+    assert np.array_equal(dense.clip(0, 0).frames, before)
+
+
+def test_the_same_reading_is_the_same_dataset(three: Path) -> None:
+    dataset = VideoFolder(8, 3, 1, root=str(three))
+    assert dataset.with_reading(frame_stride=1, spatial_rule="crop-resize-lanczos") is dataset
+
+
+def test_an_impossible_reading_is_refused(three: Path) -> None:
+    dataset, rule = VideoFolder(8, 3, 1, root=str(three)), "crop-resize-lanczos"
+    with pytest.raises(StbenchError, match=r"^dataset\.frame_stride=0: expected at least 1$"):
+        dataset.with_reading(frame_stride=0, spatial_rule=rule)
+    with pytest.raises(StbenchError, match=r"^unknown dataset\.spatial_rule 'stretch'"):
+        dataset.with_reading(frame_stride=1, spatial_rule="stretch")
+    with pytest.raises(StbenchError, match=r"none of 3 videos can be used: 3 shorter than a clip, 21 frames \(dataset"):
+        dataset.with_reading(frame_stride=10, spatial_rule=rule)
+
+
+def test_broken_videos_stay_dropped_behind_the_short_ones(three: Path) -> None:
+    (three / "0.mp4").write_bytes(b"")
+    dataset = VideoFolder(8, 3, 1, root=str(three), max_broken=0.5)
+    assert dataset.dropped == [Dropped("0.mp4", "empty (0 bytes)")]
+    sparse = dataset.with_reading(frame_stride=4, spatial_rule=dataset.spatial_rule)
+    assert [video.video_id for video in sparse.dropped] == ["a", "0.mp4"]
+    assert sparse.describe()["dropped_by_reason"] == {"shorter than a clip, 9 frames": 1, "empty (0 bytes)": 1}
+
+
+def test_a_clip_is_what_its_rule_reads(three: Path) -> None:
+    dataset = VideoFolder(8, 3, 2, root=str(three), seed=6)
+    for index in range(len(dataset)):
+        name = dataset.video_id(index)
+        start = clip_start(6, name, 4, {"a": 5, "b": 9, "c": 20}[name] - 5 + 1)
+        expected = read_frames(three / name, [start, start + 2, start + 4], 8)
+        assert np.array_equal(dataset.clip(index, 4).frames, expected)
+
+
+def test_a_dataset_goes_to_other_processes_whole(three: Path, looked_at: list[Path]) -> None:
+    dataset = VideoFolder(8, 3, 1, root=str(three))
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert len(looked_at) == 3
+    assert np.array_equal(copy.clip(2, 5).frames, dataset.clip(2, 5).frames)
+
+
+# ---- arguments -------------------------------------------------------------------------------------------------------
+
+SHARED = {"image_size", "num_frames", "frame_stride", "seed", "root", "max_broken", "spatial_rule"}
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("ucf101", {"split": "all", "probe": "metadata"}),
+        ("skytimelapse", {"split": "train"}),
+        ("video_folder", {"labels": "none", "probe": "metadata"}),
+    ],
+)
+def test_every_argument_shows_in_the_signature_with_its_default(name: str, own: dict[str, str]) -> None:
+    component: Component = load_component("dataset", name)
+    known = signature_parameters(component)
+    assert known.keys() == SHARED | own.keys()
+    defaults = {key: each.default for key, each in known.items() if each.default is not inspect.Parameter.empty}
+    shared = {"seed": 0, "root": None, "max_broken": 0.05, "spatial_rule": "crop-resize-lanczos"}
+    assert defaults == {**shared, **own}
+
+
+def test_the_repr_shows_the_arguments_and_not_what_was_found(three: Path) -> None:
+    dataset = VideoFolder(8, 3, 1, root=str(three))
+    assert repr(dataset) == (
+        f"VideoFolder(image_size=8, num_frames=3, frame_stride=1, seed=0, root={str(three)!r}, max_broken=0.05, "
+        "probe='metadata', spatial_rule='crop-resize-lanczos', labels='none')"
+    )

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stbench.data.clips import ClipRule
 from stbench.fvd.extraction import compute_features, shuffle_frames
 from stbench.fvd.sides import SideFeatures, load_features
-from stbench.fvd.sources import ClipRule, ClipSource, Reading, ranked
+from stbench.fvd.sources import ClipSource, Reading, ranked
 from stbench.metrics.detectors import build_detector
 from stbench.metrics.protocol import PROTOCOLS
 from stbench.records.protocol import Protocol

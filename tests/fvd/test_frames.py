@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from stbench.data.clips import ClipRule
 from stbench.data.spatial import DEFAULT_SPATIAL_RULE
 from stbench.errors import StbenchError
 from stbench.fvd.frames import ChosenClips, assess_frames, frame_distance, frame_statistics
-from stbench.fvd.sources import ClipRule, ClipsFile
+from stbench.fvd.sources import ClipsFile
 from stbench.metrics.detectors import Detector, extract_features
 from stbench.metrics.frechet import frechet_distance
 from stbench.records.protocol import FIRST_FRAME

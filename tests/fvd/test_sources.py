@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from stbench.data.clips import clip_start
+from stbench.data.clips import ClipRule, clip_start
 from stbench.errors import StbenchError
-from stbench.fvd.sources import ClipRule, ClipsFile, FolderSource, ranked
+from stbench.fvd.sources import ClipsFile, FolderSource, ranked
 from stbench.records.protocol import FIRST_FRAME, HASHED_OFFSET
 
 RULE = ClipRule(
