@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from stbench.backbones.base import Conditioning
 from stbench.data.loading import training_batches
 from stbench.diffusion.loss import diffusion_loss, sample_timesteps
+from stbench.records.sections import Timing
 from stbench.run.folder import RunFolder
 from stbench.run.generation import generate
 from stbench.run.setup import Setup, prepare
 from stbench.run.stages import RunStages
 from stbench.runtime.device import Runtime
-from stbench.runtime.timing import Timing, Work, measure, measure_interleaved
+from stbench.runtime.timing import Work, measure, measure_interleaved
 from stbench.settings.resolve import resolve
 from stbench.training.loop import new_state
 

@@ -21,10 +21,11 @@ from stbench.profiling.ceilings import matmul_ceiling
 from stbench.profiling.counts import count
 from stbench.profiling.workbench import Conditions, Subject, Workbench
 from stbench.profiling.workload import Workload
+from stbench.records.sections import Timing
 from stbench.runtime.allocator import keep_freed_memory
 from stbench.runtime.attention.choice import AttentionChoices
 from stbench.runtime.device import PRECISIONS, Runtime
-from stbench.runtime.timing import Timing, Work, measure_interleaved
+from stbench.runtime.timing import Work, measure_interleaved
 
 # (size, batch size): what two cores can do in seconds, and what a GPU can hold once for each candidate.
 SUBJECTS = {"cpu": ("S", 2), "cuda": ("B", 16)}
@@ -81,7 +82,8 @@ def measure_training_steps(device: torch.device, min_samples: int = MIN_SAMPLES)
         ceilings = _ceilings(device)
         timings = measure_interleaved(works, device, min_samples=min_samples, max_seconds=0, batch_size=batch_size)
         ceilings = {precision: max(value, ceilings[precision]) for precision, value in _ceilings(device).items()}
-    gmacs = count(lambda: Latte(size=size), WORKLOAD, with_fvcore=False)["gmacs_train_step"]
+    gmacs = count(lambda: Latte(size=size), WORKLOAD, with_fvcore=False).gmacs_train_step
+    assert gmacs is not None  # a Latte can be counted
     gflop = 2 * gmacs * batch_size
     return {
         "size": size,
@@ -124,7 +126,7 @@ def rows_of(timings: Mapping[str, Timing], gflop: float, ceilings: Mapping[str, 
             {
                 **asdict(each),
                 "name": each.name,
-                "samples": timing.samples,
+                "samples": list(timing.samples),
                 "median_s": timing.median,
                 "gflop_per_s": gflop / timing.median,
                 "share_of_ceiling": gflop / timing.median / ceilings[each.precision],

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from stbench.errors import first_line
 from stbench.profiling.memory import MIB
 from stbench.profiling.workbench import Conditions, Subject, Workbench
 from stbench.runtime.machine import is_out_of_memory, read_text
@@ -77,8 +78,9 @@ def peak_of_training_step(subject: Subject, conditions: Conditions) -> float:
     device = conditions.runtime.device
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    memory = Workbench(subject, conditions).peaks()
-    return memory["peak_rss_mib"] if device.type == "cpu" else memory["peak_allocated_mib"]
+    peak = Workbench(subject, conditions).peaks().peak_mib
+    assert peak is not None  # the process's is always there
+    return peak
 
 
 def host_memory_mib() -> float:
@@ -94,4 +96,4 @@ def _try(peak_mib_of: Callable[[int], float], batch_size: int) -> Trial:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        return Trial(batch_size, "oom", reason=next(iter(str(error).splitlines()), type(error).__name__))
+        return Trial(batch_size, "oom", reason=first_line(error))

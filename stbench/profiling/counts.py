@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
 
-from stbench.errors import StbenchError
+from stbench.errors import StbenchError, first_line
 from stbench.profiling.conventions import NOTES, published_conventions
 from stbench.profiling.flops import OperationCounts, agree, count_operations, count_parameters, is_product_like
 from stbench.profiling.fvcore_counter import count_with_fvcore
 from stbench.profiling.workload import Workload
+from stbench.records.sections import Counts
 
 # fvcore runs a real forward pass on the CPU; beyond these it would take longer than a few seconds.
 FVCORE_MAX_PARAMETERS = 50_000_000
 FVCORE_MAX_GMACS = 150.0
 
 
-def count(construct: Callable[[], nn.Module], workload: Workload, with_fvcore: bool = True) -> dict[str, Any]:
-    """Parameters and the operations of one clip: the record's `counts`.
+def count(construct: Callable[[], nn.Module], workload: Workload, with_fvcore: bool = True) -> Counts:
+    """Parameters and the operations of one clip.
 
     `gmacs_by_counter` has "fvcore" for networks below `FVCORE_MAX_PARAMETERS` and `FVCORE_MAX_GMACS` only. Where
     counters differ by more than a thousandth, or one does not know an operator, `incomplete` says so.
@@ -41,20 +41,20 @@ def count(construct: Callable[[], nn.Module], workload: Workload, with_fvcore: b
         incomplete += complaints
     train_step_gmacs, complaints = _count_training_step(construct, workload)
     conventions = published_conventions(backbone)
-    return {
-        "params_total": total,
-        "params_trainable": trainable,
-        "gmacs": forward.gmacs,
-        "gflops": forward.gflops,
-        "gmacs_train_step": train_step_gmacs,
-        "gmacs_by_counter": by_counter,
-        "gmacs_by_operator": forward.gmacs_by_operator,
-        "gmacs_by_module": forward.gmacs_by_module,
-        "gmacs_by_part": forward.gmacs_by_part,
-        "conventions": conventions,
-        "convention_notes": [NOTES[name] for name in conventions],
-        "incomplete": incomplete + complaints,
-    }
+    return Counts(
+        params_total=total,
+        params_trainable=trainable,
+        gmacs=forward.gmacs,
+        gflops=forward.gflops,
+        gmacs_train_step=train_step_gmacs,
+        gmacs_by_counter=by_counter,
+        gmacs_by_operator=forward.gmacs_by_operator,
+        gmacs_by_module=forward.gmacs_by_module,
+        gmacs_by_part=forward.gmacs_by_part,
+        conventions=conventions,
+        convention_notes=tuple(NOTES[name] for name in conventions),
+        incomplete=(*incomplete, *complaints),
+    )
 
 
 def _ask_fvcore(
@@ -64,8 +64,7 @@ def _ask_fvcore(
     try:
         counted = count_with_fvcore(construct, lambda: workload.inputs(1), is_product_like)
     except Exception as error:  # a trace of somebody's network fails in as many ways as there are networks
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        return {}, [f"fvcore cannot trace the network: {reason}"]
+        return {}, [f"fvcore cannot trace the network: {first_line(error)}"]
     complaints = [f"fvcore does not know {name}" for name in counted.unknown]
     if not agree(counted.gmacs, forward.gmacs):
         complaints.append(f"fvcore counts {counted.gmacs:.6g} GMACs, torch {forward.gmacs:.6g}")

@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from stbench.errors import StbenchError
+from stbench.errors import StbenchError, first_line
 from stbench.profiling.closed_form import LayerMacs
 from stbench.runtime.attention.attend import set_attention_backend
 
@@ -97,9 +97,8 @@ def count_operations(build: Build, make_inputs: MakeInputs, training: bool = Fal
                     layers.inside = True  # gradients of the products that were seen are no new ones
                     prediction.sum().backward()
     except (RuntimeError, NotImplementedError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise StbenchError(
-            f"operations cannot be counted: the network does not run on the meta device: {reason}"
+            f"operations cannot be counted: the network does not run on the meta device: {first_line(error)}"
         ) from error
     flops = {name: sum(by_operator.values()) for name, by_operator in counter.get_flop_counts().items()}
     macs, lower_bound = counter.get_total_flops() // 2, layers.forward + layers.backward

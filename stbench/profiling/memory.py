@@ -1,4 +1,4 @@
-"""Peak memory of a block of code, and whether an exception means that memory ran out."""
+"""Peak memory of a block of code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from stbench.records.sections import Memory
 from stbench.runtime.allocator import give_back_unused
 
 MIB = 2**20
@@ -24,17 +25,11 @@ class PeakMemory:
     inner one would reset the outer one's peaks.
 
     Attributes:
-        allocated_mib: peak of tensors alive on the GPU; None on a CPU.
-        reserved_mib: peak of what the allocator held on the GPU; None on a CPU.
-        rss_mib: peak resident set of the process.
-        rss_source: "VmHWM" when that is the peak inside the block, "ru_maxrss" when it is the peak since the process
-            started, which is at least as much.
+        memory: the peaks, once the block has ended. Where the kernel does not reset the process's peak, that is the one
+            since the process started ("ru_maxrss"), which is at least as much.
     """
 
-    allocated_mib: float | None = None
-    reserved_mib: float | None = None
-    rss_mib: float
-    rss_source: str
+    memory: Memory
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -44,24 +39,18 @@ class PeakMemory:
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
         give_back_unused()
-        self.rss_source = "VmHWM" if _reset_high_water_mark() else "ru_maxrss"
+        self._rss_source = "VmHWM" if _reset_high_water_mark() else "ru_maxrss"
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self.device.type == "cuda":
-            self.allocated_mib = torch.cuda.max_memory_allocated(self.device) / MIB
-            self.reserved_mib = torch.cuda.max_memory_reserved(self.device) / MIB
-        peak = _high_water_mark() if self.rss_source == "VmHWM" else _peak_rss_of_process()
-        self.rss_mib = peak / MIB
-
-    def to_json(self) -> dict[str, float | str | None]:
-        """The peaks as they stand in a record."""
-        return {
-            "allocated_mib": self.allocated_mib,
-            "reserved_mib": self.reserved_mib,
-            "rss_mib": self.rss_mib,
-            "rss_source": self.rss_source,
-        }
+        on_gpu = self.device.type == "cuda"
+        rss = _high_water_mark() if self._rss_source == "VmHWM" else _peak_rss_of_process()
+        self.memory = Memory(
+            peak_allocated_mib=torch.cuda.max_memory_allocated(self.device) / MIB if on_gpu else None,
+            peak_reserved_mib=torch.cuda.max_memory_reserved(self.device) / MIB if on_gpu else None,
+            peak_rss_mib=rss / MIB,
+            peak_rss_source=self._rss_source,
+        )
 
 
 def _reset_high_water_mark() -> bool:

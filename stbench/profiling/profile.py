@@ -7,40 +7,26 @@ backend, on random latents: what a step costs does not depend on the values.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import nn
 
+from stbench.errors import first_line
 from stbench.profiling.counts import count
 from stbench.profiling.workbench import Conditions, Subject, Workbench
 from stbench.profiling.workload import Workload
+from stbench.records.sections import Cost, Timing
 from stbench.runtime.compilation import compile_in_place
 from stbench.runtime.device import Runtime
 from stbench.runtime.machine import is_out_of_memory
-from stbench.runtime.timing import Timing, keeping_failure, measure_interleaved
+from stbench.runtime.timing import keeping_failure, measure_interleaved
 
-__all__ = ["CostProfile", "Workload", "compile_in_place", "failure", "profile_backbone", "profile_together"]
+__all__ = ["Workload", "compile_in_place", "failure", "profile_backbone", "profile_together"]
 
 STEPS = ("forward", "train_step", "sampling_step")
 MIN_SAMPLES = 5
 MAX_SECONDS = 2.0  # of sampling, for each piece of work of each backbone
-
-
-@dataclass(frozen=True)
-class CostProfile:
-    """What a backbone costs, as the record's sections `counts`, `timing` and `memory`, and the energy of a step."""
-
-    counts: dict[str, Any]
-    timing: dict[str, Timing] = field(default_factory=dict)
-    memory: dict[str, Any] = field(default_factory=dict)
-    energy: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """The sections."""
-        timing = {name: each.to_json() for name, each in self.timing.items()}
-        return {"counts": self.counts, "timing": timing, "memory": self.memory, "energy": self.energy}
 
 
 def profile_backbone(
@@ -51,7 +37,7 @@ def profile_backbone(
     objective: str,
     batch_size: int,
     compile_mode: str = "off",
-) -> CostProfile:
+) -> Cost:
     """Count and measure a backbone on weights of its own, which are thrown away.
 
     Args:
@@ -69,7 +55,7 @@ def profile_backbone(
 
 def profile_together(
     subjects: Mapping[str, Subject], conditions: Conditions, failures: dict[str, Exception] | None = None
-) -> dict[str, CostProfile]:
+) -> dict[str, Cost]:
     """Count and measure several backbones, timed in turn, so that a drift of the machine meets all of them alike.
 
     All of them are on the device while they are timed; memory and energy are measured on each alone, afterwards. (On a
@@ -91,21 +77,22 @@ def profile_together(
             workbenches[name] = Workbench(subject, conditions)
     timing = _time_in_turn(workbenches, conditions, failures)
     alone = len(workbenches) == 1
-    profiles: dict[str, CostProfile] = {}
+    profiles: dict[str, Cost] = {}
     for name in timing:
         workbench = workbenches[name] if alone else None
         workbenches.clear()
         _free_unused(conditions.runtime.device)
         with keeping_failure(name, failures):
             workbench = workbench or Workbench(subjects[name], conditions)
-            profiles[name] = CostProfile(counts[name], timing[name], workbench.peaks(), workbench.energy())
+            profiles[name] = Cost(
+                counts=counts[name], timing=timing[name], memory=workbench.peaks(), energy=workbench.energy()
+            )
     return profiles
 
 
 def failure(error: Exception) -> dict[str, str]:
     """The status and the reason, in one line, of what could not be measured."""
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return {"status": "oom" if is_out_of_memory(error) else "failed", "reason": reason}
+    return {"status": "oom" if is_out_of_memory(error) else "failed", "reason": first_line(error)}
 
 
 def _time_in_turn(

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from stbench.profiling.ceilings import copy_ceiling, matmul_ceiling
 from stbench.profiling.peaks import PEAKS, Peak
 from stbench.profiling.workbench import Subject
+from stbench.records.sections import Counts, Timing
 from stbench.runtime.device import PRECISIONS, Runtime
-from stbench.runtime.timing import Timing
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def measure_ceilings(runtime: Runtime) -> Ceilings:
     return Ceilings(name, runtime.precision, speeds, copy_ceiling(runtime.device), PEAKS.get(name))
 
 
-def utilisation(counts: dict[str, Any], timing: dict[str, Timing], ceilings: Ceilings) -> dict[str, Any]:
+def utilisation(counts: Counts, timing: dict[str, Timing], ceilings: Ceilings) -> dict[str, Any]:
     """MFU of each step that was timed.
 
     Args:
@@ -71,11 +71,11 @@ def utilisation(counts: dict[str, Any], timing: dict[str, Timing], ceilings: Cei
         For each step: model_gflops (of the batch), gflops_per_s, mfu_of_measured_ceiling, and mfu_of_datasheet, which
         is None for an unknown device.
     """
-    gmacs = dict.fromkeys(timing, counts["gmacs"]) | {"train_step": counts["gmacs_train_step"]}
+    gmacs: dict[str, float | None] = {**dict.fromkeys(timing, counts.gmacs), "train_step": counts.gmacs_train_step}
     return {
-        step: _step_utilisation(2 * gmacs[step] * one.batch_size, one.median, ceilings)
+        step: _step_utilisation(2 * macs * one.batch_size, one.median, ceilings)
         for step, one in timing.items()
-        if gmacs[step] is not None
+        if (macs := gmacs[step]) is not None
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from stbench.backbones.base import RUN_FACTS
@@ -12,12 +12,13 @@ from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling.batch_size import find_batch_size, host_memory_mib, peak_of_training_step
 from stbench.profiling.counts import count
 from stbench.profiling.energy import clocks
-from stbench.profiling.profile import CostProfile, failure, profile_together
+from stbench.profiling.profile import failure, profile_together
 from stbench.profiling.roofline import Ceilings, forward_traffic_gb, measure_ceilings, utilisation
 from stbench.profiling.scaling import FORMULA, WIDTH_ARGUMENTS, Scale, fit_exponent, parse_scale
 from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
 from stbench.records.costs import variants_of
+from stbench.records.sections import Cost
 from stbench.runtime.device import choose_runtime
 from stbench.runtime.machine import machine_fingerprint, software_versions
 from stbench.runtime.timing import keeping_failure
@@ -183,24 +184,22 @@ def _measuring(settings: Settings, batch_size: int) -> Measuring:
     return Measuring(conditions, measure_ceilings(runtime))
 
 
-def _count_each(cases: Mapping[str, Case], failures: dict[str, Exception]) -> dict[str, CostProfile]:
+def _count_each(cases: Mapping[str, Case], failures: dict[str, Exception]) -> dict[str, Cost]:
     profiles = {}
     for name, case in cases.items():
         with keeping_failure(name, failures):
-            profiles[name] = CostProfile(count(case.subject.construct, case.subject.workload))
+            profiles[name] = Cost(counts=count(case.subject.construct, case.subject.workload))
     return profiles
 
 
-def _profile_each(
-    cases: Mapping[str, Case], measuring: Measuring, failures: dict[str, Exception]
-) -> dict[str, CostProfile]:
+def _profile_each(cases: Mapping[str, Case], measuring: Measuring, failures: dict[str, Exception]) -> dict[str, Cost]:
     subjects = {name: case.subject for name, case in cases.items()}
     return profile_together(subjects, measuring.conditions, failures)
 
 
-def _sections(case: Case, profile: CostProfile, options: ProfileOptions, measuring: Measuring | None) -> dict[str, Any]:
+def _sections(case: Case, profile: Cost, options: ProfileOptions, measuring: Measuring | None) -> dict[str, Any]:
     """Everything about one variant that was profiled."""
-    sections = {**_about(case), "status": "finished", "reason": None, **profile.to_json()}
+    sections = {**_about(case), "status": "finished", "reason": None, **_of_cost(profile)}
     if measuring:
         sections["utilisation"] = _utilisation(case, profile, measuring)
         if options.max_batch_size:
@@ -211,7 +210,7 @@ def _sections(case: Case, profile: CostProfile, options: ProfileOptions, measuri
     return sections
 
 
-def _utilisation(case: Case, profile: CostProfile, measuring: Measuring) -> dict[str, Any]:
+def _utilisation(case: Case, profile: Cost, measuring: Measuring) -> dict[str, Any]:
     """MFU of every step, and the forward pass's place on the roofline."""
     steps = utilisation(profile.counts, profile.timing, measuring.ceilings)
     conditions, forward = measuring.conditions, steps["forward"]
@@ -249,19 +248,25 @@ def _point(case: Case, axis: str, size: int, conditions: Conditions | None, batc
     with keeping_failure("", failures):
         subject = case.scaled(axis, size).subject
         if conditions is None:
-            profile = CostProfile(count(subject.construct, subject.workload, with_fvcore=False))
+            profile = Cost(counts=count(subject.construct, subject.workload, with_fvcore=False))
         else:
             profile = profile_together({"": subject}, replace(conditions, batch_size=batch_size), failures).get("")
     point: dict[str, Any] = {axis: size, **dict.fromkeys(("params_total", "gmacs", "gmacs_train_step"))}
     if profile is None:
         return {**point, **failure(failures[""])}
-    step_gmacs = profile.counts["gmacs_train_step"]
-    point["params_total"] = profile.counts["params_total"]
-    point["gmacs"] = profile.counts["gmacs"] * batch_size
+    step_gmacs = profile.counts.gmacs_train_step
+    point["params_total"] = profile.counts.params_total
+    point["gmacs"] = profile.counts.gmacs * batch_size
     point["gmacs_train_step"] = None if step_gmacs is None else step_gmacs * batch_size
     point |= {f"{name}_s": timing.median for name, timing in profile.timing.items()}
-    point |= {name: value for name, value in profile.memory.items() if isinstance(value, float)}
+    memory = asdict(profile.memory) if profile.memory else {}
+    point |= {name: value for name, value in memory.items() if isinstance(value, float)}
     return {**point, "status": "finished", "reason": None}
+
+
+def _of_cost(cost: Cost) -> dict[str, Any]:
+    """The sections of a cost; those that were not measured are empty."""
+    return {name: {} if section is None else section for name, section in asdict(cost).items()}
 
 
 def _about(case: Case) -> dict[str, Any]:

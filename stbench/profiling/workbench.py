@@ -19,6 +19,7 @@ from stbench.diffusion.samplers import sample
 from stbench.profiling.energy import EnergyMeter
 from stbench.profiling.memory import PeakMemory
 from stbench.profiling.workload import Workload
+from stbench.records.sections import Energy, Memory
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.compilation import compile_in_place
 from stbench.runtime.device import Runtime
@@ -119,18 +120,18 @@ class Workbench:
 
         return step
 
-    def peaks(self) -> dict[str, Any]:
-        """Peak memory of a training step once the optimizer has its state: the record's `memory`."""
+    def peaks(self) -> Memory:
+        """Peak memory of a training step once the optimizer has its state."""
         step = self.work("train_step")
         step()
         with PeakMemory(self.device) as peak:
             step()
-        return {f"peak_{name}": value for name, value in peak.to_json().items()}
+        return peak.memory
 
-    def energy(self) -> dict[str, Any]:
-        """Energy of a training step in joules, and who says so; None for both on a device that does not tell."""
+    def energy(self) -> Energy:
+        """Energy of a training step, and who says so; None for both on a device that does not tell."""
         meter = EnergyMeter(self.device)
-        return {"train_step_j": meter.joules_per_call(self.work("train_step"), ENERGY_STEPS), "source": meter.source}
+        return Energy(train_step_j=meter.joules_per_call(self.work("train_step"), ENERGY_STEPS), source=meter.source)
 
 
 class _FirstStepDone(Exception):

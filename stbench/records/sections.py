@@ -94,12 +94,21 @@ class Memory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Energy:
+    """Energy of a training step, on a device that tells it."""
+
+    train_step_j: float | None = None
+    source: str | None = None  # whose counter it is
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a backbone costs before it is trained."""
+    """What a backbone costs before it is trained. Without `timing`, it was only counted."""
 
     counts: Counts
     timing: dict[str, Timing] = field(default_factory=dict)  # forward, train_step, sampling_step
     memory: Memory | None = None
+    energy: Energy | None = None  # left out of the record of a run
 
 
 @dataclass(frozen=True, kw_only=True)

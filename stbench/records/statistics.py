@@ -41,8 +41,7 @@ def median(samples: Sequence[float]) -> float:
 
 def spread(samples: Sequence[float]) -> float:
     """Return the interquartile range of at least one sample."""
-    low, high = np.percentile(samples, [25, 75])
-    return float(high - low)
+    return float(stats.iqr(samples))
 
 
 def beyond_factor(a: float, b: float, factor: float = FACTOR) -> bool:

@@ -120,7 +120,7 @@ class RunStages:
         """The cost of the backbone, measured on weights of its own that are thrown away; once per run."""
         if self.folder.cost.exists():
             return json.loads(self.folder.cost.read_text(encoding="utf-8"))
-        return profile_backbone(
+        cost = profile_backbone(
             self.setup.construct_backbone,
             self.setup.runtime,
             Workload(
@@ -129,7 +129,8 @@ class RunStages:
             objective=self.settings.diffusion.objective,
             batch_size=self.settings.train.batch_size,
             compile_mode=self.settings.compile,
-        ).to_json()
+        )
+        return asdict(cost)
 
     def initial_state(self) -> TrainingState:
         """The newest checkpoint, or the weights that training starts from."""

@@ -7,68 +7,20 @@ slow tail says more about the neighbours than about the work.
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import torch
+
+from stbench.records.sections import Timing
+from stbench.records.statistics import median, spread
 
 Work = Callable[[], object]
 
 SETTLED = 0.10  # warm-up is over when two calls in a row differ by less than this share
 WARMUP_SHARE = 1 / 3  # of the time allowed, before warm-up is given up as never settling
 PRECISE = 0.05  # sampling may stop when the interquartile range is below this share of the median
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long one piece of work took.
-
-    Attributes:
-        what: name of the work.
-        samples: seconds of each call after warm-up, in the order taken.
-        batch_size: clips that one call processes.
-        warmup_s: seconds spent on warm-up, first call included.
-        compile_s: seconds by which the first call exceeded the median: compilation, autotuning, lazy initialisation.
-    """
-
-    what: str
-    samples: list[float]
-    batch_size: int
-    warmup_s: float
-    compile_s: float
-    unit: str = "s"
-
-    @property
-    def median(self) -> float:
-        """Median of the samples in seconds."""
-        return statistics.median(self.samples)
-
-    @property
-    def spread(self) -> float:
-        """Interquartile range of the samples in seconds; 0 for a single sample."""
-        return _interquartile_range(self.samples)
-
-    @property
-    def clips_per_s(self) -> float:
-        """Clips that are processed in a second, by the median."""
-        return self.batch_size / self.median
-
-    def to_json(self) -> dict[str, Any]:
-        """The timing as it stands in a record."""
-        return {
-            "what": self.what,
-            "samples": self.samples,
-            "median": self.median,
-            "spread": self.spread,
-            "unit": self.unit,
-            "batch_size": self.batch_size,
-            "clips_per_s": self.clips_per_s,
-            "compile_s": self.compile_s,
-        }
 
 
 def measure(
@@ -106,11 +58,11 @@ def measure_interleaved(
         A timing for each that did not fail, by name.
     """
     failed = {} if failures is None else failures
-    warmups: dict[str, list[float]] = {}
+    first_calls: dict[str, float] = {}
     for name, work in works.items():
         with keeping_failure(name, failures):
-            warmups[name] = _warm_up(work, device, WARMUP_SHARE * max_seconds / len(works))
-    samples: dict[str, list[float]] = {name: [] for name in warmups}
+            first_calls[name] = _warm_up(work, device, WARMUP_SHARE * max_seconds / len(works))
+    samples: dict[str, list[float]] = {name: [] for name in first_calls}
     spent, rounds = 0.0, 0
     while samples and (rounds < min_samples or (spent < max_seconds and not all(map(_is_precise, samples.values())))):
         # Every other round runs backwards: nobody is always the one after a particular neighbour.
@@ -120,7 +72,7 @@ def measure_interleaved(
                 spent += samples[name][-1]
         samples = {name: taken for name, taken in samples.items() if name not in failed}
         rounds += 1
-    return {name: _timing(name, taken, warmups[name], batch_size) for name, taken in samples.items()}
+    return {name: timing_of(name, taken, batch_size, first_s=first_calls[name]) for name, taken in samples.items()}
 
 
 @contextmanager
@@ -135,6 +87,27 @@ def keeping_failure(name: str, failures: dict[str, Exception] | None) -> Iterato
         if failures is None:
             raise
         failures[name] = error.with_traceback(None)
+
+
+def timing_of(what: str, samples: Sequence[float], batch_size: int, first_s: float = 0.0) -> Timing:
+    """Summarise the samples of one piece of work.
+
+    Args:
+        what: name of the work.
+        samples: seconds of each call after warm-up.
+        batch_size: clips that one call processes.
+        first_s: seconds of the very first call, which compiled, tuned and initialised.
+    """
+    middle = median(samples)
+    return Timing(
+        what=what,
+        samples=tuple(samples),
+        median=middle,
+        spread=spread(samples),
+        batch_size=batch_size,
+        clips_per_s=batch_size / middle,
+        compile_s=max(0.0, first_s - middle),
+    )
 
 
 class Stopwatch:
@@ -167,28 +140,16 @@ def _synchronize(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
-def _warm_up(work: Work, device: torch.device, max_seconds: float) -> list[float]:
-    """Call until two calls in a row agree or the time is up; the seconds of each call."""
+def _warm_up(work: Work, device: torch.device, max_seconds: float) -> float:
+    """Call until two calls in a row agree or the time is up; the seconds of the first call."""
     durations = [time_once(work, device)]
     while sum(durations) < max_seconds:
         durations.append(time_once(work, device))
         before, last = durations[-2:]
         if abs(last - before) <= SETTLED * before:
             break
-    return durations
-
-
-def _timing(what: str, samples: list[float], warmup: list[float], batch_size: int) -> Timing:
-    compile_s = max(0.0, warmup[0] - statistics.median(samples))
-    return Timing(what, samples, batch_size, warmup_s=sum(warmup), compile_s=compile_s)
+    return durations[0]
 
 
 def _is_precise(samples: list[float]) -> bool:
-    return len(samples) > 1 and _interquartile_range(samples) <= PRECISE * statistics.median(samples)
-
-
-def _interquartile_range(samples: list[float]) -> float:
-    if len(samples) < 2:
-        return 0.0
-    first, _, third = statistics.quantiles(samples, n=4, method="inclusive")
-    return third - first
+    return len(samples) > 1 and spread(samples) <= PRECISE * median(samples)

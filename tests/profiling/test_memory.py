@@ -27,12 +27,13 @@ def test_peak_contains_what_was_freed_inside() -> None:
         pass
     with PeakMemory(CPU) as peak:
         allocate_and_free()
-    if peak.rss_source == "ru_maxrss":
-        assert peak.rss_mib >= max(base.rss_mib, ALLOCATED_MIB)
+    assert base.memory.peak_rss_mib is not None and peak.memory.peak_rss_mib is not None
+    if peak.memory.peak_rss_source == "ru_maxrss":
+        assert peak.memory.peak_rss_mib >= max(base.memory.peak_rss_mib, ALLOCATED_MIB)
     else:
-        assert peak.rss_mib == pytest.approx(base.rss_mib + ALLOCATED_MIB, abs=16)
-    assert peak.allocated_mib is None
-    assert peak.reserved_mib is None
+        assert peak.memory.peak_rss_mib == pytest.approx(base.memory.peak_rss_mib + ALLOCATED_MIB, abs=16)
+    assert peak.memory.peak_allocated_mib is None
+    assert peak.memory.peak_reserved_mib is None
 
 
 def test_a_later_block_does_not_inherit_an_earlier_peak() -> None:
@@ -40,17 +41,17 @@ def test_a_later_block_does_not_inherit_an_earlier_peak() -> None:
         allocate_and_free()
     with PeakMemory(CPU) as small:
         pass
-    if small.rss_source == "ru_maxrss":
+    if small.memory.peak_rss_source == "ru_maxrss":
         pytest.skip("this kernel does not reset a process's peak")
-    assert small.rss_mib < large.rss_mib - ALLOCATED_MIB / 2
+    assert small.memory.peak_rss_mib < large.memory.peak_rss_mib - ALLOCATED_MIB / 2
 
 
 def test_peak_since_start_where_the_kernel_cannot_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_reset_high_water_mark", lambda: False)
     with PeakMemory(CPU) as peak:
         pass
-    assert peak.rss_source == "ru_maxrss"
-    assert peak.rss_mib * memory.MIB == memory._peak_rss_of_process()
+    assert peak.memory.peak_rss_source == "ru_maxrss"
+    assert peak.memory.peak_rss_mib * memory.MIB == memory._peak_rss_of_process()
 
 
 def test_gpu_peaks_are_reset_at_entry_and_read_at_exit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,16 +71,12 @@ def test_gpu_peaks_are_reset_at_entry_and_read_at_exit(monkeypatch: pytest.Monke
     with PeakMemory(torch.device("cuda")) as peak:
         calls.append("work")
     assert calls == ["synchronize", "reset_peak_memory_stats", "work", "max_memory_allocated", "max_memory_reserved"]
-    assert peak.to_json() == {
-        "allocated_mib": 3.0,
-        "reserved_mib": 5.0,
-        "rss_mib": peak.rss_mib,
-        "rss_source": peak.rss_source,
-    }
+    assert (peak.memory.peak_allocated_mib, peak.memory.peak_reserved_mib) == (3.0, 5.0)
+    assert peak.memory.peak_mib == 3.0
 
 
 def test_peaks_are_there_after_an_exception() -> None:
     peak = PeakMemory(CPU)
     with pytest.raises(MemoryError), peak:
         raise MemoryError
-    assert peak.rss_mib > 0
+    assert peak.memory.peak_rss_mib > 0

@@ -15,6 +15,7 @@ from stbench.profiling.counts import count
 from stbench.profiling.profile import failure, profile_backbone, profile_together
 from stbench.profiling.workbench import Conditions, Subject, Workbench
 from stbench.profiling.workload import Workload
+from stbench.records.sections import Energy
 from stbench.runtime.device import Runtime
 
 RUNTIME = Runtime(torch.device("cpu"), "float32", "math")
@@ -43,11 +44,11 @@ def executed_macs(depth: int, d: int, F: int, N: int, patch: int, C: int, arrang
 def test_counts_of_published_sizes(size: str, depth: int, d: int, patch: int) -> None:
     counts = count(lambda: Latte(size=size, patch_size=patch), Workload((4, 16, 32, 32)), with_fvcore=False)
     expected = executed_macs(depth, d, 16, (32 // patch) ** 2, patch, 4)
-    assert counts["gmacs"] * 1e9 == expected
-    assert counts["gmacs_by_counter"] == {"torch": expected / 1e9, "closed_form": expected / 1e9}
-    assert counts["gflops"] == 2 * counts["gmacs"]
-    assert sum(counts["gmacs_by_module"].values()) == pytest.approx(counts["gmacs"])
-    assert counts["incomplete"] == []
+    assert counts.gmacs * 1e9 == expected
+    assert counts.gmacs_by_counter == {"torch": expected / 1e9, "closed_form": expected / 1e9}
+    assert counts.gflops == 2 * counts.gmacs
+    assert sum(counts.gmacs_by_module.values()) == pytest.approx(counts.gmacs)
+    assert counts.incomplete == ()
 
 
 def test_lean_modulation_saves_what_the_authors_copies_cost() -> None:
@@ -56,28 +57,29 @@ def test_lean_modulation_saves_what_the_authors_copies_cost() -> None:
     d, F, N = 1152, 16, 256
     copies = 14 * (F + N) * 6 * d * d + F * 2 * d * d
     once = 28 * 6 * d * d + 2 * d * d
-    assert counts["gmacs"] + (copies - once) / 1e9 == pytest.approx(1892.963893, abs=1e-6)
+    assert counts.gmacs + (copies - once) / 1e9 == pytest.approx(1892.963893, abs=1e-6)
 
 
 def test_sections_of_the_record() -> None:
     workload = Workload((4, 4, 8, 8), num_classes=3, joint_images=2)
-    cost = profile_backbone(
-        lambda: Latte(**TINY, num_classes=3), RUNTIME, workload, objective="ddpm", batch_size=2
-    ).to_json()
-    assert set(cost["timing"]) == {"forward", "train_step", "sampling_step"}
-    for name, timing in cost["timing"].items():
-        assert timing["what"] == name
-        assert timing["batch_size"] == 2
-        assert timing["clips_per_s"] == 2 / timing["median"]
-        assert min(timing["samples"]) > 0
-    assert cost["memory"]["peak_rss_mib"] > 0
-    assert cost["memory"]["peak_allocated_mib"] is None
+    cost = profile_backbone(lambda: Latte(**TINY, num_classes=3), RUNTIME, workload, objective="ddpm", batch_size=2)
+    assert set(cost.timing) == {"forward", "train_step", "sampling_step"}
+    for name, timing in cost.timing.items():
+        assert timing.what == name
+        assert timing.batch_size == 2
+        assert timing.clips_per_s == 2 / timing.median
+        assert min(timing.samples) > 0
+    assert cost.memory is not None
+    assert cost.memory.peak_rss_mib == cost.memory.peak_mib
+    assert cost.memory.peak_mib is not None and cost.memory.peak_mib > 0
+    assert cost.memory.peak_allocated_mib is None
+    assert cost.energy == Energy(train_step_j=None, source=None)  # a CPU does not tell
 
 
 def test_text_conditioned_networks_are_profiled() -> None:
     counts = count(lambda: Latte(**TINY, text_dim=12), Workload((4, 4, 8, 8), context_shape=(12,)))
     without = count(lambda: Latte(**TINY), Workload((4, 4, 8, 8)))
-    assert (counts["gmacs"] - without["gmacs"]) * 1e9 == pytest.approx(12 * 16)
+    assert (counts.gmacs - without.gmacs) * 1e9 == pytest.approx(12 * 16)
 
 
 WORKLOAD = Workload((4, 4, 8, 8))

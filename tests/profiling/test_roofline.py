@@ -14,22 +14,27 @@ from stbench.profiling.peaks import PEAKS
 from stbench.profiling.roofline import Ceilings, forward_traffic_gb, measure_ceilings, utilisation
 from stbench.profiling.workbench import Subject
 from stbench.profiling.workload import Workload
+from stbench.records.sections import Counts, Timing
 from stbench.runtime.device import Runtime
-from stbench.runtime.timing import Timing
+from stbench.runtime.timing import timing_of
 
 SPEEDS = {"float32": 100.0, "bfloat16": 400.0}
 H100 = "NVIDIA H100 80GB HBM3"
 
 
 def timing(what: str, seconds: float, batch_size: int) -> Timing:
-    return Timing(what, [seconds], batch_size, warmup_s=0, compile_s=0)
+    return timing_of(what, [seconds], batch_size)
+
+
+def counts(gmacs: float, gmacs_train_step: float | None) -> Counts:
+    return Counts(params_total=1, params_trainable=1, gmacs=gmacs, gflops=2 * gmacs, gmacs_train_step=gmacs_train_step)
 
 
 def test_mfu_is_model_flops_over_time_and_peak() -> None:
     """4 clips of 50 GMACs forward and 150 GMACs trained: 400 GFLOPs in 2 s, 1200 GFLOPs in 10 s."""
     ceilings = Ceilings(H100, "bfloat16", SPEEDS, 30.0, PEAKS[H100])
     timings = {"forward": timing("forward", 2.0, 4), "train_step": timing("train_step", 10.0, 4)}
-    used = utilisation({"gmacs": 50.0, "gmacs_train_step": 150.0}, timings, ceilings)
+    used = utilisation(counts(50.0, 150.0), timings, ceilings)
     assert used["forward"] == {
         "model_gflops": 400.0,
         "gflops_per_s": 200.0,
@@ -42,7 +47,7 @@ def test_mfu_is_model_flops_over_time_and_peak() -> None:
 
 def test_peak_of_an_unknown_device_is_never_guessed() -> None:
     ceilings = Ceilings("Some GPU", "float32", SPEEDS, 30.0, None)
-    used = utilisation({"gmacs": 50.0, "gmacs_train_step": None}, {"forward": timing("forward", 2.0, 1)}, ceilings)
+    used = utilisation(counts(50.0, None), {"forward": timing("forward", 2.0, 1)}, ceilings)
     assert used["forward"]["mfu_of_datasheet"] is None
     content = ceilings.to_json()
     assert content["datasheet"] == "peak FLOPs unknown for Some GPU"
@@ -51,8 +56,7 @@ def test_peak_of_an_unknown_device_is_never_guessed() -> None:
 
 def test_a_training_step_that_was_not_counted_has_no_mfu() -> None:
     ceilings = Ceilings("cpu", "float32", SPEEDS, 30.0, None)
-    counts = {"gmacs": 1.0, "gmacs_train_step": None}
-    assert utilisation(counts, {"train_step": timing("train_step", 1.0, 1)}, ceilings) == {}
+    assert utilisation(counts(1.0, None), {"train_step": timing("train_step", 1.0, 1)}, ceilings) == {}
 
 
 @pytest.mark.parametrize("name", PEAKS)

@@ -163,7 +163,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     out = tmp_path / "costs"
     write_costs(costs, out)
     write_costs(costs, out)  # an earlier output is replaced
-    assert json.loads((out / "costs.json").read_text()) == costs
+    assert json.loads((out / "costs.json").read_text()) == json.loads(json.dumps(costs))
     with (out / "costs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["variant"] for row in rows] == ["latte1", "dit"]

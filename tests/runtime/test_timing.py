@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
 from stbench.runtime import timing
-from stbench.runtime.timing import Timing, measure, measure_interleaved, time_once
+from stbench.runtime.timing import measure, measure_interleaved, time_once, timing_of
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -65,19 +66,22 @@ def test_no_synchronisation_on_a_cpu(clock: Clock) -> None:
 def test_warm_up_is_kept_apart_and_compilation_is_its_excess(clock: Clock) -> None:
     work = clock.work(after(30.0, 5.0, 2.0, 2.0, then=2.0))
     taken = measure(work, CPU, what="step", min_samples=5, max_seconds=1000, batch_size=8)
-    assert taken == Timing("step", [2.0] * 5, batch_size=8, warmup_s=39.0, compile_s=28.0)
+    assert taken == timing_of("step", [2.0] * 5, batch_size=8, first_s=30.0)
+    assert taken.compile_s == 28.0
+    assert clock.now == 39.0 + 5 * 2.0  # warm-up and samples
 
 
 def test_warm_up_gives_up_on_work_that_never_settles(clock: Clock) -> None:
     """Durations that double for ever: a third of 90 s is used up after 1 + 2 + 4 + 8 + 16 s."""
     work = clock.work(2.0**i for i in range(100))
-    assert measure(work, CPU, what="step", min_samples=1, max_seconds=90, batch_size=1).warmup_s == 31
+    taken = measure(work, CPU, what="step", min_samples=1, max_seconds=90, batch_size=1)
+    assert clock.now - sum(taken.samples) == 31
 
 
 def test_work_longer_than_the_time_allowed_is_still_sampled(clock: Clock) -> None:
     taken = measure(clock.work(after(then=50.0)), CPU, what="step", min_samples=3, max_seconds=10, batch_size=1)
-    assert taken.samples == [50.0] * 3
-    assert taken.warmup_s == 50
+    assert taken.samples == (50.0,) * 3
+    assert clock.now == 50 + 3 * 50
 
 
 def test_sampling_goes_on_while_it_is_noisy_and_there_is_time(clock: Clock) -> None:
@@ -89,22 +93,22 @@ def test_sampling_goes_on_while_it_is_noisy_and_there_is_time(clock: Clock) -> N
     assert sum(taken.samples) >= 100
     assert taken.median == 2
     assert taken.spread == 2
-    assert measure(clock.work(after()), CPU, what="x", min_samples=2, max_seconds=100, batch_size=1).samples == [1, 1]
+    assert measure(clock.work(after()), CPU, what="x", min_samples=2, max_seconds=100, batch_size=1).samples == (1, 1)
 
 
 def test_candidates_take_turns_in_alternating_order(clock: Clock) -> None:
     works = {name: clock.work(after(then=duration), name) for name, duration in (("a", 1.0), ("b", 2.0), ("c", 3.0))}
     taken = measure_interleaved(works, CPU, min_samples=3, max_seconds=0, batch_size=1)
-    assert {name: one.samples for name, one in taken.items()} == {"a": [1.0] * 3, "b": [2.0] * 3, "c": [3.0] * 3}
+    assert {name: one.samples for name, one in taken.items()} == {"a": (1.0,) * 3, "b": (2.0,) * 3, "c": (3.0,) * 3}
     assert [entry for entry in clock.log if entry != "clock"] == [*"abc", *"abc", *"cba", *"abc"]
     assert [one.what for one in taken.values()] == ["a", "b", "c"]
 
 
-def test_json_of_a_timing() -> None:
-    taken = Timing("train_step", [1.0, 2.0, 3.0, 4.0, 10.0], batch_size=5, warmup_s=7.0, compile_s=0.5)
-    assert taken.to_json() == {
+def test_summary_of_samples_as_a_record_keeps_it() -> None:
+    taken = timing_of("train_step", [1.0, 2.0, 3.0, 4.0, 10.0], batch_size=5, first_s=3.5)
+    assert dataclasses.asdict(taken) == {
         "what": "train_step",
-        "samples": [1.0, 2.0, 3.0, 4.0, 10.0],
+        "samples": (1.0, 2.0, 3.0, 4.0, 10.0),
         "median": 3.0,
         "spread": 2.0,
         "unit": "s",
@@ -115,7 +119,11 @@ def test_json_of_a_timing() -> None:
 
 
 def test_a_single_sample_has_no_spread() -> None:
-    assert Timing("step", [1.5], batch_size=1, warmup_s=0, compile_s=0).spread == 0
+    assert timing_of("step", [1.5], batch_size=1).spread == 0
+
+
+def test_a_first_call_faster_than_the_others_compiled_nothing() -> None:
+    assert timing_of("step", [1.5], batch_size=1, first_s=1.0).compile_s == 0
 
 
 def test_real_work_on_a_real_clock() -> None:
@@ -141,7 +149,7 @@ def test_work_that_fails_is_left_out_and_kept_as_a_failure(clock: Clock) -> None
     works = {"a": durations["a"], "b": fails_after(0, durations["b"]), "c": fails_after(3, durations["c"])}
     failures: dict[str, Exception] = {}
     taken = measure_interleaved(works, CPU, min_samples=4, max_seconds=0, batch_size=1, failures=failures)
-    assert {name: one.samples for name, one in taken.items()} == {"a": [1.0] * 4}
+    assert {name: one.samples for name, one in taken.items()} == {"a": (1.0,) * 4}
     assert {name: str(error) for name, error in failures.items()} == {"b": "broken", "c": "broken"}
     assert all(error.__traceback__ is None for error in failures.values())
 

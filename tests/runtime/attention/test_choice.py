@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from stbench.records.sections import AttentionChoice
+from stbench.records.sections import AttentionChoice, Timing
 from stbench.runtime.attention import choice
 from stbench.runtime.attention.attend import Attend, set_attention_backend
 from stbench.runtime.attention.backends import AUTO, BACKENDS
 from stbench.runtime.attention.choice import CANDIDATES, AttentionChoices, candidates
-from stbench.runtime.timing import Timing
+from stbench.runtime.timing import timing_of
 
 CPU = torch.device("cpu")
 
@@ -60,7 +60,7 @@ class FakeTimer:
         self.measured.append(list(works))
         for work in works.values():
             work()
-        return {name: Timing(name, [self.seconds[name]] * 3, 1, warmup_s=0, compile_s=0) for name in works}
+        return {name: timing_of(name, [self.seconds[name]] * 3, batch_size=1) for name in works}
 
 
 @pytest.fixture
