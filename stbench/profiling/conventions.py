@@ -9,7 +9,6 @@ variant 3 (6153.15) and 4 (1545.15) come out when the patch embedding is left ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 from torch import nn
@@ -28,20 +27,6 @@ NOTES = {
 }
 
 
-@dataclass(frozen=True)
-class _LatteShape:
-    """The sizes that the counts depend on."""
-
-    width: int
-    hidden_width: int
-    depth: int
-    frames: int  # F, after the tubelets
-    tokens: int  # N of a frame
-    patch_values: int  # values of one patch of the latents
-    predicted_values: int  # values of one patch of the prediction
-    sinusoid: int
-
-
 def published_conventions(backbone: nn.Module) -> dict[str, float]:
     """Counts of `backbone` under the conventions of papers about it, in 10^9 operations; empty for others.
 
@@ -58,11 +43,12 @@ def latte_thop_operations(latte: Latte) -> int:
     Args:
         latte: an adaptive Latte of any of the four arrangements.
     """
-    shape = _shape(latte)
-    B, d, F, N = THOP_BATCH, shape.width, shape.frames, shape.tokens
+    B, N = THOP_BATCH, latte.spatial_table.shape[1]
+    F = latte.temporal_table.shape[1]  # after the tubelets
+    d, patch_values = latte.patch_embed.out_channels, latte.patch_embed.weight[0].numel()
     all_tokens = B * F * N
     frame_rows, position_rows = B * F, B * N  # copies of the condition in spatial and in temporal blocks
-    mlp = 2 * d * shape.hidden_width
+    mlp = 2 * d * cast(LatteBlock, latte.blocks[0]).mlp.hidden_width
     attention = 4 * d * d
     norm = THOP_LAYER_NORM_OPERATIONS * d
     modulation = 6 * d * d
@@ -74,24 +60,9 @@ def latte_thop_operations(latte: Latte) -> int:
         per_token, rows = 2 * attention + mlp + 2 * norm, frame_rows + position_rows
     else:
         per_token, rows = attention + mlp + 2 * norm, frame_rows
-    blocks = shape.depth * (all_tokens * per_token + int(rows * modulation))
-    final = all_tokens * (norm + d * shape.predicted_values) + frame_rows * 2 * d * d
-    timestep = B * (shape.sinusoid * d + d * d)
+    blocks = len(latte.blocks) * (all_tokens * per_token + int(rows * modulation))
+    final = all_tokens * (norm + d * latte.final.linear.out_features) + frame_rows * 2 * d * d
+    timestep = B * (latte.timestep_embed.SINUSOID_DIM * d + d * d)
     counts_patches = latte.arrangement in ("interleaved", "late_fusion")
-    patches = all_tokens * d * shape.patch_values if counts_patches else 0
+    patches = all_tokens * d * patch_values if counts_patches else 0
     return blocks + final + timestep + patches
-
-
-def _shape(latte: Latte) -> _LatteShape:
-    length, size, _ = latte.patch
-    first = cast(LatteBlock, latte.blocks[0])
-    return _LatteShape(
-        width=latte.final.linear.in_features,
-        hidden_width=first.mlp.hidden_width,
-        depth=len(latte.blocks),
-        frames=latte.num_frames // length,
-        tokens=latte.spatial_table.shape[1],
-        patch_values=latte.in_channels * length * size**2,
-        predicted_values=latte.final.linear.out_features,
-        sinusoid=latte.timestep_embed.SINUSOID_DIM,
-    )
