@@ -1,7 +1,7 @@
 """Parts that several backbones share: position tables, timestep embedding, rotary positions, the MLP.
 
-Position tables and the timestep sinusoid follow the authors' code of DiT (arXiv 2212.09748) and Latte
-(arXiv 2401.03048): w first in the 2D table, each half [sin | cos]; cos first in the timestep sinusoid.
+Position tables follow the authors' code of DiT (arXiv 2212.09748): w first in the 2D table, each half [sin | cos].
+Timestep sinusoids differ between families in two ways, which are arguments of `timestep_sinusoid`.
 """
 
 from __future__ import annotations
@@ -38,20 +38,25 @@ def sincos_table_2d(grid_size: int, dim: int) -> Tensor:
     return torch.cat([sincos_table(columns, dim // 2), sincos_table(rows, dim // 2)], dim=1)
 
 
-def timestep_sinusoid(timesteps: Tensor, dim: int) -> Tensor:
-    """Sinusoid [cos | sin] of the timesteps, frequencies exp(-ln(10000) i / (dim/2)).
+def timestep_sinusoid(timesteps: Tensor, dim: int, *, cos_first: bool, inclusive: bool) -> Tensor:
+    """Sinusoids of timesteps whose frequencies fall geometrically from 1 towards 1/10000.
 
     Args:
         timesteps: (B,), integer or fractional.
         dim: even width.
+        cos_first: [cos | sin], or else [sin | cos].
+        inclusive: the last frequency is 1/10000 itself: exp(-ln(10000) i / (dim/2 - 1)); or else one step more would
+            reach it: exp(-ln(10000) i / (dim/2)).
 
     Returns:
         (B, dim), float32
     """
     half = dim // 2
-    frequencies = torch.exp(-math.log(10000) * torch.arange(half, device=timesteps.device, dtype=torch.float32) / half)
+    steps = torch.arange(half, device=timesteps.device, dtype=torch.float32)
+    frequencies = torch.exp(-math.log(10000) * steps / (half - 1 if inclusive else half))
     angles = timesteps[:, None].float() * frequencies
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
+    waves = [angles.cos(), angles.sin()] if cos_first else [angles.sin(), angles.cos()]
+    return torch.cat(waves, dim=1)
 
 
 def apply_rotary(x: Tensor, positions: Tensor) -> Tensor:
@@ -72,7 +77,7 @@ def apply_rotary(x: Tensor, positions: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
-class TimestepEmbedding(nn.Module):
+class TimestepMlp(nn.Module):
     """Sinusoid of 256 channels through a two-layer SiLU MLP (DiT, section 3.2)."""
 
     SINUSOID_DIM = 256
@@ -83,7 +88,7 @@ class TimestepEmbedding(nn.Module):
 
     def forward(self, timesteps: Tensor) -> Tensor:
         """Embed timesteps (B,) as (B, D)."""
-        sinusoid = timestep_sinusoid(timesteps, self.SINUSOID_DIM)
+        sinusoid = timestep_sinusoid(timesteps, self.SINUSOID_DIM, cos_first=True, inclusive=False)
         return self.mlp(sinusoid)
 
 

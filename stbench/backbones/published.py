@@ -63,18 +63,11 @@ def published_layout(backbone: nn.Module) -> PublishedLayout:
     """
     layout = getattr(backbone, "published_layout", None)
     if layout is None:
-        raise StbenchError(f"no weights of {type(backbone).__name__} were published: there are those of Latte's "
-                           "interleaved arrangement and of DiT (arrangement=spatial)")  # fmt: skip
+        raise StbenchError(
+            f"no weights of {type(backbone).__name__} were published: there are those of Latte's interleaved "
+            "arrangement and of DiT (arrangement=spatial)"
+        )
     return layout
-
-
-def published_names(backbone: nn.Module) -> dict[str, str]:
-    """Our name of every tensor of `backbone` -> the authors'.
-
-    Raises:
-        StbenchError: when the backbone is not one whose weights were published.
-    """
-    return published_layout(backbone).names(backbone)
 
 
 def to_published(backbone: nn.Module) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ class ReleasedPattern(nn.Module):
     def forward(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning = UNCONDITIONAL) -> Tensor:
         """Predict noise and variance (B, 2C, F, H, W) of noisy latents (B, C, F, H, W)."""
         latte = self.latte
-        batch, _, num_frames, height, _ = noisy_latents.shape
+        batch, _, num_frames, _, _ = noisy_latents.shape
         frames = noisy_latents.transpose(1, 2).flatten(0, 1)  # (B F, C, H, W)
         embedding = latte.patch_embed
         patches = F.conv2d(frames, embedding.weight[:, :, 0], embedding.bias, stride=latte.patch[1:])
@@ -53,7 +53,7 @@ class ReleasedPattern(nn.Module):
 
         shift, scale = _modulations(latte.final.modulation, per_frame, 2)
         patches = latte.final.linear(_modulate(latte.final.norm(x), shift, scale))
-        return latte._unpatchify(patches.unflatten(0, (batch, num_frames)), height)
+        return latte.unpatchify(patches.unflatten(0, (batch, num_frames)))
 
 
 def _regroup(x: Tensor, batch: int) -> Tensor:

@@ -16,7 +16,7 @@ from stbench.backbones.pseudo3d_unet.network import Pseudo3DUNet
 from stbench.backbones.published import (
     from_published,
     load_published,
-    published_names,
+    published_layout,
     to_published,
 )
 from stbench.errors import StbenchError
@@ -76,7 +76,8 @@ def test_round_trip(options: dict[str, Any]) -> None:
     first, second = build(1, **options), build(2, **options)
     second.load_state_dict(from_published(second, to_published(first)))
     assert equal(first.state_dict(), second.state_dict())
-    assert len(set(published_names(first).values())) == len(published_names(first))
+    names = published_layout(first).names(first)
+    assert len(set(names.values())) == len(names)
 
 
 @pytest.mark.parametrize("ending", ["pt", "safetensors"])
@@ -137,9 +138,9 @@ def test_what_is_missing_or_left_over_is_named() -> None:
 )
 def test_networks_without_published_weights_say_so(options: dict[str, Any]) -> None:
     with pytest.raises(StbenchError, match="published"):
-        published_names(Latte(**{**TINY, **options}))
+        to_published(Latte(**{**TINY, **options}))
     with pytest.raises(StbenchError, match="no weights of Pseudo3DUNet were published"):
-        published_names(Pseudo3DUNet(size="tiny"))
+        published_layout(Pseudo3DUNet(size="tiny"))
 
 
 @pytest.mark.parametrize("names", ["ours", "authors"])

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.backbones.latte.blocks import (
     AxialAttention,
+    Axis,
     LatteBlock,
     Modulation,
     ParallelAttention,
@@ -31,19 +32,12 @@ from stbench.backbones.latte.blocks import (
     spread_over_frames,
 )
 from stbench.backbones.latte.published import LatteLayout
-from stbench.backbones.layers import TimestepEmbedding, sincos_table, sincos_table_2d
+from stbench.backbones.layers import TimestepMlp, sincos_table, sincos_table_2d
 from stbench.errors import StbenchError, unknown_name
-
-ARRANGEMENTS = ("interleaved", "late_fusion", "sequential", "parallel", "spatial")
-READINGS = ("full-width", "split")
-ATTENTION_ORDERS = ("spatial_first", "temporal_first")
-PATCH_EMBEDDINGS = ("uniform", "compression")
-CONDITIONINGS = ("adaln", "tokens")
-TEMPORAL_POSITIONS = ("absolute", "rope", "none")
 
 
 @dataclass(frozen=True)
-class Size:
+class LatteSize:
     """One named size: `depth` and MLP ratio 4 with one attention a block, the `dual_*` figures with two.
 
     S, B, L and XL are the paper's (table 2). Blocks with two attentions are larger, so there are fewer of them; where
@@ -58,11 +52,22 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(hidden_size=192, num_heads=4, depth=4, dual_depth=3, dual_mlp_ratio=5.0),
-    "S": Size(hidden_size=384, num_heads=6, depth=12, dual_depth=10, dual_mlp_ratio=3.8),
-    "B": Size(hidden_size=768, num_heads=12, depth=12, dual_depth=10, dual_mlp_ratio=3.8),
-    "L": Size(hidden_size=1024, num_heads=16, depth=24, dual_depth=20, dual_mlp_ratio=3.8),
-    "XL": Size(hidden_size=1152, num_heads=16, depth=28, dual_depth=23, dual_mlp_ratio=4.0),
+    "tiny": LatteSize(hidden_size=192, num_heads=4, depth=4, dual_depth=3, dual_mlp_ratio=5.0),
+    "S": LatteSize(hidden_size=384, num_heads=6, depth=12, dual_depth=10, dual_mlp_ratio=3.8),
+    "B": LatteSize(hidden_size=768, num_heads=12, depth=12, dual_depth=10, dual_mlp_ratio=3.8),
+    "L": LatteSize(hidden_size=1024, num_heads=16, depth=24, dual_depth=20, dual_mlp_ratio=3.8),
+    "XL": LatteSize(hidden_size=1152, num_heads=16, depth=28, dual_depth=23, dual_mlp_ratio=4.0),
+}
+
+# What the options know, in the order of the constructor's arguments.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "size": tuple(SIZES),
+    "arrangement": ("interleaved", "late_fusion", "sequential", "parallel", "spatial"),
+    "reading": ("full-width", "split"),
+    "attention_order": ("spatial_first", "temporal_first"),
+    "patch_embedding": ("uniform", "compression"),
+    "conditioning": ("adaln", "tokens"),
+    "temporal_position": ("absolute", "rope", "none"),
 }
 
 
@@ -87,25 +92,6 @@ class FinalLayer(nn.Module):
 class Latte(nn.Module):
     """The Latte family.
 
-    Args:
-        size: a name of `SIZES`; `hidden_size`, `depth`, `num_heads` and `mlp_ratio` override its figures.
-        arrangement: a name of `ARRANGEMENTS`.
-        reading: of `parallel`: "full-width" (two attentions, outputs added; the paper's counts) or "split" (one
-            attention whose heads are divided, outputs concatenated; the parameters of variant 1 at equal depth).
-        attention_order: of `sequential`: which attention comes first in a block.
-        patch_size: side of a patch, in latent pixels.
-        patch_embedding: "uniform" (each frame by itself) or "compression" (tubelets of `tubelet_length` frames).
-        tubelet_length: frames of a tubelet under "compression"; 1 is the same as "uniform".
-        conditioning: "adaln" (scalable adaptive layer norm) or "tokens" (timestep and class as tokens of every frame).
-        temporal_position: "absolute" (sinusoidal table, added once, before the first block that attends over time),
-            "rope" (rotary, in every temporal attention) or "none".
-        in_channels: C of the latents.
-        sample_size: H = W of the latents.
-        num_frames: F.
-        num_classes: 0 for an unconditional network; the label `num_classes` is the null class.
-        text_dim: width of a pooled text embedding, L * E flattened (77 * 768 in the authors' code); 0 for none.
-        learned_variance: predict 2C channels, noise and variance.
-
     Raises:
         StbenchError: when the figures do not fit together.
     """
@@ -117,37 +103,31 @@ class Latte(nn.Module):
     def __init__(
         self,
         *,
-        size: str = "S",
-        arrangement: str = "interleaved",
-        reading: str = "full-width",
-        attention_order: str = "spatial_first",
-        patch_size: int = 2,
-        patch_embedding: str = "uniform",
-        tubelet_length: int = 2,
-        conditioning: str = "adaln",
-        temporal_position: str = "absolute",
-        hidden_size: int | None = None,
-        depth: int | None = None,
-        num_heads: int | None = None,
-        mlp_ratio: float | None = None,
-        in_channels: int = 4,
-        sample_size: int = 32,
-        num_frames: int = 16,
-        num_classes: int = 0,
-        text_dim: int = 0,
-        learned_variance: bool = True,
+        size: str = "S",  # a name of `SIZES`; a figure that is given below replaces that of the size
+        arrangement: str = "interleaved",  # which block attends over what: see the table above
+        reading: str = "full-width",  # of "parallel": `ParallelAttention`, or "split": `SplitAttention`
+        attention_order: str = "spatial_first",  # of "sequential": which attention comes first in a block
+        patch_size: int = 2,  # side of a patch, in latent pixels
+        patch_embedding: str = "uniform",  # every frame by itself, or "compression": tubelets of several frames
+        tubelet_length: int = 2,  # frames of a tubelet under "compression"; 1 is the same as "uniform"
+        conditioning: str = "adaln",  # adaptive layer norm, or "tokens": timestep and class as tokens of every frame
+        temporal_position: str = "absolute",  # a table added once, "rope": in every temporal attention, or "none"
+        hidden_size: int | None = None,  # D
+        depth: int | None = None,  # blocks
+        num_heads: int | None = None,  # of every block
+        mlp_ratio: float | None = None,  # hidden width of the MLP, as a multiple of D
+        in_channels: int = 4,  # C of the latents
+        sample_size: int = 32,  # H = W of the latents
+        num_frames: int = 16,  # F of the latents
+        num_classes: int = 0,  # 0 for an unconditional network; the label `num_classes` is the null class
+        text_dim: int = 0,  # L * E of a flattened text embedding (77 * 768 in the authors' code); 0 for none
+        learned_variance: bool = True,  # predict 2C channels, noise and variance
     ) -> None:
         super().__init__()
-        self.arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        _check_choices(
-            size=(size, tuple(SIZES)),
-            arrangement=(arrangement, ARRANGEMENTS),
-            reading=(reading, READINGS),
-            attention_order=(attention_order, ATTENTION_ORDERS),
-            patch_embedding=(patch_embedding, PATCH_EMBEDDINGS),
-            conditioning=(conditioning, CONDITIONINGS),
-            temporal_position=(temporal_position, TEMPORAL_POSITIONS),
-        )
+        chosen = (size, arrangement, reading, attention_order, patch_embedding, conditioning, temporal_position)
+        for (option, known), value in zip(CHOICES.items(), chosen, strict=True):
+            if value not in known:
+                raise unknown_name(option, value, known)
         named = SIZES[size]
         dual = arrangement == "sequential" or (arrangement == "parallel" and reading == "full-width")
         width = hidden_size or named.hidden_size
@@ -155,26 +135,29 @@ class Latte(nn.Module):
         num_heads = num_heads or named.num_heads
         hidden_width = int(width * (mlp_ratio or (named.dual_mlp_ratio if dual else 4.0)))
         tubelet = tubelet_length if patch_embedding == "compression" else 1
-        _check_shapes(arrangement, width, depth, num_heads, sample_size, patch_size, num_frames, tubelet)
 
-        self.arrangement, self.reading, self.temporal_position = arrangement, reading, temporal_position
-        self.in_channels, self.num_frames, self.num_classes = in_channels, num_frames, num_classes
-        self.out_channels = in_channels * (2 if learned_variance else 1)
+        self.arrangement, self.reading, self.adaptive = arrangement, reading, conditioning == "adaln"
+        self.in_channels, self.sample_size, self.num_frames = in_channels, sample_size, num_frames
+        self.num_classes, self.out_channels = num_classes, in_channels * (2 if learned_variance else 1)
         self.patch = (tubelet, patch_size, patch_size)
-        self.adaptive = conditioning == "adaln"
+        self._check_figures(width, depth, num_heads)
+        kinds = _block_kinds(arrangement, reading, attention_order, depth)
+        over_time = [index for index, kind in enumerate(kinds) if kind != "spatial"]
+        self.table_before = over_time[0] if over_time and temporal_position == "absolute" else None
 
         self.patch_embed = nn.Conv3d(in_channels, width, kernel_size=self.patch, stride=self.patch)
-        self.timestep_embed = TimestepEmbedding(width)
+        self.timestep_embed = TimestepMlp(width)
         self.class_embed = nn.Embedding(num_classes + 1, width) if num_classes else None
         self.text_embed = nn.Sequential(nn.SiLU(), nn.Linear(text_dim, width)) if text_dim else None
         self.register_buffer("spatial_table", sincos_table_2d(sample_size // patch_size, width)[None])
         self.register_buffer("temporal_table", sincos_table(torch.arange(num_frames // tubelet), width)[None])
-        kinds = _block_kinds(arrangement, reading, attention_order, depth)
         rotary = temporal_position == "rope"
         self.blocks = nn.ModuleList(
-            _build_block(kind, width, num_heads, hidden_width, self.adaptive, rotary) for kind in kinds
+            LatteBlock(
+                _token_mixers(kind, width, num_heads, rotary), width, hidden_width, self.adaptive, kind == "temporal"
+            )
+            for kind in kinds
         )
-        self.first_temporal_block = next((i for i, kind in enumerate(kinds) if kind != "spatial"), None)
         self.final = FinalLayer(width, tubelet * patch_size**2, self.out_channels, self.adaptive)
         self._initialise()
 
@@ -191,25 +174,30 @@ class Latte(nn.Module):
             (B, C or 2C, F + K, H, W)
         """
         K = conditioning.num_images
-        self._check_input(noisy_latents, conditioning)
-        H = noisy_latents.shape[-2]
-        x = self._embed_patches(noisy_latents)  # (B, F + K, N, D)
+        x = self._embed_patches(noisy_latents, K)  # (B, F + K, N, D)
         parts = self._embed_conditions(timesteps, conditioning)  # (B, 1 + K, parts, D)
         condition = parts.sum(dim=2)  # (B, 1 + K, D)
-        num_patches = x.shape[2]
         if not self.adaptive:
-            tokens = spread_over_frames(parts, x.shape[1] - K, K).expand(-1, x.shape[1], -1, -1)
-            x = torch.cat([x, tokens.to(x.dtype)], dim=2)  # (B, F + K, N + parts, D)
+            x = self._append_tokens(x, parts, K)  # (B, F + K, N + parts, D)
         for index, block in enumerate(self.blocks):
-            if index == self.first_temporal_block and self.temporal_position == "absolute":
+            if index == self.table_before:
                 x = self._add_temporal_table(x, K)
-            x = block(x, condition, K)  # (B, F + K, N, D)
-        x = self.final(x[:, :, :num_patches], condition, K)  # (B, F + K, N, patch volume * channels)
-        return self._unpatchify(x, H)  # (B, C or 2C, F + K, H, W)
+            x = block(x, condition, K)
+        x = x[:, :, : self.spatial_table.shape[1]]  # (B, F + K, N, D)
+        x = self.final(x, condition, K)  # (B, F + K, N, patch volume * channels)
+        return self.unpatchify(x)  # (B, C or 2C, F + K, H, W)
 
-    def _embed_patches(self, noisy_latents: Tensor) -> Tensor:
-        """Latents (B, C, F, H, W) to tokens (B, F, N, D) with their spatial position."""
-        patches = self.patch_embed(noisy_latents).flatten(3)  # (B, D, F, N)
+    def _embed_patches(self, noisy_latents: Tensor, num_images: int) -> Tensor:
+        """Latents (B, C, F + K, H, W) to tokens (B, F + K, N, D) with their spatial position."""
+        expected = (self.in_channels, self.num_frames + num_images, self.sample_size, self.sample_size)
+        if noisy_latents.shape[1:] != expected:
+            raise StbenchError(
+                f"Latte expects latents (B, C, F, H, W) = (B, {', '.join(map(str, expected))}), got "
+                f"{tuple(noisy_latents.shape)}"
+            )
+        if num_images and self.patch[0] > 1:
+            raise StbenchError("image-video joint training needs patch_embedding=uniform: an image has no tubelet")
+        patches = self.patch_embed(noisy_latents).flatten(3)  # (B, D, F + K, N)
         tokens = patches.permute(0, 2, 3, 1).contiguous()  # or every layer norm that follows makes its own copy
         return tokens + self.spatial_table
 
@@ -218,48 +206,66 @@ class Latte(nn.Module):
         rows = 1 + conditioning.num_images
         parts = [self.timestep_embed(timesteps)[:, None].expand(-1, rows, -1)]
         if self.class_embed is not None:
-            labels = conditioning.class_labels[:, None]  # type: ignore[index]  # _check_input saw that it is there
-            if conditioning.num_images:
-                labels = torch.cat([labels, conditioning.image_labels], dim=1)  # type: ignore[list-item]
-            parts.append(self.class_embed(labels))
+            parts.append(self.class_embed(self._labels(conditioning)))
         if self.text_embed is not None:
-            text = self.text_embed(conditioning.context.flatten(1))  # type: ignore[union-attr]
-            parts.append(text[:, None].expand(-1, rows, -1))
+            if conditioning.context is None:
+                raise StbenchError("this Latte is conditioned on text: conditioning.context (B, ...) is missing")
+            parts.append(self.text_embed(conditioning.context.flatten(1))[:, None].expand(-1, rows, -1))
         return torch.stack(parts, dim=2)
+
+    def _labels(self, conditioning: Conditioning) -> Tensor:
+        """Class labels of the clips and of their images, (B, 1 + K), or an error that says which are missing."""
+        if conditioning.class_labels is None:
+            raise StbenchError(f"this Latte has {self.num_classes} classes: conditioning.class_labels (B,) is missing")
+        labels = conditioning.class_labels[:, None]
+        if not conditioning.num_images:
+            return labels
+        if conditioning.image_labels is None:
+            raise StbenchError(f"{conditioning.num_images} images need conditioning.image_labels (B, K) of their own")
+        return torch.cat([labels, conditioning.image_labels], dim=1)
+
+    def _append_tokens(self, x: Tensor, parts: Tensor, num_images: int) -> Tensor:
+        """Append the parts of the condition, (B, 1 + K, parts, D), to the tokens of every frame."""
+        rows = x.shape[1]
+        tokens = spread_over_frames(parts, rows - num_images, num_images).expand(-1, rows, -1, -1)
+        return torch.cat([x, tokens.to(x.dtype)], dim=2)
 
     def _add_temporal_table(self, x: Tensor, num_images: int) -> Tensor:
         """Add the frame positions to the patches of the clip; images and condition tokens have no position in time."""
-        num_parts = x.shape[2] - self.spatial_table.shape[1]
+        num_patches = self.spatial_table.shape[1]
+        num_parts = x.shape[2] - num_patches
         table = self.temporal_table[:, :, None]  # (1, F, 1, D)
         if num_images or num_parts:
-            on_patches = table.expand(-1, -1, x.shape[2] - num_parts, -1)
+            on_patches = table.expand(-1, -1, num_patches, -1)
             table = nn.functional.pad(on_patches, (0, 0, 0, num_parts, 0, num_images))  # (1, F + K, N + parts, D)
         return x + table
 
-    def _unpatchify(self, patches: Tensor, height: int) -> Tensor:
+    def unpatchify(self, patches: Tensor) -> Tensor:
         """Patches (B, F, N, patch volume * channels) back to latents: the transposed convolution of stride = kernel."""
         length, size, _ = self.patch
         B, F, _, _ = patches.shape
-        side = height // size
+        side = self.sample_size // size
         grid = patches.reshape(B, F, side, side, length, size, size, self.out_channels)
-        return grid.permute(0, 7, 1, 4, 2, 5, 3, 6).reshape(B, self.out_channels, F * length, height, height)
+        clip = grid.permute(0, 7, 1, 4, 2, 5, 3, 6)  # (B, C, F, length, side, size, side, size)
+        return clip.reshape(B, self.out_channels, F * length, self.sample_size, self.sample_size)
 
-    def _check_input(self, noisy_latents: Tensor, conditioning: Conditioning) -> None:
-        """Refuse input of the wrong shape or without its labels, in words."""
-        _, C, F, H, W = noisy_latents.shape
-        side = round(self.spatial_table.shape[1] ** 0.5) * self.patch[1]
-        expected = (self.in_channels, self.num_frames + conditioning.num_images, side, side)
-        if expected != (C, F, H, W):
-            raise StbenchError(f"Latte expects latents (B, C, F, H, W) = (B, {', '.join(map(str, expected))}), got "
-                               f"{tuple(noisy_latents.shape)}")  # fmt: skip
-        if conditioning.num_images and self.patch[0] > 1:
-            raise StbenchError("image-video joint training needs patch_embedding=uniform: an image has no tubelet")
-        if self.class_embed is not None and conditioning.class_labels is None:
-            raise StbenchError(f"this Latte has {self.num_classes} classes: conditioning.class_labels (B,) is missing")
-        if self.class_embed is not None and conditioning.num_images and conditioning.image_labels is None:
-            raise StbenchError(f"{conditioning.num_images} images need conditioning.image_labels (B, K) of their own")
-        if self.text_embed is not None and conditioning.context is None:
-            raise StbenchError("this Latte is conditioned on text: conditioning.context (B, ...) is missing")
+    def _check_figures(self, width: int, depth: int, num_heads: int) -> None:
+        """Refuse figures that do not divide as the network needs, naming the option."""
+        tubelet, patch_size, _ = self.patch
+        if self.arrangement in ("interleaved", "late_fusion") and depth % 2:
+            raise StbenchError(
+                f"depth={depth} is odd: {self.arrangement} needs as many spatial blocks as temporal ones"
+            )
+        if self.arrangement == "parallel" and num_heads % 2:
+            raise StbenchError(f"num_heads={num_heads} is odd: parallel gives half of the heads to space, half to time")
+        if width % (2 * num_heads):
+            raise StbenchError(f"hidden_size={width} does not divide into num_heads={num_heads} heads of even width")
+        if width % 4:
+            raise StbenchError(f"hidden_size={width} is not a multiple of 4, which the 2D position table needs")
+        if self.sample_size % patch_size:
+            raise StbenchError(f"sample_size={self.sample_size} is not a multiple of patch_size={patch_size}")
+        if self.num_frames % tubelet:
+            raise StbenchError(f"num_frames={self.num_frames} is not a multiple of tubelet_length={tubelet}")
 
     def _initialise(self) -> None:
         """Initialise as DiT does (arXiv 2212.09748, section 3.2): Xavier, and zero wherever a branch ends."""
@@ -282,57 +288,26 @@ class Latte(nn.Module):
 
 
 def _block_kinds(arrangement: str, reading: str, attention_order: str, depth: int) -> list[str]:
-    """What every block attends over, in order."""
-    if arrangement == "interleaved":
-        return ["spatial", "temporal"] * (depth // 2)
-    if arrangement == "late_fusion":
-        return ["spatial"] * (depth // 2) + ["temporal"] * (depth // 2)
-    if arrangement == "sequential":
-        return [attention_order] * depth
-    return [reading if arrangement == "parallel" else "spatial"] * depth
+    """What every block attends over, in order: keys of `_token_mixers`."""
+    return {
+        "interleaved": ["spatial", "temporal"] * (depth // 2),
+        "late_fusion": ["spatial"] * (depth // 2) + ["temporal"] * (depth // 2),
+        "sequential": [attention_order] * depth,
+        "parallel": [reading] * depth,
+        "spatial": ["spatial"] * depth,
+    }[arrangement]
 
 
-def _build_block(kind: str, width: int, num_heads: int, hidden_width: int, adaptive: bool, rotary: bool) -> LatteBlock:
-    """Build one block of a kind that `_block_kinds` names."""
+def _token_mixers(kind: str, width: int, num_heads: int, rotary: bool) -> list[nn.Module]:
+    """The attentions of a block of this kind, in the order in which they are applied."""
     if kind == "full-width":
-        mixers: list[nn.Module] = [ParallelAttention(width, num_heads, rotary)]
-    elif kind == "split":
-        mixers = [SplitAttention(width, num_heads, rotary)]
-    elif kind in ("spatial", "temporal"):
-        mixers = [AxialAttention(width, num_heads, kind, rotary)]  # type: ignore[arg-type]
-    else:
-        mixers = [AxialAttention(width, num_heads, "spatial"), AxialAttention(width, num_heads, "temporal", rotary)]
-        mixers = mixers if kind == "spatial_first" else mixers[::-1]
-    return LatteBlock(mixers, width, hidden_width, adaptive, video_only=kind == "temporal")
-
-
-def _check_choices(**choices: tuple[str, tuple[str, ...]]) -> None:
-    """Refuse a value that its option does not know."""
-    for option, (value, known) in choices.items():
-        if value not in known:
-            raise unknown_name(option, value, known)
-
-
-def _check_shapes(
-    arrangement: str,
-    width: int,
-    depth: int,
-    num_heads: int,
-    sample_size: int,
-    patch_size: int,
-    frames: int,
-    tubelet: int,
-) -> None:
-    """Refuse figures that do not divide as the network needs, naming the option."""
-    if arrangement in ("interleaved", "late_fusion") and depth % 2:
-        raise StbenchError(f"depth={depth} is odd: {arrangement} needs as many spatial blocks as temporal ones")
-    if arrangement == "parallel" and num_heads % 2:
-        raise StbenchError(f"num_heads={num_heads} is odd: parallel gives half of the heads to space, half to time")
-    if width % (2 * num_heads):
-        raise StbenchError(f"hidden_size={width} does not divide into num_heads={num_heads} heads of even width")
-    if width % 4:
-        raise StbenchError(f"hidden_size={width} is not a multiple of 4, which the 2D position table needs")
-    if sample_size % patch_size:
-        raise StbenchError(f"sample_size={sample_size} is not a multiple of patch_size={patch_size}")
-    if frames % tubelet:
-        raise StbenchError(f"num_frames={frames} is not a multiple of tubelet_length={tubelet}")
+        return [ParallelAttention(width, num_heads, rotary)]
+    if kind == "split":
+        return [SplitAttention(width, num_heads, rotary)]
+    axes: dict[str, list[Axis]] = {
+        "spatial": ["spatial"],
+        "temporal": ["temporal"],
+        "spatial_first": ["spatial", "temporal"],
+        "temporal_first": ["temporal", "spatial"],
+    }
+    return [AxialAttention(width, num_heads, axis, rotary) for axis in axes[kind]]

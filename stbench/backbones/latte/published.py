@@ -6,12 +6,12 @@ unless `model` is named. A backbone is a `Latte` in every function here.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stbench.backbones.published import PublishedLayout, from_published
 from stbench.errors import StbenchError
@@ -40,11 +40,15 @@ class LatteLayout(PublishedLayout):
     def names(self, backbone: Any) -> dict[str, str]:
         """Our names -> the authors', of the interleaved Latte or of DiT."""
         if backbone.arrangement not in ("interleaved", "spatial"):
-            raise StbenchError(f"no weights of {backbone.arrangement} were published: there are those of Latte's "
-                               "interleaved arrangement and of DiT (arrangement=spatial)")  # fmt: skip
+            raise StbenchError(
+                f"no weights of {backbone.arrangement} were published: there are those of Latte's interleaved "
+                "arrangement and of DiT (arrangement=spatial)"
+            )
         if not backbone.adaptive or backbone.patch[0] != 1:
-            raise StbenchError("the published Latte has conditioning=adaln and patch_embedding=uniform: "
-                               "other networks have no published weights")  # fmt: skip
+            raise StbenchError(
+                "the published Latte has conditioning=adaln and patch_embedding=uniform: other networks have no "
+                "published weights"
+            )
         names = {}
         for ours in backbone.state_dict():
             pattern, authors = next(rule for rule in _NAMES if re.match(rule[0], ours))
@@ -78,23 +82,15 @@ class LatteLayout(PublishedLayout):
             StbenchError: when the blocks do not match in number or shape, naming them.
         """
         if backbone.arrangement in ("parallel", "sequential"):
-            raise StbenchError(f"arrangement={backbone.arrangement} has no purely spatial blocks to load {origin} "
-                               "into: image pretraining needs interleaved or late_fusion")  # fmt: skip
-        image = _image_model_like(backbone)
+            raise StbenchError(
+                f"arrangement={backbone.arrangement} has no purely spatial blocks to load {origin} into: image "
+                "pretraining needs interleaved or late_fusion"
+            )
+        image = copy.copy(backbone)  # the image model within: it shares all modules but for the temporal blocks
+        spatial = nn.ModuleList(block for block in backbone.blocks if not block.video_only)
+        image._modules = {**backbone._modules, "blocks": spatial}
+        image.arrangement = "spatial"
         if self.is_published(state):
             state = from_published(image, state, origin)
         without_time = {name: tensor for name, tensor in state.items() if name != "temporal_table"}
         load_strictly(image, without_time, origin, optional=("temporal_table",))
-        spatial = [i for i, block in enumerate(backbone.blocks) if not block.video_only]
-        loaded = {}
-        for name, tensor in image.state_dict().items():
-            if name != "temporal_table":
-                loaded[re.sub(r"^blocks\.(\d+)", lambda m: f"blocks.{spatial[int(m[1])]}", name)] = tensor
-        load_strictly(backbone, {**backbone.state_dict(), **loaded}, origin)
-
-
-def _image_model_like(backbone: Any) -> Any:
-    """An image model of the same width, with one block for each spatial block of `backbone`."""
-    spatial = sum(not block.video_only for block in backbone.blocks)
-    with torch.device("cpu"):
-        return type(backbone)(**{**backbone.arguments, "arrangement": "spatial", "depth": spatial, "num_frames": 1})

@@ -10,18 +10,17 @@ resamples by 2 in space and none in time. Class labels and learned variance are 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
+from stbench.backbones.layers import timestep_sinusoid
 from stbench.backbones.pseudo3d_unet.layers import PerFrame, PseudoAttention3d, PseudoConv3d, ResNetBlock
 from stbench.errors import StbenchError, unknown_name
 
@@ -29,38 +28,45 @@ SKIP_SCALE = 2**-0.5  # arXiv 2205.11487, appendix B
 
 
 @dataclass(frozen=True)
-class Size:
-    """One named size; its fields are the constructor arguments of the same names."""
+class UNetSize:
+    """The figures of a network: those of a named size, which constructor arguments of the same names replace."""
 
-    dim: int
-    dim_multipliers: Sequence[int]
-    blocks_per_level: int
-    attention_levels: Sequence[int]
-    num_heads: int
-    head_dim: int
+    dim: int  # channels of the first convolution
+    dim_multipliers: Sequence[int]  # channels of every level, as multiples of `dim`
+    blocks_per_level: int  # residual blocks of a level on the way down, and again on the way up; at least 2
+    attention_levels: Sequence[int]  # indices of the levels with attention; the middle always has it
+    num_heads: int  # of every attention
+    head_dim: int  # channels of a head
+
+    def __post_init__(self) -> None:
+        num_levels = len(self.dim_multipliers)
+        if num_levels == 0:
+            raise StbenchError("dim_multipliers is empty: a U-Net has at least one level, e.g. dim_multipliers=[1,2,4]")
+        if self.blocks_per_level < 2:
+            raise StbenchError(
+                f"blocks_per_level={self.blocks_per_level} is too few: the two skips of a level need 2 blocks"
+            )
+        if not set(self.attention_levels) <= set(range(num_levels)):
+            raise StbenchError(
+                f"attention_levels={list(self.attention_levels)}: the levels of this network are 0 to {num_levels - 1}"
+            )
+        if self.dim % 2 or self.dim < 4:
+            raise StbenchError(f"dim={self.dim} must be even and at least 4, for the sinusoid of the timestep")
 
 
 # The shape of S to XL is the re-implementation's default (there dim is 64); their widths bring the parameters near
 # Latte's sizes of the same name (arXiv 2401.03048, table 1), so that the two families can be compared size by size.
 # tiny is for a CPU: a training step costs about twice that of the tiny Latte.
 SIZES = {
-    "tiny": Size(8, (2, 4, 8), blocks_per_level=2, attention_levels=(), num_heads=4, head_dim=16),
-    "S": Size(48, (1, 2, 4, 8), blocks_per_level=3, attention_levels=(3,), num_heads=8, head_dim=64),
-    "B": Size(96, (1, 2, 4, 8), blocks_per_level=3, attention_levels=(3,), num_heads=8, head_dim=64),
-    "L": Size(176, (1, 2, 4, 8), blocks_per_level=3, attention_levels=(3,), num_heads=8, head_dim=64),
-    "XL": Size(216, (1, 2, 4, 8), blocks_per_level=3, attention_levels=(3,), num_heads=8, head_dim=64),
+    "tiny": UNetSize(8, (2, 4, 8), blocks_per_level=2, attention_levels=(), num_heads=4, head_dim=16),
+    "S": UNetSize(48, (1, 2, 4, 8), blocks_per_level=3, attention_levels=(3,), num_heads=8, head_dim=64),
+    "B": UNetSize(96, (1, 2, 4, 8), blocks_per_level=3, attention_levels=(3,), num_heads=8, head_dim=64),
+    "L": UNetSize(176, (1, 2, 4, 8), blocks_per_level=3, attention_levels=(3,), num_heads=8, head_dim=64),
+    "XL": UNetSize(216, (1, 2, 4, 8), blocks_per_level=3, attention_levels=(3,), num_heads=8, head_dim=64),
 }
 
 
-def split_sinusoid(timesteps: Tensor, dim: int) -> Tensor:
-    """Sinusoid [sin | cos] of timesteps (B,), frequencies exp(-ln(10000) i / (dim/2 - 1)): (B, dim), float32."""
-    half = dim // 2
-    steps = torch.arange(half, device=timesteps.device, dtype=torch.float32)
-    angles = timesteps[:, None].float() * torch.exp(-math.log(10000) * steps / (half - 1))
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-class TimestepEmbedding(nn.Module):
+class TimestepLinear(nn.Module):
     """Sinusoid, Linear, SiLU."""
 
     def __init__(self, dim: int, embed_dim: int) -> None:
@@ -69,7 +75,7 @@ class TimestepEmbedding(nn.Module):
 
     def forward(self, timesteps: Tensor) -> Tensor:
         """Embed timesteps (B,) as (B, E)."""
-        sinusoid = split_sinusoid(timesteps, self.linear.in_features)
+        sinusoid = timestep_sinusoid(timesteps, self.linear.in_features, cos_first=False, inclusive=True)
         return F.silu(self.linear(sinusoid.to(self.linear.weight.dtype)))
 
 
@@ -89,7 +95,7 @@ class DownLevel(nn.Module):
         super().__init__()
         self.first = ResNetBlock(in_channels, out_channels, enable_time, embed_dim)
         self.rest = nn.ModuleList(ResNetBlock(out_channels, out_channels, enable_time) for _ in range(num_blocks - 1))
-        self.attention: nn.Module = nn.Identity()
+        self.attention: nn.Module = nn.Identity()  # or what the network sets here
         self.downsample = PerFrame(nn.Conv2d(out_channels, out_channels, kernel_size=2, stride=2, bias=False))
 
     def forward(self, x: Tensor, embedding: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -110,7 +116,7 @@ class UpLevel(nn.Module):
         self.first = ResNetBlock(2 * in_channels, out_channels, enable_time, embed_dim)
         widths = [in_channels + out_channels] + [out_channels] * (num_blocks - 2)
         self.rest = nn.ModuleList(ResNetBlock(width, out_channels, enable_time) for width in widths)
-        self.attention: nn.Module = nn.Identity()
+        self.attention: nn.Module = nn.Identity()  # or what the network sets here
 
     def forward(self, x: Tensor, skips: list[Tensor], embedding: Tensor) -> Tensor:
         """From (B, F, H, W, C) and the skips (B, F, 2H, 2W, C) to (B, F, 2H, 2W, C')."""
@@ -126,21 +132,6 @@ class UpLevel(nn.Module):
 class Pseudo3DUNet(nn.Module):
     """The Make-A-Video U-Net.
 
-    Args:
-        size: a name of `SIZES`; the next six arguments override its figures.
-        dim: channels of the first convolution.
-        dim_multipliers: channels of every level, in multiples of `dim`.
-        blocks_per_level: residual blocks of a level on the way down, and again on the way up; at least 2.
-        attention_levels: indices of the levels with attention; the middle always has it.
-        num_heads: heads of every attention.
-        head_dim: channels of a head.
-        token_shift: shift half of the feed-forward's channels by a frame, as the re-implementation does and the paper
-            does not; the video network then no longer starts as the image network.
-        enable_time: False leaves all temporal layers out: the image network, applied to each frame.
-        in_channels: C of the latents.
-        num_classes: 0 for an unconditional network; the label `num_classes` is the null class.
-        learned_variance: predict 2C channels, noise and variance.
-
     Raises:
         StbenchError: when the figures do not fit together.
     """
@@ -148,30 +139,31 @@ class Pseudo3DUNet(nn.Module):
     def __init__(
         self,
         *,
-        size: str = "S",
+        size: str = "S",  # a name of `SIZES`; the next six arguments replace its figures, see `UNetSize`
         dim: int | None = None,
         dim_multipliers: Sequence[int] | None = None,
         blocks_per_level: int | None = None,
         attention_levels: Sequence[int] | None = None,
         num_heads: int | None = None,
         head_dim: int | None = None,
-        token_shift: bool = False,
-        enable_time: bool = True,
-        in_channels: int = 4,
-        num_classes: int = 0,
-        learned_variance: bool = True,
+        token_shift: bool = False,  # see `FeedForward`: as in the re-implementation, not in the paper
+        enable_time: bool = True,  # False leaves all temporal layers out: the image network, applied to each frame
+        in_channels: int = 4,  # C of the latents
+        num_classes: int = 0,  # 0 for an unconditional network; the label `num_classes` is the null class
+        learned_variance: bool = True,  # predict 2C channels, noise and variance
     ) -> None:
         super().__init__()
-        figures = _figures(
-            size,
-            dim=dim,
-            dim_multipliers=dim_multipliers,
-            blocks_per_level=blocks_per_level,
-            attention_levels=attention_levels,
-            num_heads=num_heads,
-            head_dim=head_dim,
+        if size not in SIZES:
+            raise unknown_name("size", size, SIZES)
+        named = SIZES[size]
+        figures = UNetSize(
+            dim=named.dim if dim is None else dim,
+            dim_multipliers=named.dim_multipliers if dim_multipliers is None else dim_multipliers,
+            blocks_per_level=named.blocks_per_level if blocks_per_level is None else blocks_per_level,
+            attention_levels=named.attention_levels if attention_levels is None else attention_levels,
+            num_heads=named.num_heads if num_heads is None else num_heads,
+            head_dim=named.head_dim if head_dim is None else head_dim,
         )
-        _check(figures)
         self.in_channels, self.num_classes = in_channels, num_classes
         out_channels = in_channels * (2 if learned_variance else 1)
         widths = [figures.dim] + [figures.dim * multiplier for multiplier in figures.dim_multipliers]
@@ -184,8 +176,10 @@ class Pseudo3DUNet(nn.Module):
             token_shift=token_shift,
         )
 
-        self.timestep_embed = TimestepEmbedding(figures.dim, embed_dim)
-        self.class_embed = _label_table(num_classes, embed_dim) if num_classes else None
+        self.timestep_embed = TimestepLinear(figures.dim, embed_dim)
+        self.class_embed = nn.Embedding(num_classes + 1, embed_dim) if num_classes else None
+        if self.class_embed is not None:
+            nn.init.normal_(self.class_embed.weight, std=0.02)  # as in DiT (arXiv 2212.09748, section 3.2)
         self.conv_in = PseudoConv3d(in_channels, widths[0], kernel_size=7, enable_time=enable_time)
         self.downs = nn.ModuleList(DownLevel(*pair, embed_dim, num_blocks, enable_time) for pair in pairwise(widths))
         self.middle_first = ResNetBlock(widths[-1], widths[-1], enable_time, embed_dim)
@@ -193,7 +187,7 @@ class Pseudo3DUNet(nn.Module):
         self.middle_last = ResNetBlock(widths[-1], widths[-1], enable_time, embed_dim)
         self.ups = nn.ModuleList(UpLevel(*pair, embed_dim, num_blocks, enable_time) for pair in pairwise(widths[::-1]))
         self.conv_out = PseudoConv3d(widths[0], out_channels, enable_time=enable_time)
-        for level in figures.attention_levels:
+        for level in figures.attention_levels:  # drawn last: which levels attend changes no other initial weight
             self.downs[level].attention = attention(widths[level + 1])
             self.ups[-1 - level].attention = attention(widths[level])
 
@@ -209,7 +203,9 @@ class Pseudo3DUNet(nn.Module):
             (B, C or 2C, F, H, W)
         """
         self._check_input(noisy_latents, conditioning)
-        embedding = self._embed(timesteps, conditioning)  # (B, E)
+        embedding = self.timestep_embed(timesteps)  # (B, E)
+        if self.class_embed is not None:
+            embedding = embedding + self.class_embed(conditioning.class_labels)
         x = self.conv_in(noisy_latents.permute(0, 2, 3, 4, 1))  # (B, F, H, W, D)
         skips = []
         for down in self.downs:
@@ -221,13 +217,6 @@ class Pseudo3DUNet(nn.Module):
         for up in self.ups:
             x = up(x, skips.pop(), embedding)  # ..., (B, F, H, W, D)
         return self.conv_out(x).permute(0, 4, 1, 2, 3)  # (B, C or 2C, F, H, W)
-
-    def _embed(self, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-        """Sum of the embeddings of timestep and class: (B, E)."""
-        embedding = self.timestep_embed(timesteps)
-        if self.class_embed is not None:
-            embedding = embedding + self.class_embed(conditioning.class_labels)
-        return embedding
 
     def _check_input(self, noisy_latents: Tensor, conditioning: Conditioning) -> None:
         """Refuse input of the wrong shape or without its labels, in words."""
@@ -246,34 +235,3 @@ class Pseudo3DUNet(nn.Module):
             )
         if conditioning.num_images:
             raise StbenchError("Pseudo3DUNet has no image-video joint training: set train.joint_images=0")
-
-
-def _label_table(num_classes: int, embed_dim: int) -> nn.Embedding:
-    """Embeddings of all classes and of the null class, standard deviation 0.02 as in DiT (arXiv 2212.09748)."""
-    table = nn.Embedding(num_classes + 1, embed_dim)
-    nn.init.normal_(table.weight, std=0.02)
-    return table
-
-
-def _figures(size: str, **overrides: Any) -> Size:
-    """The named size with those figures replaced that were given."""
-    if size not in SIZES:
-        raise unknown_name("size", size, SIZES)
-    return replace(SIZES[size], **{name: value for name, value in overrides.items() if value is not None})
-
-
-def _check(figures: Size) -> None:
-    """Refuse figures that do not make a network."""
-    num_levels = len(figures.dim_multipliers)
-    if num_levels == 0:
-        raise StbenchError("dim_multipliers is empty: a U-Net has at least one level, e.g. dim_multipliers=[1,2,4]")
-    if figures.blocks_per_level < 2:
-        raise StbenchError(
-            f"blocks_per_level={figures.blocks_per_level} is too few: the two skips of a level need 2 blocks"
-        )
-    if not set(figures.attention_levels) <= set(range(num_levels)):
-        raise StbenchError(
-            f"attention_levels={list(figures.attention_levels)}: the levels of this network are 0 to {num_levels - 1}"
-        )
-    if figures.dim % 2 or figures.dim < 4:
-        raise StbenchError(f"dim={figures.dim} must be even and at least 4, for the sinusoid of the timestep")

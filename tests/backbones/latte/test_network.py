@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stbench.backbones.base import Conditioning
 from stbench.backbones.latte.network import SIZES, Latte
-from stbench.backbones.published import published_names, to_published
+from stbench.backbones.published import published_layout, to_published
 from stbench.errors import StbenchError
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.attention.available import unavailable_reason
@@ -60,7 +60,7 @@ def build(**options: Any) -> Latte:
 
 
 def published_name(backbone: Latte) -> Callable[[str], str]:
-    return published_names(backbone).__getitem__
+    return published_layout(backbone).names(backbone).__getitem__
 
 
 def zero_temporal_gates(backbone: Latte) -> None:
@@ -257,7 +257,7 @@ def test_tubelets_leave_by_a_transposed_convolution() -> None:
     expected = F.conv_transpose3d(volume, kernel, stride=2) + linear.bias.unflatten(0, (2, 2, 2, 8)).permute(
         3, 0, 1, 2
     ).repeat(1, 2, 4, 4)
-    torch.testing.assert_close(latte._unpatchify(linear(patches), 8), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(latte.unpatchify(linear(patches)), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "math"])
