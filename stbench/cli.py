@@ -11,12 +11,13 @@ import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
 from stbench import __version__, paths
 from stbench.errors import StbenchError
+from stbench.settings.options import FvdOptions, NoiseOptions, ProfileOptions, with_options
 
 app = typer.Typer(
     name="stbench",
@@ -28,13 +29,13 @@ app = typer.Typer(
 )
 
 Overrides = Annotated[
-    Optional[list[str]],  # noqa: UP045  # typer reads this annotation at run time, on Python 3.10 as well
+    list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE...", help="Settings, e.g. variant=latte1 dataset=shapes preset=demo train.lr=1e-3."
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the runs; each gets a folder of its own in it.")]
-Json = Annotated[Optional[str], typer.Option("--json", help="Write JSON to this file; - is standard output.")]  # noqa: UP045
+Json = Annotated[str | None, typer.Option("--json", help="Write JSON to this file; - is standard output.")]
 
 
 class Listing(str, Enum):
@@ -68,7 +69,7 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def common(
     config_dir: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Another folder with variants/ and datasets/; also by STBENCH_CONFIG_DIR.", exists=True),
     ] = None,
     version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
@@ -80,7 +81,7 @@ def common(
 
 @app.command("list")
 def list_command(
-    what: Annotated[Optional[Listing], typer.Argument(help="What to list; everything when left out.")] = None,  # noqa: UP045
+    what: Annotated[Listing | None, typer.Argument(help="What to list; everything when left out.")] = None,
 ) -> None:
     """List variants, datasets, presets, protocols and detectors."""
     from stbench.checks.listing import print_listing
@@ -106,36 +107,25 @@ def run(
         print_config(config)
         return
     from stbench.reports.terminal import print_record
-    from stbench.run.stages import run as run_config
+    from stbench.run import stages
 
-    print_record(run_config(config, out, resume))
+    print_record(stages.run(config, out, resume))
 
 
 @app.command()
+@with_options
 def profile(
     overrides: Overrides = None,
-    counts_only: Annotated[bool, typer.Option("--counts-only", help="Count; time nothing.")] = False,
-    batch_size: Annotated[int, typer.Option(help="Clips of a timed step.", min=1)] = 1,
-    latents: Annotated[  # by default 16 frames of 256x256 under the SD VAE, what published counts refer to
-        str, typer.Option(help="CxFxHxW of one clip, where the variant says nothing.")
-    ] = "4x16x32x32",
-    search_batch: Annotated[
-        bool, typer.Option("--find-batch-size", help="Double the batch of a training step until memory runs out.")
-    ] = False,
-    max_batch_size: Annotated[int, typer.Option(help="Where --find-batch-size stops.", min=1)] = 1024,
-    scale: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Go through sizes: frames=8,16,32, or resolution= (of the latents), width=, batch=."),
-    ] = None,
-    out: Annotated[Optional[Path], typer.Option("--out", help="Folder for tables and plots.")] = None,  # noqa: UP045
+    *,
+    options: ProfileOptions,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for tables and plots.")] = None,
     json_path: Json = None,
 ) -> None:
     """Parameters, operations, times and memory of a variant, or of several in turn (variant=latte1,latte2)."""
-    from stbench.profiling.variants import ProfileOptions, check_complete, profile_variants
+    from stbench.profiling.variants import check_complete, profile_variants
     from stbench.reports.costs.tables import print_costs, write_costs
 
-    limit = max_batch_size if search_batch else None
-    costs = profile_variants(overrides or [], ProfileOptions(counts_only, batch_size, latents, limit, scale))
+    costs = profile_variants(overrides or [], options)
     if json_path:
         _write_json(json_path, costs)
     if json_path != "-":
@@ -150,7 +140,7 @@ def sample(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a weights file with KEY=VALUEs.")],
     overrides: Overrides = None,
     num: Annotated[int, typer.Option("--num", help="How many clips.", min=1)] = 16,
-    out: Annotated[Optional[Path], typer.Option("--out", help="Folder to write to.")] = None,  # noqa: UP045
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None,
 ) -> None:
     """Draw samples from a trained run or from published weights, as a moving picture and an .npz file."""
     from stbench.run.reuse import sample_from
@@ -177,49 +167,29 @@ def evaluate(
 
 
 @app.command()
+@with_options
 def fvd(
     real: Annotated[
         Path, typer.Argument(help="Folder of videos or of frame folders, .npz of clips, or features kept before.")
     ],
     fake: Annotated[Path, typer.Argument(help="The same of the generated videos.")],
     overrides: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Argument(metavar="KEY=VALUE...", help="protocol=NAME, protocol.FIELD=VALUE, e.g. protocol.num_fake=512."),
     ] = None,
-    weights: Annotated[Optional[Path], typer.Option(help="Weights file of the detector.")] = None,  # noqa: UP045
-    out: Annotated[  # kept features make a second comparison with the same real videos quick
-        Optional[Path],  # noqa: UP045
-        typer.Option("--out", help="Folder for the outcome, every video's features, and a look at the clips."),
-    ] = None,
-    no_control: Annotated[
-        bool, typer.Option("--no-control", help="Leave out the distance with shuffled frames.")
-    ] = False,
-    frames: Annotated[
-        bool,
-        typer.Option(
-            "--frames",
-            help="Also measure how single frames look: FID by Inception (STBENCH_INCEPTION, or --frame-weights FILE).",
-        ),
-    ] = False,
-    frame_weights: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(metavar="FILE", help="Weights file of Inception."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    batch_size: Annotated[int, typer.Option(help="Clips through the detector at once.", min=1)] = 16,
-    workers: Annotated[int, typer.Option(help="Processes that decode.", min=0)] = 0,
+    *,
+    options: FvdOptions,
     json_path: Json = None,
 ) -> None:
     """Distances between two sets of videos; exit status 3 where there are too few clips for an FVD, or an FID."""
     from stbench.errors import FinishedInPart
-    from stbench.fvd.measure import Options, measure
+    from stbench.fvd.measure import measure
     from stbench.fvd.words import protocol_from_words
     from stbench.reports.terminal import print_fvd
     from stbench.runtime.processes import is_first, joined_group
 
     protocol = protocol_from_words(overrides or [])
     with joined_group():
-        options = Options(weights, out, device, batch_size, workers, not no_control, frames, frame_weights)
         outcome = measure(real, fake, protocol, options)
         first = is_first()
     if first and json_path:
@@ -264,27 +234,23 @@ app.add_typer(study_app, name="study")
 
 
 @study_app.command("noise")
+@with_options
 def study_noise_command(
     overrides: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE...",
             help="detector=shapes3d|i3d|module:Class, preprocessing, dataset, dataset.KEY, preset, device.",
         ),
     ] = None,
-    num: Annotated[int, typer.Option("--num", help="Clips on each side; takes twice as many videos.")] = 2048,
+    *,
+    options: NoiseOptions,
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = paths.DEFAULT_RUNS / "noise-study",
-    weights: Annotated[Optional[Path], typer.Option(help="Weights file of the detector.")] = None,  # noqa: UP045
-    seed: Annotated[int, typer.Option(help="Of the choice of clips, the distortions and the splits.", min=0)] = 0,
-    dim: Annotated[int, typer.Option(help="Of the exact Gaussians that check the code; 0 for none.", min=0)] = 400,
-    batch_size: Annotated[int, typer.Option(help="Clips through the detector at once, at most 16.", min=1)] = 16,
-    workers: Annotated[int, typer.Option(help="Processes that decode.", min=0)] = 0,
 ) -> None:
     """What a detector's FVD sees (the FVD paper's noise study), and how biased it is at how many clips."""
     from stbench.reports.noise.findings import findings
-    from stbench.studies.noise import NoiseOptions, study_noise
+    from stbench.studies.noise import study_noise
 
-    options = NoiseOptions(num, seed, dim, weights, batch_size, workers)
     for sentence in findings(study_noise(overrides or [], options, out)):
         print(sentence)
     print(f"study: {out / 'index.html'}")
@@ -299,11 +265,13 @@ def doctor() -> None:
 
 
 def _write_json(path: str, content: Any) -> None:
-    text = json.dumps(content, indent=1)
+    """Write JSON whole or not at all to a file, or print it where the path is "-"."""
+    from stbench.storage.files import write_json
+
     if path == "-":
-        print(text)
+        print(json.dumps(content, indent=1, allow_nan=False))
     else:
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_json(Path(path), content)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ import torch
 
 from stbench import paths
 from stbench.profiling.profile import failure
-from stbench.profiling.variants import ProfileOptions, profile_variants
+from stbench.profiling.variants import profile_variants
 from stbench.records.costs import cost_row, variants_of
 from stbench.runtime.attention.backends import AUTO, BACKENDS
+from stbench.settings.options import ProfileOptions
 
 # One clip of 256x256 pixels under the SD VAE at the published size on a GPU; what a CPU can do in minutes.
 LATENTS = {"cuda": "4x16x32x32", "cpu": "4x8x16x16"}
@@ -54,7 +55,7 @@ def _settings(device: str) -> Iterator[tuple[str, str]]:
 def _rows(device: str, variants: Sequence[str], attention: str, compile_mode: str) -> list[dict[str, Any]]:
     names = ",".join(variants)
     words = [f"variant={names}", f"preset={PRESET[device]}", f"attention={attention}", f"compile={compile_mode}"]
-    options = ProfileOptions(False, BATCH_SIZE, LATENTS[device], None, None)
+    options = ProfileOptions(batch_size=BATCH_SIZE, latents=LATENTS[device])
     try:
         return [cost_row(sections) for sections in variants_of(profile_variants(words, options))]
     except Exception as error:  # the backend cannot run here, or a variant that is profiled alone failed in its own way

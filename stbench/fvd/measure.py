@@ -41,36 +41,12 @@ from stbench.reports.media import COLUMNS, Clips, make_sheet
 from stbench.runtime.device import choose_device
 from stbench.runtime.machine import machine_fingerprint, software_versions
 from stbench.runtime.processes import is_first
+from stbench.settings.options import FvdOptions
 from stbench.storage.files import write_json
 
 # Where a protocol leaves it open and no kept features say otherwise.
 _NUM_FRAMES = 16
 _FRAME_STRIDE = 1
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the work is done; none of it changes the figures but for rounding, or leaves one of them out.
-
-    Attributes:
-        weights: file of the detector.
-        out: folder for the outcome and the features; None keeps nothing.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        batch_size: clips that the detector sees at once.
-        num_workers: processes that decode.
-        control: whether the generated clips are also measured with their frames shuffled.
-        frames: whether the single frames of the same clips are compared, too: FID by Inception.
-        frame_weights: file of Inception's weights.
-    """
-
-    weights: Path | None = None
-    out: Path | None = None
-    device: str = "auto"
-    batch_size: int = 16
-    num_workers: int = 0
-    control: bool = True
-    frames: bool = False
-    frame_weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +93,7 @@ class Outcome:
 
 
 def measure(
-    real: str | Path, fake: str | Path, protocol: Protocol | str = DEFAULT_PROTOCOL, options: Options | None = None
+    real: str | Path, fake: str | Path, protocol: Protocol | str = DEFAULT_PROTOCOL, options: FvdOptions | None = None
 ) -> Outcome:
     """Compare generated videos with real ones.
 
@@ -132,7 +108,7 @@ def measure(
         StbenchError: nothing to compare, or something that cannot be done as the protocol says.
         NotComparable: kept features that were made under another protocol.
     """
-    options = options or Options()
+    options = options or FvdOptions()
     asked = unsplit_preset(protocol) if isinstance(protocol, str) else protocol
     sides = {name: open_side(path, options.num_workers) for name, path in zip(SIDES, (real, fake), strict=True)}
     frame_detector = _build_frame_detector(sides, options)
@@ -158,7 +134,7 @@ def _make_folder(out: Path, sides: dict[str, Side]) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _build_frame_detector(sides: dict[str, Side], options: Options) -> Detector | None:
+def _build_frame_detector(sides: dict[str, Side], options: FvdOptions) -> Detector | None:
     """The detector of single frames where they are asked for; kept features of clips do not tell of them."""
     if not options.frames:
         if options.frame_weights is not None:
@@ -171,7 +147,7 @@ def _build_frame_detector(sides: dict[str, Side], options: Options) -> Detector 
     return build_detector(FRAME_DETECTOR, options.frame_weights, device=choose_device(options.device))
 
 
-def _build_detector(protocol: Protocol, sides: dict[str, Side], options: Options) -> Detector | None:
+def _build_detector(protocol: Protocol, sides: dict[str, Side], options: FvdOptions) -> Detector | None:
     """The protocol's detector; None when all features are there already."""
     if all(isinstance(side, SideFeatures) for side in sides.values()):
         return None
@@ -226,7 +202,7 @@ def _check(protocol: Protocol, detector: Detector | None) -> None:
 
 
 def _side_features(
-    side: Side, detector: Detector | None, protocol: Protocol, name: str, options: Options
+    side: Side, detector: Detector | None, protocol: Protocol, name: str, options: FvdOptions
 ) -> SideFeatures:
     """Features of a side: given, kept by an earlier call, or computed now (and kept)."""
     asked = protocol.num_real if name == "real" else protocol.num_fake
@@ -234,7 +210,7 @@ def _side_features(
         check_conditions(side, protocol, name)
         return side.first(asked)
     assert detector is not None
-    control = options.control and name == "fake"
+    control = not options.no_control and name == "fake"
     path = None if options.out is None else options.out / f"{name}_features.npz"
     if path and path.is_file() and still_valid(kept := load_features(path), side, protocol, name, asked, control):
         console().print(f"{path}: nothing has changed, taken again")

@@ -23,27 +23,9 @@ from stbench.runtime.device import choose_runtime
 from stbench.runtime.machine import machine_fingerprint, software_versions
 from stbench.runtime.timing import keeping_failure
 from stbench.settings.components import Component, load_component, signature_parameters
-from stbench.settings.resolve import parse_overrides, resolve_settings
+from stbench.settings.options import ProfileOptions
+from stbench.settings.resolve import parse_overrides, resolve_settings, take_arguments
 from stbench.settings.schema import Settings
-
-
-@dataclass(frozen=True)
-class ProfileOptions:
-    """What `stbench profile` does beside its KEY=VALUE words.
-
-    Attributes:
-        counts_only: time nothing.
-        batch_size: clips of a timed step.
-        latents: shape "CxFxHxW" of one clip's latents, for variants that do not say otherwise.
-        max_batch_size: search the largest batch of a training step up to this one; None for no search.
-        scale: "AXIS=SIZE,SIZE,...", to go through these sizes as well.
-    """
-
-    counts_only: bool
-    batch_size: int
-    latents: str
-    max_batch_size: int | None
-    scale: str | None
 
 
 @dataclass(frozen=True)
@@ -149,10 +131,10 @@ def _resolve(words: Iterable[str], options: ProfileOptions) -> tuple[dict[str, C
     names = given.pop("variant", None)
     if names is None:
         raise StbenchError("variant=NAME is missing; `stbench list variants` shows what there is")
-    own = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith("variant.")}
+    own = take_arguments(given, "variant")
     preset = given.pop("preset", None)
     settings = resolve_settings(given)
-    if options.counts_only and options.max_batch_size:
+    if options.counts_only and options.find_batch_size:
         raise StbenchError("--find-batch-size runs training steps, which --counts-only forbids: leave one of them out")
     if options.scale:
         parse_scale(options.scale)  # refused before anything slow
@@ -202,7 +184,7 @@ def _sections(case: Case, profile: Cost, options: ProfileOptions, measuring: Mea
     sections = {**_about(case), "status": "finished", "reason": None, **_of_cost(profile)}
     if measuring:
         sections["utilisation"] = _utilisation(case, profile, measuring)
-        if options.max_batch_size:
+        if options.find_batch_size:
             sections["batch_size_search"] = _search_batch_size(case, measuring.conditions, options.max_batch_size)
     if options.scale:
         conditions = measuring.conditions if measuring else None

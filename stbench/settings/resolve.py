@@ -91,6 +91,11 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
     return parsed
 
 
+def take_arguments(given: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Take a component's arguments out of parsed words: of kind "variant" those that begin with "variant."."""
+    return {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith(f"{kind}.")}
+
+
 def _from_flat(flat: Mapping[str, Any], preset: str) -> RunConfig:
     """A run from dotted keys, those of the components included."""
     components = [
@@ -110,7 +115,7 @@ def _resolve_component(kind: str, given: dict[str, Any], preset: str) -> tuple[C
     name = given.pop(kind, None)
     if name is None:
         raise StbenchError(f"{kind}=NAME is missing; `stbench list {kind}s` shows what there is")
-    own = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith(f"{kind}.")}
+    own = take_arguments(given, kind)
     component, settings = load_component(kind, name).with_preset(preset)
     return component.with_arguments(own), settings
 
@@ -118,6 +123,8 @@ def _resolve_component(kind: str, given: dict[str, Any], preset: str) -> tuple[C
 def _settings_from(layers: list[Mapping[str, Any]]) -> Settings:
     """Merge layers of dotted keys over the defaults, later ones first in rank; check types and ranges."""
     merged = OmegaConf.structured(Settings)
+    for node in (merged, *filter(OmegaConf.is_config, merged.values())):
+        OmegaConf.set_readonly(node, False)  # as frozen dataclasses they begin as read-only
     known = dotted_settings()
     for layer in layers:
         for key, value in layer.items():

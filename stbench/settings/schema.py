@@ -29,7 +29,7 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
-@dataclass
+@dataclass(frozen=True)
 class AutoencoderConfig:
     """What turns clips into latents."""
 
@@ -37,7 +37,7 @@ class AutoencoderConfig:
     weights: str | None = setting(None, "folder of the autoencoder's weights, diffusers layout", hashed=False)
 
 
-@dataclass
+@dataclass(frozen=True)
 class DiffusionConfig:
     """What the backbone is trained to predict."""
 
@@ -49,7 +49,7 @@ class DiffusionConfig:
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class TrainConfig:
     """How the backbone is trained."""
 
@@ -73,7 +73,7 @@ class TrainConfig:
     num_workers: int = setting(0, "processes that read clips; never changes the result", at_least=0, hashed=False)
 
 
-@dataclass
+@dataclass(frozen=True)
 class EvalConfig:
     """How samples are drawn for the figures and the report."""
 
@@ -95,7 +95,7 @@ class EvalConfig:
     detector_weights: str | None = setting(None, "weights file of the protocol's detector", hashed=False)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Settings:
     """Everything about a run but the variant and the dataset."""
 
@@ -117,7 +117,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A resolved run. Treat as read-only; `to_dict` is what the record keeps.
+    """A resolved run; `to_dict` is what the record keeps.
 
     Attributes:
         variant: the backbone and its arguments.

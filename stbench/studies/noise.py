@@ -26,7 +26,8 @@ from stbench.runtime.device import choose_device
 from stbench.runtime.machine import machine_fingerprint, software_versions
 from stbench.runtime.timing import Stopwatch
 from stbench.settings.components import Component, load_component
-from stbench.settings.resolve import parse_overrides
+from stbench.settings.options import NoiseOptions
+from stbench.settings.resolve import parse_overrides, take_arguments
 from stbench.storage.folder import swapped_in
 from stbench.studies import bias
 from stbench.studies.distorted import GROUP_SIZE, STRENGTHS, StudyFeatures, study_features
@@ -35,27 +36,6 @@ from stbench.studies.response import main_figure, response_rows, summarise_respo
 
 SCHEMA_VERSION = 1
 KEYS = ("detector", "preprocessing", "dataset", "preset", "device")
-
-
-@dataclass(frozen=True)
-class NoiseOptions:
-    """What `stbench study noise` does beside its KEY=VALUE words.
-
-    Attributes:
-        num: clips on each side.
-        seed: of the choice of clips, the distortions and the splits.
-        dim: of the exact Gaussians that check the code; 0 leaves them out.
-        weights: file of the detector's weights.
-        batch_size: clips through the detector at once; never changes the result but for rounding.
-        num_workers: processes that read clips; never changes the result.
-    """
-
-    num: int = 2048
-    seed: int = 0
-    dim: int = 400
-    weights: Path | None = None
-    batch_size: int = GROUP_SIZE
-    num_workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,7 +121,7 @@ def study_noise(words: Iterable[str], options: NoiseOptions, out: Path) -> dict[
 def prepare(words: Iterable[str], options: NoiseOptions) -> NoiseStudy:
     """Build the dataset, the detector and the protocol, and refuse what does not fit together."""
     given = parse_overrides(words)
-    own = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith("dataset.")}
+    own = take_arguments(given, "dataset")
     for key in given:
         if key not in KEYS:
             raise unknown_name("key", key, [*KEYS, "dataset.KEY"])

@@ -24,17 +24,18 @@ from stbench.data.loading import clips_to_tensor
 from stbench.data.synthetic.shapes import Shapes
 from stbench.errors import NotComparable, StbenchError
 from stbench.fvd import measure as fvd
-from stbench.fvd.measure import Options, Outcome, measure
+from stbench.fvd.measure import Outcome, measure
 from stbench.fvd.sides import load_features
 from stbench.fvd.words import describe_protocol, protocol_from_words
 from stbench.metrics.detectors import build_detector
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.protocol import PROTOCOLS
+from stbench.settings.options import FvdOptions
 from stbench.storage.hashing import hash_uint64
 
 NUM = 70  # more than the 64 features of the built-in detector
 PROTOCOL = protocol_from_words([f"protocol.num_real={NUM}", f"protocol.num_fake={NUM}"])
-CPU = Options(device="cpu")
+CPU = FvdOptions(device="cpu")
 FEW = replace(PROTOCOL, num_real=6, num_fake=6)
 
 
@@ -157,7 +158,7 @@ def test_the_protocol_says_what_was_done(outcome: tuple[Outcome, Path]) -> None:
 def test_batches_and_workers_change_nothing(
     real: Path, fake: Path, outcome: tuple[Outcome, Path], batch_size: int, num_workers: int
 ) -> None:
-    again = measure(real, fake, PROTOCOL, Options(device="cpu", batch_size=batch_size, num_workers=num_workers))
+    again = measure(real, fake, PROTOCOL, FvdOptions(device="cpu", batch_size=batch_size, num_workers=num_workers))
     assert again.real.video_ids == outcome[0].real.video_ids
     assert again.real.tried == outcome[0].real.tried
     np.testing.assert_allclose(again.real.features, outcome[0].real.features, rtol=1e-5, atol=1e-6)
@@ -317,7 +318,7 @@ def test_the_control_sees_motion_and_only_motion(outcome: tuple[Outcome, Path], 
     still[:] = still[:, :1]
     frozen = measure(fake, write_clips(tmp_path / "still.npz", still), PROTOCOL, CPU)
     assert frozen.control == {"fvd_shuffled": frozen.quality["fvd"], "kvd_shuffled": frozen.quality["kvd"]}
-    assert measure(fake, fake, PROTOCOL, replace(CPU, control=False)).control is None
+    assert measure(fake, fake, PROTOCOL, replace(CPU, no_control=True)).control is None
 
 
 def test_fewer_real_videos_are_all_taken_and_counted(fake: Path, tmp_path: Path) -> None:

@@ -20,18 +20,19 @@ from stbench.data.clips import clip_start
 from stbench.data.synthetic.shapes import Shapes
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.fvd import measure as fvd
-from stbench.fvd.measure import Options, Outcome, measure
+from stbench.fvd.measure import Outcome, measure
 from stbench.fvd.words import protocol_from_words
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detector_weights import find_weights
 from stbench.metrics.detectors import Detector
 from stbench.metrics.frechet import frechet_distance
+from stbench.settings.options import FvdOptions
 from stbench.storage.hashing import file_sha256
 
 NUM = 6
 WORDS = [f"protocol.num_real={NUM}", f"protocol.num_fake={NUM}"]
 PROTOCOL = protocol_from_words(WORDS)
-CPU = Options(device="cpu", frames=True)
+CPU = FvdOptions(device="cpu", frames=True)
 
 
 class ChannelMeans(Detector):
@@ -152,7 +153,7 @@ def test_no_more_frames_than_features_are_refused_before_one_is_read(
 def test_kept_features_have_no_frames(
     real: Path, fake: Path, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure(real, fake, PROTOCOL, Options(device="cpu", out=tmp_path))
+    measure(real, fake, PROTOCOL, FvdOptions(device="cpu", out=tmp_path))
     sides = {"real": real, "fake": fake} | {kept: tmp_path / f"{kept}_features.npz"}
     monkeypatch.setattr(fvd, "compute_features", refuse_to_compute)
     place = {"real": real, "fake": fake}[kept]
@@ -181,7 +182,7 @@ def test_missing_weights_are_refused_before_any_work(
 def test_a_detector_of_frames_is_none_of_clips(real: Path, fake: Path) -> None:
     protocol = replace(PROTOCOL, detector="inception", preprocessing="")
     with pytest.raises(StbenchError, match=r"inception judges single frames, .* --frames adds the FID by inception"):
-        measure(real, fake, protocol, Options(device="cpu"))
+        measure(real, fake, protocol, FvdOptions(device="cpu"))
 
 
 def test_the_command(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,12 @@ import torch
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling import profile
 from stbench.profiling import variants as costs_module
-from stbench.profiling.variants import ProfileOptions, check_complete, profile_variants
+from stbench.profiling.variants import check_complete, profile_variants
 from stbench.records.costs import cost_row
 from stbench.reports.costs.tables import print_costs, write_costs
+from stbench.settings.options import ProfileOptions
 
-COUNTS = ProfileOptions(True, 1, "4x8x8x8", None, None)
+COUNTS = ProfileOptions(counts_only=True, latents="4x8x8x8")
 TIMES = replace(COUNTS, counts_only=False)
 SMOKE = ["preset=smoke", "device=cpu", "precision=float32", "attention=math"]
 
@@ -127,7 +128,7 @@ def test_batch_size_search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         return 10.0
 
     monkeypatch.setattr(costs_module, "peak_of_training_step", peak)
-    costs = profile_variants(["variant=latte1", *SMOKE], replace(TIMES, max_batch_size=64))
+    costs = profile_variants(["variant=latte1", *SMOKE], replace(TIMES, find_batch_size=True, max_batch_size=64))
     assert costs["batch_size_search"]["largest_batch_size"] == 4
     assert cost_row(costs)["largest_batch_size"] == 4
     print_costs(costs)
@@ -140,7 +141,7 @@ def test_batch_size_search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["variant=latte1,latte9"], COUNTS, "unknown variant 'latte9'"),
         (["variant=latte1,latte1"], COUNTS, "variant latte1 is given twice"),
         (["variant=latte1"], replace(COUNTS, scale="frames=8"), "at least two different"),
-        (["variant=latte1"], replace(COUNTS, max_batch_size=8), "leave one of them out"),
+        (["variant=latte1"], replace(COUNTS, find_batch_size=True), "leave one of them out"),
         (["variant=latte1"], replace(COUNTS, latents="4x16x32"), "expected CxFxHxW"),
         (["variant=latte1"], replace(COUNTS, latents="4x16x32x16"), "with H = W"),
     ],

@@ -8,7 +8,7 @@ from stbench.diffusion.loss import OBJECTIVES
 from stbench.diffusion.samplers import SAMPLERS
 from stbench.errors import StbenchError
 from stbench.settings.presets import PRESETS
-from stbench.settings.resolve import from_dict, override, parse_overrides, resolve
+from stbench.settings.resolve import from_dict, override, parse_overrides, resolve, take_arguments
 from stbench.settings.schema import OBJECTIVE_SAMPLERS
 
 BASE = ["variant=latte1", "dataset=shapes"]
@@ -134,6 +134,13 @@ def test_override_of_a_finished_run() -> None:
 )
 def test_values(text: str, value: object) -> None:
     assert parse_overrides([f"key={text}"]) == {"key": value}
+
+
+def test_arguments_of_a_component_are_taken_out_of_the_words() -> None:
+    given = {"variant": "latte1", "variant.size": "S", "dataset.a.b": 1, "variants": 2, "seed": 0}
+    assert take_arguments(given, "variant") == {"size": "S"}
+    assert take_arguments(given, "dataset") == {"a.b": 1}
+    assert given == {"variant": "latte1", "variants": 2, "seed": 0}
 
 
 def test_samplers_of_the_configuration_are_those_of_the_diffusion_room() -> None:

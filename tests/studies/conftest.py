@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from stbench.settings.options import NoiseOptions
 from stbench.studies import bias
-from stbench.studies.noise import NoiseOptions, prepare, study_noise
+from stbench.studies.noise import prepare, study_noise
 
 WORDS = ["dataset.image_size=16", "dataset.num_frames=8", "device=cpu"]
 NUM = 72  # more than the detector has features, and no multiple of a group

@@ -16,7 +16,8 @@ from stbench.errors import StbenchError
 from stbench.metrics.detectors.shapes3d import Shapes3DDetector
 from stbench.records.protocol import Protocol, protocol_hash
 from stbench.records.store import find_records
-from stbench.studies.noise import NoiseOptions, prepare, study_noise
+from stbench.settings.options import NoiseOptions
+from stbench.studies.noise import prepare, study_noise
 
 WORDS = ["dataset.image_size=16", "dataset.num_frames=8", "device=cpu"]
 

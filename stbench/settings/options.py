@@ -1,0 +1,98 @@
+"""The options of the commands that have many: each is declared here once, and handed on inside its dataclass.
+
+A field is an option of the command line and an attribute for the code: its type, its default, its range and its line of
+`--help` stand together. `with_options` gives a command the fields of its dataclass. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileOptions:
+    """What `stbench profile` does beside its KEY=VALUE words."""
+
+    counts_only: Annotated[bool, typer.Option("--counts-only", help="Count; time nothing.")] = False
+    batch_size: Annotated[int, typer.Option(help="Clips of a timed step.", min=1)] = 1
+    # By default 16 frames of 256x256 under the SD VAE, what published counts refer to.
+    latents: Annotated[str, typer.Option(help="CxFxHxW of one clip, where the variant says nothing.")] = "4x16x32x32"
+    find_batch_size: Annotated[
+        bool, typer.Option("--find-batch-size", help="Double the batch of a training step until memory runs out.")
+    ] = False
+    max_batch_size: Annotated[int, typer.Option(help="Where --find-batch-size stops.", min=1)] = 1024
+    scale: Annotated[
+        str | None,
+        typer.Option(help="Go through sizes: frames=8,16,32, or resolution= (of the latents), width=, batch=."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FvdOptions:
+    """How `stbench fvd` works; no option changes the figures but for rounding, or leaves one of them out."""
+
+    weights: Annotated[Path | None, typer.Option(help="Weights file of the detector.")] = None
+    # Kept features make a second comparison with the same real videos quick; None keeps nothing.
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for the outcome, every video's features, and a look at the clips."),
+    ] = None
+    no_control: Annotated[
+        bool,
+        typer.Option("--no-control", help="Leave out the distance with shuffled frames."),
+    ] = False
+    frames: Annotated[
+        bool,
+        typer.Option(
+            "--frames",
+            help="Also measure how single frames look: FID by Inception (STBENCH_INCEPTION, or --frame-weights FILE).",
+        ),
+    ] = False
+    frame_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights file of Inception.")] = None
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
+    batch_size: Annotated[int, typer.Option(help="Clips through the detector at once.", min=1)] = 16
+    num_workers: Annotated[int, typer.Option("--workers", help="Processes that decode.", min=0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseOptions:
+    """What `stbench study noise` does beside its KEY=VALUE words."""
+
+    num: Annotated[int, typer.Option("--num", help="Clips on each side; takes twice as many videos.")] = 2048
+    weights: Annotated[Path | None, typer.Option(help="Weights file of the detector.")] = None
+    seed: Annotated[int, typer.Option(help="Of the choice of clips, the distortions and the splits.", min=0)] = 0
+    dim: Annotated[int, typer.Option(help="Of the exact Gaussians that check the code; 0 for none.", min=0)] = 400
+    batch_size: Annotated[int, typer.Option(help="Clips through the detector at once, at most 16.", min=1)] = 16
+    num_workers: Annotated[int, typer.Option("--workers", help="Processes that decode.", min=0)] = 0
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, in place of its parameter `options`, the fields of the dataclass that this parameter is of."""
+    hints = get_type_hints(command, include_extras=True)
+    declared = hints["options"]
+    types = get_type_hints(declared, include_extras=True)
+    fields = dataclasses.fields(declared)
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name == "options":
+            parameters += [parameter.replace(name=f.name, default=f.default, annotation=types[f.name]) for f in fields]
+        else:
+            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+
+    @functools.wraps(command)
+    def with_fields(**given: Any) -> None:
+        options = declared(**{field.name: given.pop(field.name) for field in fields})
+        command(options=options, **given)
+
+    # What typer reads; keyword-only, so that arguments with and without defaults may stand in any order.
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    with_fields.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    return with_fields
