@@ -7,7 +7,6 @@ a folder on disk; nothing is downloaded.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from stbench import paths
 from stbench.errors import StbenchError, unknown_name
+from stbench.storage.hashing import file_sha256
 
 FRAMES_AT_ONCE = 16
 
@@ -27,16 +27,19 @@ class Autoencoder(nn.Module):
     """What every autoencoder offers; this one is the identity on pixels.
 
     Attributes:
-        name: as in the configuration.
+        name: as in `AUTOENCODERS`.
         channels: C of the latents.
         downsampling: pixels of a clip per pixel of its latents, along H and W.
-        weights_sha256: of the weights file, None for pixels.
+        weights_sha256: of the weights files laid end to end, None for pixels.
     """
 
     name = "pixels"
     channels = 3
     downsampling = 1
     weights_sha256: str | None = None
+
+    def __init__(self, weights: str | None = None) -> None:
+        super().__init__()
 
     def encode(self, clips: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Clips (B, 3, F, H, W) in [-1, 1] to latents (B, C, F, H / downsampling, W / downsampling)."""
@@ -47,40 +50,24 @@ class Autoencoder(nn.Module):
         return latents
 
 
-class _ImageAutoencoder(Autoencoder, ABC):
-    """A diffusers autoencoder on single frames."""
+class ImageAutoencoder(Autoencoder, ABC):
+    """An autoencoder of diffusers, frozen and applied to single frames.
+
+    Args:
+        weights: folder in the diffusers layout; found as `build_autoencoder` says when None.
+
+    Attributes:
+        variable: environment variable that names the folder.
+        model_class: name of the class in diffusers, which is optional.
+        model: the network.
+    """
 
     variable: str
     model_class: str
-    model: Any  # a class of diffusers, which is optional
+    model: Any
 
-    def __init__(self, weights: str | None) -> None:
+    def __init__(self, weights: str | None = None) -> None:
         super().__init__()
-        folder = self._find(weights)
-        self.weights_sha256 = _weights_hash(folder)
-        self.model = self._load(folder).eval().requires_grad_(False)
-        self.channels = self.model.config.latent_channels
-        self.downsampling = 2 ** (len(_block_channels(self.model.config)) - 1)
-
-    @torch.no_grad()
-    def encode(self, clips: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """See `Autoencoder.encode`; the posterior is sampled with `generator`."""
-        return _per_frame(clips, lambda frames: self._encode_frames(frames, generator))
-
-    @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """See `Autoencoder.decode`."""
-        return _per_frame(latents, self._decode_frames)
-
-    @abstractmethod
-    def _encode_frames(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Frames (B * F, 3, H, W) to scaled latents."""
-
-    @abstractmethod
-    def _decode_frames(self, latents: Tensor) -> Tensor:
-        """Scaled latents to frames (B * F, 3, H, W)."""
-
-    def _find(self, weights: str | None) -> Path:
         named = weights or os.environ.get(self.variable)
         folder = Path(named).expanduser() if named else paths.user_cache() / self.name
         if not (folder / "config.json").is_file():
@@ -88,7 +75,13 @@ class _ImageAutoencoder(Autoencoder, ABC):
                 f"autoencoder.name={self.name} needs its weights in the diffusers layout (config.json, safetensors): "
                 f"not found in {folder}; name the folder by autoencoder.weights=... or {self.variable}"
             )
-        return folder
+        self.weights_sha256 = file_sha256(*sorted(folder.glob("*.safetensors")))
+        self.model = self._load(folder).eval().requires_grad_(False)
+        config = self.model.config
+        self.channels = config.latent_channels
+        # The frame is halved between two resolutions; `AutoencoderTiny` has a list of them for each direction.
+        resolutions = getattr(config, "block_out_channels", None) or config.encoder_block_out_channels
+        self.downsampling = 2 ** (len(resolutions) - 1)
 
     def _load(self, folder: Path) -> Any:
         try:
@@ -104,71 +97,66 @@ class _ImageAutoencoder(Autoencoder, ABC):
         except (OSError, ValueError, RuntimeError) as error:
             raise StbenchError(f"cannot load {self.name} from {folder}: {' '.join(str(error).split())}") from error
 
+    @torch.no_grad()
+    def encode(self, clips: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """See `Autoencoder.encode`; where latents are drawn from a posterior, with `generator`."""
+        scale = self.model.config.scaling_factor
+        return _per_frame(clips, lambda frames: self._latents(frames, generator) * scale)
 
-class SdVae(_ImageAutoencoder):
-    """Stable Diffusion's KL autoencoder."""
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """See `Autoencoder.decode`."""
+        scale = self.model.config.scaling_factor
+        return _per_frame(latents, lambda part: self.model.decode(part / scale).sample)
+
+    @abstractmethod
+    def _latents(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Frames (B * F, 3, H, W) to latents (B * F, C, H / downsampling, W / downsampling) before they are scaled."""
+
+
+class SdVae(ImageAutoencoder):
+    """Stable Diffusion's KL autoencoder; latents are drawn from its posterior."""
 
     name, variable, model_class = "sd-vae", "STBENCH_SD_VAE", "AutoencoderKL"
 
-    def _encode_frames(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _latents(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
         posterior = self.model.encode(frames).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator, device=frames.device, dtype=frames.dtype)
-        return (posterior.mean + posterior.std * noise) * self.model.config.scaling_factor
-
-    def _decode_frames(self, latents: Tensor) -> Tensor:
-        return self.model.decode(latents / self.model.config.scaling_factor).sample
+        return posterior.mean + posterior.std * noise
 
 
-class Taesd(_ImageAutoencoder):
+class Taesd(ImageAutoencoder):
     """The tiny autoencoder for Stable Diffusion's latents; deterministic."""
 
     name, variable, model_class = "taesd", "STBENCH_TAESD", "AutoencoderTiny"
 
-    def _encode_frames(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
-        return self.model.encode(frames).latents * self.model.config.scaling_factor
+    def _latents(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
+        return self.model.encode(frames).latents
 
-    def _decode_frames(self, latents: Tensor) -> Tensor:
-        return self.model.decode(latents / self.model.config.scaling_factor).sample
+
+# The configuration's `autoencoder.name`.
+AUTOENCODERS: dict[str, type[Autoencoder]] = {each.name: each for each in (Autoencoder, SdVae, Taesd)}
 
 
 def build_autoencoder(name: str, weights: str | None = None) -> Autoencoder:
     """Build an autoencoder by name.
 
     Args:
-        name: "pixels", "sd-vae" or "taesd".
-        weights: folder in the diffusers layout; else the environment variable STBENCH_SD_VAE or STBENCH_TAESD, else
-            the user's cache.
+        name: one of `AUTOENCODERS`.
+        weights: folder in the diffusers layout; when None, the environment variable STBENCH_SD_VAE or STBENCH_TAESD,
+            and when that is not set, the user's cache.
 
     Raises:
-        StbenchError: when the name, the weights or diffusers are missing.
+        StbenchError: an unknown name, or the weights or diffusers are missing.
     """
-    builders: dict[str, Callable[[], Autoencoder]] = {
-        "pixels": Autoencoder,
-        "sd-vae": lambda: SdVae(weights),
-        "taesd": lambda: Taesd(weights),
-    }
-    if name not in builders:
-        raise unknown_name("autoencoder", name, builders)
-    return builders[name]()
+    if name not in AUTOENCODERS:
+        raise unknown_name("autoencoder", name, AUTOENCODERS)
+    return AUTOENCODERS[name](weights)
 
 
 def _per_frame(clips: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply `work` to the frames of clips (B, C, F, H, W), a bounded number at once."""
+    """Apply `work` to the frames of clips (B, C, F, H, W), at most `FRAMES_AT_ONCE` of them at once."""
     B, _, F, _, _ = clips.shape
     frames = clips.transpose(1, 2).flatten(0, 1)  # (B * F, C, H, W)
     done = torch.cat([work(part) for part in frames.split(FRAMES_AT_ONCE)])
     return done.unflatten(0, (B, F)).transpose(1, 2)
-
-
-def _block_channels(config: Any) -> tuple[int, ...]:
-    """Channels per resolution, whose number says how often the autoencoder halves the frame."""
-    return getattr(config, "block_out_channels", None) or config.encoder_block_out_channels
-
-
-def _weights_hash(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()

@@ -6,7 +6,7 @@ listed with the reason, and the next in order takes its place, exactly as if the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -14,10 +14,9 @@ import numpy as np
 
 from stbench.data.clips import Dropped
 from stbench.data.loading import clips_to_tensor
-from stbench.errors import StbenchError
 from stbench.fvd.sides import Features, SideFeatures, clip_rule, conditions_of
 from stbench.fvd.sources import Clip, ClipSource, Reading, ranked
-from stbench.metrics.detectors import Detector
+from stbench.metrics.detectors import Detector, features_of
 from stbench.progress import progress_bar
 from stbench.records.protocol import Protocol
 from stbench.runtime.processes import gather, share
@@ -25,6 +24,8 @@ from stbench.storage.hashing import hash_uint64
 
 
 class _Measured(NamedTuple):
+    """What came of one video: its features, or the reason why there are none."""
+
     video_id: str
     fingerprint: str
     reason: str | None
@@ -97,25 +98,28 @@ def shuffle_frames(clip: Clip, video_id: str, seed: int) -> Clip:
 def _measure(
     readings: Iterable[Reading], detector: Detector, batch_size: int, shuffle_seed: int | None
 ) -> Iterator[_Measured]:
+    """Yield the features of each reading, and those of its shuffled frames where there is a seed; None for broken ones.
+
+    The detector sees the usable clips among `batch_size` readings at once.
+    """
     stream = iter(readings)
     while batch := list(islice(stream, batch_size)):
-        usable = [(each.video_id, each.clip) for each in batch if each.clip is not None]
-        rows = iter(_features(detector, [clip for _, clip in usable]))
-        mixed = [] if shuffle_seed is None else [shuffle_frames(clip, name, shuffle_seed) for name, clip in usable]
-        shuffled_rows = iter(_features(detector, mixed))
+        clips = {each.video_id: each.clip for each in batch if each.clip is not None}
+        rows, shuffled = _features(detector, clips), {}
+        if shuffle_seed is not None:
+            mixed = {name: shuffle_frames(clip, name, shuffle_seed) for name, clip in clips.items()}
+            shuffled = _features(detector, mixed)
         for each in batch:
-            good = each.clip is not None
-            row, shuffled_row = (next(rows), next(shuffled_rows, None)) if good else (None, None)
-            yield _Measured(each.video_id, each.fingerprint, each.reason, row, shuffled_row)
+            name = each.video_id
+            yield _Measured(name, each.fingerprint, each.reason, rows.get(name), shuffled.get(name))
 
 
-def _features(detector: Detector, clips: list[Clip]) -> Features:
+def _features(detector: Detector, clips: Mapping[str, Clip]) -> dict[str, Features]:
+    """The features of clips by the names of their videos."""
     if not clips:
-        return np.empty((0, detector.feature_dim), np.float32)
-    rows = detector(clips_to_tensor(np.stack(clips)).to(detector.device)).cpu().numpy()
-    if not np.isfinite(rows).all():
-        raise StbenchError(f"{detector.name}: {int((~np.isfinite(rows)).sum())} features are not finite")
-    return rows
+        return {}
+    batch = clips_to_tensor(np.stack(list(clips.values())))
+    return dict(zip(clips, features_of(detector, batch, list(clips)), strict=True))
 
 
 def _rows(rows: list[Features | None], feature_dim: int) -> Features:

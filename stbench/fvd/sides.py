@@ -20,6 +20,7 @@ from stbench.errors import NotComparable, StbenchError
 from stbench.fvd.sources import ClipsFile, ClipSource, FolderSource, ranked
 from stbench.progress import progress_bar
 from stbench.records.protocol import Protocol
+from stbench.storage.files import write_whole
 from stbench.storage.hashing import sha256_of
 
 Features = NDArray[np.float32]
@@ -116,10 +117,8 @@ class SideFeatures:
         }
         if self.shuffled is not None:
             arrays["shuffled"] = self.shuffled
-        temporary = path.with_name(path.name + ".partial")
-        with temporary.open("wb") as file:
+        with write_whole(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
-        temporary.replace(path)
 
 
 Side = ClipSource | SideFeatures

@@ -13,7 +13,6 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,7 +36,7 @@ from stbench.data.video import (
     read_frames,
 )
 from stbench.errors import StbenchError
-from stbench.storage.hashing import hash_uint64
+from stbench.storage.hashing import file_sha256, hash_uint64
 
 Clip = NDArray[np.uint8]
 _NPZ_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -219,15 +218,11 @@ def _plan(path: Path, video_id: str, rule: ClipRule) -> tuple[str, range | None]
 
 def _content_sha256(path: Path, indices: range) -> str:
     """SHA-256 of a video file, or of the names and the content of those images of a folder that are in the clip."""
-    digest = hashlib.sha256()
-    if path.is_dir():
-        files = image_files(path)
-        for index in indices:
-            digest.update(files[index].name.encode() + b"\0" + files[index].read_bytes())
-        return digest.hexdigest()
-    with path.open("rb") as file:
-        for part in iter(partial(file.read, 1 << 20), b""):
-            digest.update(part)
+    if not path.is_dir():
+        return file_sha256(path)
+    digest, files = hashlib.sha256(), image_files(path)
+    for index in indices:
+        digest.update(files[index].name.encode() + b"\0" + files[index].read_bytes())
     return digest.hexdigest()
 
 

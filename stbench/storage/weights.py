@@ -64,7 +64,7 @@ def read_weights_file(path: Path) -> Mapping[str, Any]:
 
 
 def check_tensors(content: Mapping[str, Any], origin: object) -> dict[str, Tensor]:
-    """The content of a weights file when all of it is tensors.
+    """Return the content of a weights file when all of it is tensors, or raise the error that names what is not.
 
     Args:
         content: what was read.
@@ -72,8 +72,8 @@ def check_tensors(content: Mapping[str, Any], origin: object) -> dict[str, Tenso
     """
     others = [name for name, value in content.items() if not isinstance(value, Tensor)]
     if others:
-        raise StbenchError(f"{origin}: expected names and tensors, got {type(content[others[0]]).__name__} "
-                           f"under {others[0]!r}")  # fmt: skip
+        kind = type(content[others[0]]).__name__
+        raise StbenchError(f"{origin}: expected names and tensors, got {kind} under {others[0]!r}")
     return dict(content)
 
 

@@ -6,7 +6,6 @@ full disk at any moment. Data order and noise are functions of (seed, step), so 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stbench.errors import StbenchError
+from stbench.storage.files import write_whole
 from stbench.training.ema import Ema
 
 KEPT_CHECKPOINTS = 2
@@ -51,15 +51,11 @@ def save_checkpoint(state: TrainingState, folder: Path, config_hash: str) -> Pat
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{state.step:08d}.safetensors"
-    temporary = path.with_suffix(".partial")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(state).items()}
     try:
-        save_file(tensors, temporary, metadata={"step": str(state.step), "config_hash": config_hash})
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+        with write_whole(path, flush=True) as temporary:
+            save_file(tensors, temporary, metadata={"step": str(state.step), "config_hash": config_hash})
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         size_mib = sum(tensor.nbytes for tensor in tensors.values()) / 2**20
         raise StbenchError(f"cannot write checkpoint {path} ({size_mib:.0f} MiB): {error}") from error
     for old in list_checkpoints(folder)[:-KEPT_CHECKPOINTS]:

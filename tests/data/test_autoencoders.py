@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from stbench.data.autoencoders import FRAMES_AT_ONCE, build_autoencoder
+from stbench.data.autoencoders import AUTOENCODERS, FRAMES_AT_ONCE, build_autoencoder
 from stbench.errors import StbenchError
+from stbench.settings.schema import AutoencoderConfig
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -41,9 +45,15 @@ def taesd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_the_setting_knows_every_autoencoder_and_no_other() -> None:
+    (choices,) = (each.metadata["choices"] for each in dataclasses.fields(AutoencoderConfig) if each.name == "name")
+    assert choices == tuple(AUTOENCODERS) == ("pixels", "sd-vae", "taesd")
+    assert {name: each.name for name, each in AUTOENCODERS.items()} == {name: name for name in AUTOENCODERS}
+
+
 def test_pixels_are_left_alone() -> None:
     pixels = build_autoencoder("pixels")
-    assert (pixels.channels, pixels.downsampling) == (3, 1)
+    assert (pixels.channels, pixels.downsampling, pixels.weights_sha256) == (3, 1, None)
     assert torch.equal(pixels.decode(pixels.encode(clips())), clips())
 
 
@@ -60,6 +70,23 @@ def test_sd_vae_encodes_each_frame_as_diffusers_does(sd_vae: Path) -> None:
         decoded = reference.decode(drawn / 0.18215).sample
     torch.testing.assert_close(latents.transpose(1, 2).flatten(0, 1), drawn, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(autoencoder.decode(latents).transpose(1, 2).flatten(0, 1), decoded, rtol=1e-4, atol=1e-5)
+
+
+def test_latents_depend_on_the_generator_alone(sd_vae: Path) -> None:
+    autoencoder = build_autoencoder("sd-vae", str(sd_vae))
+    one, again, other = (autoencoder.encode(clips(), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["sd-vae", "taesd"])
+def test_the_weights_are_frozen_and_told_by_their_hash(name: str, sd_vae: Path, taesd: Path) -> None:
+    folder = {"sd-vae": sd_vae, "taesd": taesd}[name]
+    autoencoder = build_autoencoder(name, str(folder))
+    assert not any(parameter.requires_grad for parameter in autoencoder.parameters())
+    assert not autoencoder.model.training
+    (weights,) = folder.glob("*.safetensors")
+    assert autoencoder.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def test_long_clips_go_through_in_parts(sd_vae: Path) -> None:
@@ -85,6 +112,14 @@ def test_found_by_variable_and_cache(sd_vae: Path, tmp_path: Path, monkeypatch: 
     from_cache = build_autoencoder("sd-vae")
     monkeypatch.setenv("STBENCH_SD_VAE", str(sd_vae))
     assert build_autoencoder("sd-vae").weights_sha256 == from_cache.weights_sha256
+
+
+def test_without_diffusers_it_says_what_to_install(sd_vae: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(
+        StbenchError, match=r"^autoencoder\.name=sd-vae needs diffusers: pip install 'stbench\[sd-vae\]'$"
+    ):
+        build_autoencoder("sd-vae", str(sd_vae))
 
 
 def test_what_cannot_be_loaded_is_refused(tmp_path: Path) -> None:

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from stbench.data.clips import ClipRule
+from stbench.errors import StbenchError
 from stbench.fvd.extraction import compute_features, shuffle_frames
-from stbench.fvd.sides import SideFeatures, load_features
+from stbench.fvd.sides import SideFeatures, clip_rule, load_features
 from stbench.fvd.sources import ClipSource, Reading, ranked
-from stbench.metrics.detectors import build_detector
+from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.protocol import PROTOCOLS
 from stbench.records.protocol import Protocol
 
@@ -42,6 +45,12 @@ class Drawn(ClipSource):
         return 64
 
 
+def first_value(name: str) -> int:
+    """The first pixel's red of a clip of `Drawn`, 0 when the clip is broken."""
+    clip = next(Drawn(0).readings([name], clip_rule(protocol_of(16), "real"))).clip
+    return 0 if clip is None else int(clip[0, 0, 0, 0])
+
+
 def protocol_of(resolution: int) -> Protocol:
     filled = {"num_frames": 16, "frame_stride_real": 1, "resolution": resolution, "detector_weights_sha256": "0" * 64}
     return replace(PROTOCOLS["builtin"], **filled)  # type: ignore[arg-type]
@@ -66,6 +75,23 @@ def peak_bytes(count: int) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+class NotFinite(Detector):
+    """Two features, one of which is infinite for clips that begin with a bright pixel."""
+
+    name, feature_dim, min_frames, weights_sha256, preprocessing = "not-finite", 2, 1, "0" * 64, "none"
+
+    def compute_features(self, clips: Tensor) -> Tensor:
+        first = clips[:, 0, 0, 0, 0]
+        return torch.stack([first, 1 / (first < 0.8).float()], dim=1)
+
+
+def test_features_that_are_not_finite_name_the_video() -> None:
+    # The first value of the generator, of 256: bright is 0.8 in [-1, 1], which is 229.5.
+    bright = [name for name in ranked(Drawn(40).video_ids, 0) if first_value(name) >= 230]
+    with pytest.raises(StbenchError, match=rf"^not-finite: features of clip {bright[0]} are not finite$"):
+        compute_features(Drawn(40), NotFinite(), protocol_of(16), "real", asked=None, batch_size=8, control=False)
 
 
 def test_memory_does_not_grow_with_the_number_of_clips() -> None:

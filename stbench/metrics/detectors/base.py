@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -211,9 +211,7 @@ def extract_features(
         for clips in clip_batches:
             if done + len(clips) > total:
                 raise StbenchError(f"{progress_label}: expected {total} clips, got at least {done + len(clips)}")
-            features = detector(clips.to(detector.device)).float().cpu().numpy()
-            _check_finite(features, detector, done, detector.rows_per_clip(clips.shape[2]))
-            parts.append(features)
+            parts.append(features_of(detector, clips, range(done, done + len(clips))))
             done += len(clips)
             advance(len(clips))
     if done != total:
@@ -221,11 +219,23 @@ def extract_features(
     return np.concatenate([np.empty((0, detector.feature_dim), dtype=np.float32), *parts])
 
 
-def _check_finite(features: NDArray[np.float32], detector: Detector, done: int, rows_per_clip: int) -> None:
+def features_of(detector: Detector, clips: Tensor, names: Sequence[object]) -> NDArray[np.float32]:
+    """Run a detector over one batch of clips on its device and return their features, as `Detector.forward` has them.
+
+    Args:
+        detector: any detector.
+        clips: (N, 3, F, H, W), float32 in [-1, 1].
+        names: N names or numbers of the clips, for the message.
+
+    Raises:
+        StbenchError: features that are not finite; says of which clip.
+    """
+    features = detector(clips.to(detector.device)).float().cpu().numpy()
     finite = np.isfinite(features).all(axis=1)
     if not finite.all():
-        clip = done + int(np.argmin(finite)) // rows_per_clip
-        raise StbenchError(f"{detector.name}: features of clip {clip} are not finite")
+        name = names[int(np.argmin(finite)) // detector.rows_per_clip(clips.shape[2])]
+        raise StbenchError(f"{detector.name}: features of clip {name} are not finite")
+    return features
 
 
 def _construct(detector_class: type[Detector], class_path: str, arguments: dict[str, Any]) -> Detector:

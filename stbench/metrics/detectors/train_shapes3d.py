@@ -28,6 +28,7 @@ from stbench.metrics.catalogue import get_preprocessing
 from stbench.metrics.detectors.preprocessing import preprocess
 from stbench.metrics.detectors.shapes3d import Shapes3D, Shapes3DDetector
 from stbench.progress import progress_bar
+from stbench.storage.files import write_whole
 from stbench.storage.hashing import file_sha256
 
 MAX_SHAPES = 4
@@ -167,9 +168,8 @@ def main() -> None:
 
     network, heads = train(arguments.steps, arguments.seed)
     made_by = {"steps": arguments.steps, "seed": arguments.seed, "accuracy": held_out_accuracy(network, heads)}
-    unfinished = arguments.out.with_suffix(".partial")
-    save_file(network.state_dict(), unfinished, metadata={"training": json.dumps(made_by)})
-    unfinished.replace(arguments.out)
+    with write_whole(arguments.out) as unfinished:
+        save_file(network.state_dict(), unfinished, metadata={"training": json.dumps(made_by)})
     print(json.dumps({**made_by, "sha256": file_sha256(arguments.out)}))
 
 
