@@ -6,6 +6,7 @@ import io
 import itertools
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -91,19 +92,22 @@ def label_points(axes: Axes, points: Sequence[End], outside: bool = False) -> No
     taken = [Bbox.from_extents(x - MARK_PIXELS, y - MARK_PIXELS, x + MARK_PIXELS, y + MARK_PIXELS) for x, y in marks]
     for x, y, text, colour in sorted(points, key=lambda point: point[1]):
         note = axes.annotate(
-            text, (x, y), (LABEL_POINTS, 0), textcoords="offset points", color=colour, va="center",
-            annotation_clip=False, fontweight="medium",
-        )  # fmt: skip
+            text,
+            (x, y),
+            (LABEL_POINTS, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            annotation_clip=False,
+            fontweight="medium",
+        )
         box = note.get_window_extent()
-        shift, rise = _free_place(box, taken, [0.0] if outside else _sides(axes, box, pixels))
+        # On the right of the mark, or on its left: first the side that lies within the axes.
+        left = -(box.width + 2 * LABEL_POINTS / pixels)
+        sides = [0.0, left] if box.x1 < axes.get_window_extent().x1 else [left, 0.0]
+        shift, rise = _free_place(box, taken, [0.0] if outside else sides)
         note.set_position((LABEL_POINTS + shift * pixels, rise * pixels))
         taken.append(box.translated(shift, rise))
-
-
-def _sides(axes: Axes, box: Bbox, pixels: float) -> list[float]:
-    """Return how far to move a label to stand on the right of its mark or on the left, what fits the axes first."""
-    left = -(box.width + 2 * LABEL_POINTS / pixels)
-    return [0.0, left] if box.x1 < axes.get_window_extent().x1 else [left, 0.0]
 
 
 def _free_place(box: Bbox, taken: Sequence[Bbox], sides: Sequence[float]) -> tuple[float, float]:
@@ -113,10 +117,15 @@ def _free_place(box: Bbox, taken: Sequence[Bbox], sides: Sequence[float]) -> tup
 
 
 @matplotlib.rc_context(STYLE)
-def to_svg(figure: Figure) -> str:
-    """Return a figure as an SVG document, the same text for the same figure."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+def to_svg(figure: Figure, transparent: bool = False) -> str:
+    """Return a figure as an SVG document, the same text for the same figure.
+
+    Args:
+        figure: what is written.
+        transparent: without a background, for a page that has its own; else on white.
+    """
+    buffer, unwritten = io.StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(buffer, format="svg", metadata=unwritten, transparent=transparent)
     return buffer.getvalue()
 
 
@@ -128,11 +137,22 @@ def to_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def write_figure(figure: Figure, folder: Path, stem: str) -> None:
+    """Write a figure as `stem`.svg and `stem`.png into a folder that exists."""
+    (folder / f"{stem}.svg").write_text(to_svg(figure), encoding="utf-8")
+    (folder / f"{stem}.png").write_bytes(to_png(figure))
+
+
+def file_stem(name: str) -> str:
+    """Return `name` with everything that could trouble a file system replaced."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:80] or "unnamed"
+
+
 def to_inline_svg(figure: Figure) -> str:
     """Return a figure as an SVG element for a page: transparent, and in the page's own ink and rule colours."""
-    svg = to_svg(figure)
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'(<g id="patch_1">\s*<path[^>]*style=")fill: #ffffff', r"\1fill: none", svg, count=1)
-    svg = re.sub(r'(<g id="patch_2">\s*<path[^>]*style=")fill: #ffffff', r"\1fill: none", svg, count=1)
-    svg = re.sub(r' id="(figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick)_\d+"', "", svg)
+    svg = to_svg(figure, transparent=True)
+    # A page holds several figures, and matplotlib numbers the parts of each from 1: an id may stand only once.
+    svg = re.sub(
+        r' id="(figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick)_\d+"', "", svg[svg.index("<svg") :]
+    )
     return svg.replace(INK, "currentColor").replace(RULE, "var(--rule)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from stbench.errors import StbenchError
 from stbench.records.schema import value_at
 from stbench.records.store import StoredRecord
 from stbench.reports import media, plots
+from stbench.reports.drawing import file_stem
 from stbench.reports.runs import Study
 from stbench.reports.tables import format_number
 
@@ -44,11 +44,6 @@ class SampleGrid:
     dataset: str
     columns: list[str]
     rows: list[SampleRow]
-
-
-def file_stem(name: str) -> str:
-    """Return `name` with everything that could trouble a file system replaced."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:80] or "unnamed"
 
 
 def draw_plots(study: Study) -> tuple[list[Plot], list[str]]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stbench.reports import drawing, tables
+from stbench.reports import tables
+from stbench.reports.drawing import write_figure
 from stbench.reports.figures import Plot, SampleGrid, draw_plots, sample_grids
 from stbench.reports.report_page import report_page
 from stbench.reports.runs import Study, load_study
@@ -70,8 +71,7 @@ def _write_tables(study: Study, folder: Path) -> None:
 def _write_plots(drawn: Sequence[Plot], folder: Path) -> None:
     folder.mkdir()
     for plot in drawn:
-        (folder / f"{plot.name}.svg").write_text(drawing.to_svg(plot.figure), encoding="utf-8")
-        (folder / f"{plot.name}.png").write_bytes(drawing.to_png(plot.figure))
+        write_figure(plot.figure, folder, plot.name)
 
 
 def _write_samples(grids: Sequence[SampleGrid], folder: Path) -> None:

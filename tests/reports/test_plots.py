@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
 
 from stbench.reports import drawing, plots
 from stbench.reports.figures import draw_plots
@@ -50,17 +48,6 @@ def test_run_without_score_is_marked(make_run: MakeRun, failed: dict[str, Any]) 
     assert texts(figure) == ["latte2: no FVD (oom)", "latte1"]
 
 
-def test_labels_of_equal_points_do_not_overlap() -> None:
-    labels = [f"variant {i}" for i in range(5)]
-    curves = [Curve(label, [0, 10], [5.0, 1.0]) for label in labels]
-    figure = plots.fvd_over_training(curves, "i3d", 16, dict.fromkeys(labels, "#000000"))
-    figure.canvas.draw()
-    notes = [text for text in figure.axes[0].texts if isinstance(text, Annotation)]
-    boxes = [note.get_window_extent() for note in notes]
-    assert len(boxes) == 5
-    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
-
-
 def test_curve_of_a_failed_run_says_so() -> None:
     curves = [Curve("a", [0, 1, 2], [3.0, 2.0, 1.0]), Curve("a", [0, 1], [3.0, 2.5], "nan")]
     assert texts(plots.loss_curves(curves, {"a": "#000000"})) == ["nan", "a"]
@@ -71,18 +58,6 @@ def test_hostile_label_is_plain_text() -> None:
     svg = drawing.to_inline_svg(plots.loss_curves([curve], {curve.label: "#000000"}))
     assert "<script>" not in svg
     assert "$\\frac{&lt;script&gt;" in svg
-
-
-def test_svg_is_the_same_for_the_same_figure() -> None:
-    first, second = (drawing.to_svg(plots.ratios([("FVD", 1.2, "worse")])) for _ in range(2))
-    assert first == second
-
-
-def test_inline_svg_takes_the_pages_colours() -> None:
-    svg = drawing.to_inline_svg(plots.ratios([("FVD", 1.2, "worse"), ("GMACs", 1.0, "same")]))
-    assert svg.startswith("<svg")
-    assert "currentColor" in svg and plots.INK not in svg
-    assert "fill: #ffffff" not in svg
 
 
 def test_two_detectors_and_two_protocols_have_plots_of_their_own(make_run: MakeRun) -> None:

@@ -18,10 +18,10 @@ from typing import Any
 from stbench.errors import StbenchError
 from stbench.records.schema import Record, value_at
 from stbench.records.store import RECORD_NAME, find_records
-from stbench.reports import drawing
 from stbench.reports.comparison.cells import Cell, Comparison
 from stbench.reports.comparison.page import comparison_markdown, comparison_page, ratio_plot
 from stbench.reports.comparison.verdicts import judge
+from stbench.reports.drawing import write_figure
 from stbench.reports.runs import flatten
 from stbench.storage.folder import swapped_in
 
@@ -123,8 +123,7 @@ def _write(comparison: Comparison, out_dir: Path) -> None:
         (folder / "compare.json").write_text(json.dumps(_to_json(comparison), indent=2) + "\n", encoding="utf-8")
         (folder / "compare.html").write_text(comparison_page(comparison, figure), encoding="utf-8")
         if figure:
-            (folder / "ratios.svg").write_text(drawing.to_svg(figure), encoding="utf-8")
-            (folder / "ratios.png").write_bytes(drawing.to_png(figure))
+            write_figure(figure, folder, "ratios")
 
 
 def _to_json(comparison: Comparison) -> dict[str, Any]:

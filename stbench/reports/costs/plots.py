@@ -10,8 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from stbench.reports.drawing import INK, NEUTRAL, STYLE, format_tick, label_points, new_figure
-from stbench.reports.figures import file_stem
+from stbench.reports.drawing import INK, NEUTRAL, STYLE, file_stem, format_tick, label_points, new_figure
 from stbench.reports.runs import PALETTE
 
 # Figure of a scaling point -> title and axis of its plot.

@@ -50,7 +50,7 @@ def write_costs(costs: dict[str, Any], folder: Path) -> None:
         StbenchError: when the folder holds anything else, or cannot be written.
     """
     from stbench.reports.costs.plots import draw_cost_plots
-    from stbench.reports.drawing import to_png, to_svg
+    from stbench.reports.drawing import write_figure
 
     everything = variants_of(costs)
     with swapped_in(folder, OUTPUT_NAMES) as temporary:
@@ -65,8 +65,7 @@ def write_costs(costs: dict[str, Any], folder: Path) -> None:
             _write_csv(temporary / "scaling.csv", points)
         (temporary / "plots").mkdir()
         for name, figure in draw_cost_plots(everything, costs.get("ceilings")).items():
-            (temporary / "plots" / f"{name}.svg").write_text(to_svg(figure), encoding="utf-8")
-            (temporary / "plots" / f"{name}.png").write_bytes(to_png(figure))
+            write_figure(figure, temporary / "plots", name)
 
 
 def _print_one(costs: dict[str, Any]) -> None:

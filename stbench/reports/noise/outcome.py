@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stbench.records.store import STUDY_NAME
-from stbench.reports import drawing, tables
-from stbench.reports.figures import file_stem
+from stbench.reports import tables
+from stbench.reports.drawing import file_stem, write_figure
 from stbench.reports.noise.page import noise_page
 from stbench.reports.noise.plots import bias_plot, response_plot
 from stbench.storage.files import write_json
@@ -32,8 +32,7 @@ def write_noise_study(study: Mapping[str, Any], folder: Path) -> None:
         (folder / f"{name}.csv").write_text(tables.to_csv(table), encoding="utf-8")
     (folder / "plots").mkdir()
     for name, figure in drawn.items():
-        (folder / "plots" / f"{name}.svg").write_text(drawing.to_svg(figure), encoding="utf-8")
-        (folder / "plots" / f"{name}.png").write_bytes(drawing.to_png(figure))
+        write_figure(figure, folder / "plots", name)
     (folder / "index.html").write_text(noise_page(study, drawn), encoding="utf-8")
 
 
