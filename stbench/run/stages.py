@@ -40,7 +40,8 @@ from stbench.runtime.machine import is_out_of_memory, machine_fingerprint, softw
 from stbench.settings.schema import RunConfig
 from stbench.storage.files import write_json
 from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
-from stbench.training.loop import TrainingDiverged, TrainingJob, new_state, train
+from stbench.training.divergence import TrainingDiverged
+from stbench.training.loop import TrainingJob, new_state, train
 from stbench.training.start import initialise_from
 
 

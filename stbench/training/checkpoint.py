@@ -63,6 +63,7 @@ def save_checkpoint(state: TrainingState, folder: Path, config_hash: str) -> Pat
     return path
 
 
+@torch.no_grad()
 def load_checkpoint(state: TrainingState, path: Path, config_hash: str) -> None:
     """Load a checkpoint into `state`, in place.
 
@@ -70,11 +71,32 @@ def load_checkpoint(state: TrainingState, path: Path, config_hash: str) -> None:
         StbenchError: when the file is damaged, belongs to another configuration, or its tensors do not fit.
     """
     saved, metadata = _read(path)
-    if metadata.get("config_hash") != config_hash:
-        raise StbenchError(f"{path} was written by configuration {metadata.get('config_hash', '?')[:8]}, "
-                           f"this run is {config_hash[:8]}")  # fmt: skip
-    _initialise_optimizer_state(state)
-    _copy_strictly(_tensors(state), saved, path)
+    written_by = metadata.get("config_hash", "?")
+    if written_by != config_hash:
+        raise StbenchError(f"{path} was written by configuration {written_by[:8]}, this run is {config_hash[:8]}")
+
+    # AdamW would only make its moments in its first step: give it some to load into. `step` is a tensor on the
+    # parameter's device, where the fused AdamW keeps it.
+    for group in state.optimizer.param_groups:
+        for parameter in group["params"]:
+            zeros = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+            state.optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **zeros}
+
+    targets = _tensors(state)
+    missing, left_over = sorted(targets.keys() - saved.keys()), sorted(saved.keys() - targets.keys())
+    without_moments = not any(name.startswith("optimizer.") for name in saved)  # as before the first step
+    if saved and without_moments and all(name.startswith("optimizer.") for name in missing):
+        missing = []
+    if missing or left_over:
+        raise StbenchError(
+            f"{path} does not fit: missing {missing[:3] or 'nothing'}, left over {left_over[:3] or 'nothing'} "
+            f"({len(missing)} and {len(left_over)} tensors)"
+        )
+    for name, tensor in saved.items():
+        target = targets[name]
+        if target.shape != tensor.shape:
+            raise StbenchError(f"{path}: {name} has shape {tuple(tensor.shape)}, expected {tuple(target.shape)}")
+        target.copy_(tensor)
     state.step = int(metadata["step"])
 
 
@@ -102,42 +124,13 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
     return tensors
 
 
-def _initialise_optimizer_state(state: TrainingState) -> None:
-    """Give AdamW the moments that it would only make in its first step, so that there is something to load into."""
-    for group in state.optimizer.param_groups:
-        for parameter in group["params"]:
-            state.optimizer.state[parameter] = {
-                "step": torch.zeros((), device=parameter.device),  # where the fused AdamW keeps it
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-
-
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a checkpoint."""
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         size = path.stat().st_size if path.exists() else 0
-        raise StbenchError(f"checkpoint {path} ({size} bytes) cannot be read: {error}; "
-                           "delete it to resume from the one before")  from error  # fmt: skip
-
-
-@torch.no_grad()
-def _copy_strictly(targets: dict[str, Tensor], saved: dict[str, Tensor], path: Path) -> None:
-    missing, left_over = sorted(targets.keys() - saved.keys()), sorted(saved.keys() - targets.keys())
-    # A step before the first leaves no moments: a checkpoint of step 0 has none to load.
-    if (
-        saved
-        and all(name.startswith("optimizer.") for name in missing)
-        and not any(name.startswith("optimizer.") for name in saved)
-    ):
-        missing = []
-    if missing or left_over:
-        raise StbenchError(f"{path} does not fit: missing {missing[:3] or 'nothing'}, left over "
-                           f"{left_over[:3] or 'nothing'} ({len(missing)} and {len(left_over)} tensors)")  # fmt: skip
-    for name, tensor in saved.items():
-        if targets[name].shape != tensor.shape:
-            raise StbenchError(f"{path}: {name} has shape {tuple(tensor.shape)}, "
-                               f"expected {tuple(targets[name].shape)}")  # fmt: skip
-        targets[name].copy_(tensor)
+        raise StbenchError(
+            f"checkpoint {path} ({size} bytes) cannot be read: {error}; delete it to resume from the one before"
+        ) from error

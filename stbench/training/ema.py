@@ -8,11 +8,15 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class Ema:
     """The averaged copy of a backbone, in evaluation mode, ready to be called.
+
+    `torch.optim.swa_utils.AveragedModel` averages buffers too, which integers (a batch norm's count) do not allow, and
+    keeps the network under names of its own; its formula is used here.
 
     Args:
         backbone: what is averaged; the average starts from its present weights.
@@ -20,11 +24,13 @@ class Ema:
     """
 
     def __init__(self, backbone: nn.Module, decay: float) -> None:
-        self.decay = decay
         self.module = copy.deepcopy(backbone).eval().requires_grad_(False)
-        self._averages: list[Tensor] = list(self.module.parameters())
+        self._averages = list(self.module.parameters())
+        self._move = get_ema_multi_avg_fn(decay)
 
     @torch.no_grad()
     def update(self, backbone: nn.Module) -> None:
-        """Move the average towards the present weights of `backbone`."""
-        torch._foreach_lerp_(self._averages, [p.detach() for p in backbone.parameters()], 1 - self.decay)
+        """Move the average towards the present weights of `backbone`, and copy its buffers (running statistics)."""
+        self._move(self._averages, [parameter.detach() for parameter in backbone.parameters()], 0)
+        for buffer, present in zip(self.module.buffers(), backbone.buffers(), strict=True):
+            buffer.copy_(present)

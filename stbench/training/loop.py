@@ -9,29 +9,42 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stbench.backbones.base import Conditioning
 from stbench.data.autoencoders import Autoencoder
 from stbench.data.loading import Batch
 from stbench.diffusion.loss import LossTerms, diffusion_loss, sample_timesteps
-from stbench.errors import CheckFailed
 from stbench.runtime.device import Runtime
 from stbench.runtime.seeds import generator
 from stbench.runtime.timing import Stopwatch
 from stbench.settings.schema import TrainConfig
 from stbench.training.checkpoint import TrainingState, list_checkpoints, save_checkpoint
+from stbench.training.divergence import TrainingDiverged, first_non_finite_module
 from stbench.training.ema import Ema
 
 LOSS_COLUMNS = ("step", "loss", "mse", "vb", "grad_norm", "lr", "seconds")
 
 
-class TrainingDiverged(CheckFailed):
-    """The loss or a gradient is not finite. The weights are those before the step that failed."""
+@dataclass(frozen=True, kw_only=True)
+class StepLog:
+    """One step, as the loss curve keeps it; terms of the loss are means over the batch."""
+
+    step: int  # optimizer steps taken, with this one
+    loss: float
+    mse: float
+    vb: float | None  # None for objectives that learn no variance
+    grad_norm: float  # before clipping
+    lr: float
+
+    def line(self, seconds: float) -> dict[str, str]:
+        """The texts of `LOSS_COLUMNS`; `seconds` is how long the step took, the wait for its batch included."""
+        values = {name: "" if value is None else f"{value:.7g}" for name, value in asdict(self).items()}
+        return {**values, "step": str(self.step), "seconds": f"{seconds:.6f}"}
 
 
 @dataclass(frozen=True)
@@ -98,45 +111,47 @@ def train(
     last_step = job.config.steps
     _keep_lines_up_to(job.loss_curve, state.step)
     with job.loss_curve.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.DictWriter(file, LOSS_COLUMNS)
         while state.step < last_step:
             with Stopwatch(job.runtime.device) as watch:
-                line = training_step(state, job, next(batches))
-            writer.writerow([*line, f"{watch.seconds:.6f}"])
+                log = training_step(state, job, next(batches))
+            writer.writerow(log.line(watch.seconds))
             file.flush()
             if state.step % job.config.checkpoint_every == 0 or state.step == last_step:
                 save_checkpoint(state, job.checkpoints, job.config_hash)
-            after_step(state, float(line[1]))
+            after_step(state, log.loss)
     if not list_checkpoints(job.checkpoints):  # no steps were asked for: what was started from is the result
         save_checkpoint(state, job.checkpoints, job.config_hash)
 
 
-def training_step(state: TrainingState, job: TrainingJob, batch: Batch) -> list[str]:
-    """Take one optimizer step; returns the loss curve's columns but the last.
+def training_step(state: TrainingState, job: TrainingJob, batch: Batch) -> StepLog:
+    """Take one optimizer step.
 
     Raises:
         TrainingDiverged: see `train`.
     """
     config, step = job.config, state.step
     terms = _loss(state.backbone, job, batch, step)
-    loss = terms.total.mean()
+    total = terms.total.mean()
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    total.backward()
     max_norm = config.gradient_clip_norm if step >= config.gradient_clip_from_step else math.inf
-    grad_norm = nn.utils.clip_grad_norm_(state.backbone.parameters(), max_norm)
-    terms_mean = [term.mean() for term in (terms.mse, terms.vb) if term is not None]
-    loss_value, norm_value, *term_values = torch.stack([loss, grad_norm, *terms_mean]).tolist()  # one synchronisation
-    if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
-        raise TrainingDiverged(_explain_divergence(state, job, batch, loss_value, norm_value))
+    norm = nn.utils.clip_grad_norm_(state.backbone.parameters(), max_norm)
+    means = [term.mean() for term in (terms.mse, terms.vb) if term is not None]
+    loss, grad_norm, mse, *vb = torch.stack([total, norm, *means]).tolist()  # one synchronisation
+    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+        culprit = first_non_finite_module(state.backbone, lambda: _loss(state.backbone, job, batch, step))
+        raise TrainingDiverged(
+            f"training diverged at step {step + 1}: loss {loss:g}, gradient norm {grad_norm:g}; {culprit}; "
+            f"precision={job.runtime.precision}, attention={job.runtime.attention}, lr={config.lr:g}"
+        )
     lr = learning_rate(config, step)
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     state.optimizer.step()
     state.ema.update(state.backbone)
     state.step = step + 1
-    columns = [f"{value:.7g}" for value in (loss_value, *term_values)]
-    vb = [] if terms.vb is not None else [""]
-    return [str(state.step), *columns, *vb, f"{norm_value:.7g}", f"{lr:.7g}"]
+    return StepLog(step=state.step, loss=loss, mse=mse, vb=vb[0] if vb else None, grad_norm=grad_norm, lr=lr)
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -153,70 +168,33 @@ def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> Los
     """The loss of one batch under the randomness of one step."""
     device = job.runtime.device
     random = generator(device, job.seed, "train", step)
-    latents = job.autoencoder.encode(batch.clips.to(device, non_blocking=True), random)
-    latents, conditioning = _condition(latents, batch, job, random)
-    timesteps = sample_timesteps(job.objective, len(latents), random, device, job.timestep_density)
-    noise = torch.randn(latents.shape, generator=random, device=device)
-    with job.runtime.autocast():
-        return diffusion_loss(backbone, latents, timesteps, noise, conditioning, job.objective)
+    latents = job.autoencoder.encode(batch.clips.to(device, non_blocking=True), random)  # (B, C, F, H, W)
+    labels = None if batch.labels is None else batch.labels.to(device)  # (B,)
 
-
-def _condition(latents: Tensor, batch: Batch, job: TrainingJob, random: torch.Generator) -> tuple[Tensor, Conditioning]:
-    """Append the images of joint training, and replace some labels by the null class.
-
-    The images of joint training are random frames of random clips of the batch, each with the label of its clip.
-    """
-    B, _, F, _, _ = latents.shape
-    K, device = job.config.joint_images, latents.device
-    labels = None if batch.labels is None else batch.labels.to(device)
+    # The images of joint training: random frames of random clips of the batch, each with the label of its clip.
+    (B, _, F, _, _), K = latents.shape, job.config.joint_images
     image_labels = None
     if K:
         clips = torch.randint(B, (B, K), generator=random, device=device)
         frames = torch.randint(F, (B, K), generator=random, device=device)
         images = latents.transpose(1, 2)[clips, frames].transpose(1, 2)  # (B, C, K, H, W)
         latents = torch.cat([latents, images], dim=2)
-        image_labels = None if labels is None else _drop_labels(labels[clips], job, random)
+        image_labels = None if labels is None else labels[clips]  # (B, K)
+
+    # A share of the labels becomes the null class (arXiv 2207.12598, algorithm 1), those of the images first.
+    dropped_share, null_class = job.config.class_dropout, job.num_classes
+    if image_labels is not None:
+        dropped = torch.rand(image_labels.shape, generator=random, device=device) < dropped_share
+        image_labels = torch.where(dropped, null_class, image_labels)
     if labels is not None:
-        labels = _drop_labels(labels, job, random)
-    return latents, Conditioning(class_labels=labels, num_images=K, image_labels=image_labels)
+        dropped = torch.rand(labels.shape, generator=random, device=device) < dropped_share
+        labels = torch.where(dropped, null_class, labels)
 
-
-def _drop_labels(labels: Tensor, job: TrainingJob, random: torch.Generator) -> Tensor:
-    """Replace a share of the labels by the null class (arXiv 2207.12598, algorithm 1)."""
-    dropped = torch.rand(labels.shape, generator=random, device=labels.device) < job.config.class_dropout
-    return torch.where(dropped, job.num_classes, labels)
-
-
-def _explain_divergence(state: TrainingState, job: TrainingJob, batch: Batch, loss: float, grad_norm: float) -> str:
-    """Say at which step, in which precision and where in the network the first bad value appears."""
-    where = f"precision={job.runtime.precision}, attention={job.runtime.attention}, lr={job.config.lr:g}"
-    what = f"loss {loss:g}, gradient norm {grad_norm:g}"
-    culprit = first_non_finite_module(state.backbone, lambda: _loss(state.backbone, job, batch, state.step))
-    return f"training diverged at step {state.step + 1}: {what}; {culprit}; {where}"
-
-
-@torch.no_grad()
-def first_non_finite_module(backbone: nn.Module, forward: Callable[[], object]) -> str:
-    """Run `forward` again and name the first module of `backbone` whose weights or output are not finite."""
-    for name, parameter in backbone.named_parameters():
-        if not parameter.isfinite().all():
-            return f"the weights {name} are not finite"
-    bad: list[str] = []
-    hooks = []
-    for name, module in backbone.named_modules():
-        if not any(module.children()):
-
-            def check(_module: nn.Module, _inputs: object, output: object, name: str = name) -> None:
-                if isinstance(output, Tensor) and not output.isfinite().all():
-                    bad.append(name)
-
-            hooks.append(module.register_forward_hook(check))
-    try:
-        forward()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return f"the output of {bad[0]} is not finite" if bad else "every module's output is finite, so it is the gradient"
+    timesteps = sample_timesteps(job.objective, len(latents), random, device, job.timestep_density)
+    noise = torch.randn(latents.shape, generator=random, device=device)
+    conditioning = Conditioning(class_labels=labels, num_images=K, image_labels=image_labels)
+    with job.runtime.autocast():
+        return diffusion_loss(backbone, latents, timesteps, noise, conditioning, job.objective)
 
 
 def _keep_lines_up_to(loss_curve: Path, step: int) -> None:

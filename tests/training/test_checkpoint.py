@@ -19,7 +19,6 @@ from stbench.training.checkpoint import (
     read_ema_weights,
     save_checkpoint,
 )
-from stbench.training.ema import Ema
 from stbench.training.loop import new_state
 
 
@@ -32,19 +31,6 @@ def state_after(steps: int, width: int = 3) -> Any:
         state.ema.update(state.backbone)
         state.step += 1
     return state
-
-
-def test_ema_is_the_recurrence() -> None:
-    torch.manual_seed(0)
-    network = nn.Linear(2, 2)
-    ema, expected = Ema(network, decay=0.9), network.weight.detach().clone()
-    for _ in range(3):
-        network.weight.data += torch.randn(2, 2)
-        ema.update(network)
-        expected = 0.9 * expected + 0.1 * network.weight.detach()
-    torch.testing.assert_close(ema.module.weight, expected)
-    assert not ema.module.training
-    assert not any(p.requires_grad for p in ema.module.parameters())
 
 
 @pytest.mark.parametrize("steps", [0, 3])

@@ -16,11 +16,10 @@ from stbench.data.loading import training_batches
 from stbench.data.synthetic.shapes import Shapes
 from stbench.runtime.device import Runtime
 from stbench.settings.schema import TrainConfig
+from stbench.training.divergence import TrainingDiverged
 from stbench.training.loop import (
     LOSS_COLUMNS,
-    TrainingDiverged,
     TrainingJob,
-    first_non_finite_module,
     learning_rate,
     new_state,
     train,
@@ -143,9 +142,3 @@ def test_divergence_stops_before_the_step_and_names_the_module(tmp_path: Path) -
     assert state.step == 2
     assert network.scale.isfinite()
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002.safetensors"]
-
-
-def test_bad_weights_are_named_first() -> None:
-    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    network[1].weight.data[0, 0] = torch.nan
-    assert first_non_finite_module(network, lambda: None) == "the weights 1.weight are not finite"
