@@ -77,7 +77,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "touched",)
 
     torch.save({"weight": Harmful()}, tmp_path / "zip.pt")
-    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Harmful()))
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Harmful(), protocol=2))
     np.savez(tmp_path / "arrays.npz", weight=np.array([Harmful()], dtype=object))
     for name in ("zip.pt", "plain.pt", "arrays.npz"):
         with pytest.raises(StbenchError, match=rf"{name}: cannot be read as weights"):

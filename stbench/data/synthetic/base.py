@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +20,25 @@ COLOR_STREAM = 16
 _PIXELS_AT_ONCE = 2**17
 
 
+@dataclass(eq=False, kw_only=True)
 class SyntheticDataset(ClipDataset):
-    """Videos drawn on demand. A video goes on as long as one asks, and every draw shows it from its beginning."""
+    """Videos drawn on demand. A video has no end, and every draw shows it from its beginning.
 
-    def __init__(self, image_size: int, num_frames: int, frame_stride: int, seed: int, length: int) -> None:
-        super().__init__(image_size, num_frames, frame_stride, seed)
-        if length < 1:
-            raise StbenchError(f"dataset.length={length}: expected at least 1 video")
-        self.length = length
-        self.time = np.arange(num_frames, dtype=np.float32) * frame_stride
+    `frame_stride` is by how many frames time advances between two frames of a clip; another `seed` gives other videos.
+
+    Attributes:
+        length: number of videos; the classes take turns.
+        time: of each frame of a clip, in frames, float32 (F,).
+    """
+
+    length: int = 10000
+    time: Floats = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.length < 1:
+            raise StbenchError(f"dataset.length={self.length}: expected at least 1 video")
+        self.time = np.arange(self.num_frames, dtype=np.float32) * self.frame_stride
 
     def __len__(self) -> int:
         return self.length
@@ -60,6 +71,6 @@ class SyntheticDataset(ClipDataset):
 
 
 def to_uint8(canvas: Floats) -> NDArray[np.uint8]:
-    """Turn (3,B,F,H,W) in [0,1] into uint8 (B,F,H,W,3)."""
+    """Turn (3,B,F,H,W) in [0,1] into uint8 (B,F,H,W,3); values outside are clamped, the nearest integer is taken."""
     rounded = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
     return np.ascontiguousarray(np.moveaxis(rounded, 0, -1))

@@ -1,4 +1,4 @@
-"""How the shapes of `Shapes` move, one function per class of motion.
+"""How the shapes of `Shapes` move: a function for each kind of motion.
 
 A motion turns chance and time into poses, in unit coordinates (x to the right, y down) and frames; it knows nothing of
 pixels. Where a shape drifts out of the frame, the drawing brings it back on the other side.
@@ -7,6 +7,7 @@ pixels. Where a shape drifts out of the frame, the drawing brings it back on the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from stbench.data.synthetic.noise import Floats
 
 
 class Draws(NamedTuple):
-    """What chance decides about the motion of some videos' shapes; each (B,K,1), K shapes a video, in [0,1)."""
+    """What chance decides about the motion of the shapes: each (B,K,1) in [0,1), for B videos of K shapes."""
 
     speed: Floats
     along: Floats
@@ -39,32 +40,17 @@ def at_rest(draws: Draws, time: Floats) -> Pose:
     return Pose(still + 0.3 + 0.4 * draws.along, still + draws.across, still + 2 * np.pi * draws.phase, still + 1)
 
 
-def _travelled(draws: Draws, time: Floats) -> Floats:
-    """Return the way of a drifting shape: 0.06 to 0.09 widths a frame, about the middle when 8 frames are half over."""
+def _drift(draws: Draws, time: Floats, *, vertical: bool, backwards: bool) -> Pose:
+    """Return shapes that go 0.06 to 0.09 widths a frame, and are about the middle when 8 frames are half over."""
     num_shapes = draws.along.shape[1]
-    return 0.5 + 0.1 * num_shapes * (draws.along - 0.5) + (0.06 + 0.03 * draws.speed) * (time - 3.5)
-
-
-def _right(draws: Draws, time: Floats) -> Pose:
-    return at_rest(draws, time)._replace(x=_travelled(draws, time))
-
-
-def _left(draws: Draws, time: Floats) -> Pose:
-    return at_rest(draws, time)._replace(x=1 - _travelled(draws, time))
-
-
-def _down(draws: Draws, time: Floats) -> Pose:
+    way = 0.5 + 0.1 * num_shapes * (draws.along - 0.5) + (0.06 + 0.03 * draws.speed) * (time - 3.5)
+    way = 1 - way if backwards else way
     pose = at_rest(draws, time)
-    return pose._replace(x=pose.y, y=_travelled(draws, time))
-
-
-def _up(draws: Draws, time: Floats) -> Pose:
-    pose = at_rest(draws, time)
-    return pose._replace(x=pose.y, y=1 - _travelled(draws, time))
+    return pose._replace(x=pose.y, y=way) if vertical else pose._replace(x=way)
 
 
 def _reflect(way: Floats) -> Floats:
-    """Fold a line into [0.2, 0.8], as walls do with the way of a ball."""
+    """Fold a straight way into [0.2, 0.8], as a ball is thrown back by walls."""
     return 0.2 + np.abs((way + 0.6) % 1.2 - 0.6)
 
 
@@ -98,10 +84,10 @@ def _orbit(draws: Draws, time: Floats) -> Pose:
 
 
 MOTIONS: dict[str, Callable[[Draws, Floats], Pose]] = {
-    "right": _right,
-    "left": _left,
-    "up": _up,
-    "down": _down,
+    "right": partial(_drift, vertical=False, backwards=False),
+    "left": partial(_drift, vertical=False, backwards=True),
+    "up": partial(_drift, vertical=True, backwards=True),
+    "down": partial(_drift, vertical=True, backwards=False),
     "bounce": _bounce,
     "rotate": _rotate,
     "pulse": _pulse,

@@ -1,12 +1,13 @@
-"""Generated videos, for trying a backbone where no dataset has been downloaded.
+"""Coloured shapes that move, drawn on demand, to try a backbone where no dataset has been downloaded.
 
-A video is a function of (seed, index) and of time in frames, in unit coordinates (x to the right and y down, the frame
-is [0,1] x [0,1]): frame f of a clip shows time f * frame_stride, and a higher resolution shows the same motion sharper.
+A video is a function of (seed, index) and of time in frames, drawn in unit coordinates: x to the right and y down, the
+frame is [0,1] x [0,1]. Frame f of a clip shows time f * frame_stride; a higher resolution shows the same, but sharper.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -79,7 +80,7 @@ _TEXTURE_OCTAVES = 5
 
 
 class _Scene(NamedTuple):
-    """The shapes of some videos, apart from where they are: `kind` and `color` index the options, radius in widths."""
+    """The shapes of some videos, without where they are: `kind` and `color` index the dataset's, radius in widths."""
 
     kind: NDArray[np.int64]
     color: NDArray[np.int64]
@@ -87,44 +88,33 @@ class _Scene(NamedTuple):
     draws: Draws
 
 
+@dataclass(eq=False, kw_only=True)
 class Shapes(SyntheticDataset):
     """Coloured shapes that move; the class is the kind of motion.
 
-    Args:
-        image_size: height and width, in pixels.
-        num_frames: frames of a clip.
-        frame_stride: by how many frames time advances between two frames of a clip.
-        seed: another seed gives other videos.
-        length: number of videos; the classes take turns.
+    Attributes:
         num_shapes: shapes in a video, all with the same kind of motion.
         shapes: which shapes occur, names of `SHAPES`.
         motions: the classes in order, names of `MOTIONS`.
         colors: which colours occur, names of `COLORS`.
-        background: "textured" (fractal noise of two dark colours, at rest) or "plain" (one dark colour).
+        background: one of `BACKGROUNDS`: fractal noise of two dark colours, at rest, or one dark colour.
     """
 
-    def __init__(
-        self,
-        image_size: int,
-        num_frames: int,
-        frame_stride: int,
-        seed: int = 0,
-        length: int = 10000,
-        num_shapes: int = 3,
-        shapes: Sequence[str] = tuple(SHAPES),
-        motions: Sequence[str] = tuple(MOTIONS),
-        colors: Sequence[str] = tuple(COLORS),
-        background: str = "textured",
-    ) -> None:
-        super().__init__(image_size, num_frames, frame_stride, seed, length)
-        if num_shapes < 1:
-            raise StbenchError(f"dataset.num_shapes={num_shapes}: expected at least 1")
-        self.num_shapes = num_shapes
-        self.shapes = _known_names("shapes", shapes, SHAPES)
-        self.class_names = _known_names("motions", motions, MOTIONS)
-        self.colors = _known_names("colors", colors, COLORS)
-        self.background = _known_names("background", [background], BACKGROUNDS)[0]
-        if "rotate" in motions and not self._turnable():
+    num_shapes: int = 3
+    shapes: Sequence[str] = tuple(SHAPES)
+    motions: Sequence[str] = tuple(MOTIONS)
+    colors: Sequence[str] = tuple(COLORS)
+    background: str = "textured"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_shapes < 1:
+            raise StbenchError(f"dataset.num_shapes={self.num_shapes}: expected at least 1")
+        self.shapes = _known_names("shapes", self.shapes, SHAPES)
+        self.motions = self.class_names = _known_names("motions", self.motions, MOTIONS)
+        self.colors = _known_names("colors", self.colors, COLORS)
+        self.background = _known_names("background", [self.background], BACKGROUNDS)[0]
+        if "rotate" in self.motions and set(self.shapes) <= set(ROUND_SHAPES):
             raise StbenchError(
                 "dataset.motions: 'rotate' cannot be seen on a disc or ring: add a square to dataset.shapes"
             )
@@ -142,9 +132,6 @@ class Shapes(SyntheticDataset):
             "background": self.background,
         }
 
-    def _turnable(self) -> list[int]:
-        return [kind for kind, name in enumerate(self.shapes) if name not in ROUND_SHAPES]
-
     def _draw(self, videos: NDArray[np.int64]) -> Floats:
         scene = self._scene(videos)
         pose = self._pose(scene, self._labels(videos))
@@ -157,30 +144,27 @@ class Shapes(SyntheticDataset):
         return canvas
 
     def _scene(self, videos: NDArray[np.int64]) -> _Scene:
+        """Draw what the shapes of each video are and how they move."""
         B, K = len(videos), self.num_shapes
         chance = uniform(self.seed, videos, SCENE_STREAM, (K, 8))
-        kind, color, radius, across, *others = np.moveaxis(chance, -1, 0)
-        # Each shape keeps to a lane of its own, and takes the next colour after a random first one.
+        kind, color, radius, across, speed, along, phase, turn = np.moveaxis(chance, -1, 0)
+        kinds = (kind * len(self.shapes)).astype(np.int64)
+        if "rotate" in self.motions:  # there, only among shapes that are not round
+            rows = self._labels(videos) == self.class_names.index("rotate")
+            turnable = np.array([index for index, name in enumerate(self.shapes) if name not in ROUND_SHAPES])
+            kinds[rows] = turnable[(kind[rows] * len(turnable)).astype(np.int64)]
+        # Each shape keeps to a lane of its own; the first takes a random colour, the others the colours that follow it.
         across = 0.2 + 0.6 * (np.arange(K, dtype=np.float32) + across) / K
         first_color = (color[:, :1] * len(self.colors)).astype(np.int64)
-        speed, along, phase, turn = others
         return _Scene(
-            kind=self._kinds(videos, kind),
+            kind=kinds,
             color=(first_color + np.arange(K)) % len(self.colors),
             radius=(0.18 + 0.04 * radius) * K ** (-1 / 3),
             draws=Draws(*(value.reshape(B, K, 1) for value in (speed, along, across, phase, turn))),
         )
 
-    def _kinds(self, videos: NDArray[np.int64], chance: Floats) -> NDArray[np.int64]:
-        """Choose each shape among all of `shapes`; where the class is "rotate", among those that are not round."""
-        kinds = (chance * len(self.shapes)).astype(np.int64)
-        if "rotate" in self.class_names:
-            rows = self._labels(videos) == self.class_names.index("rotate")
-            turnable = np.array(self._turnable())
-            kinds[rows] = turnable[(chance[rows] * len(turnable)).astype(np.int64)]
-        return kinds
-
     def _pose(self, scene: _Scene, labels: NDArray[np.int64]) -> Pose:
+        """Move the shapes of each video as its class says."""
         pose = at_rest(scene.draws, self.time)
         for label in np.unique(labels):
             rows = labels == label
@@ -190,42 +174,39 @@ class Shapes(SyntheticDataset):
         return pose
 
     def _background(self, videos: NDArray[np.int64]) -> Floats:
+        """Return what the shapes are drawn on, float32 (3,B,F,H,W)."""
         canvas = np.empty((3, len(videos), self.num_frames, self.image_size, self.image_size), dtype=np.float32)
-        canvas[:] = self._texture(videos) if self.background == "textured" else PLAIN_BACKGROUND
-        return canvas
-
-    def _texture(self, videos: NDArray[np.int64]) -> Floats:
-        """Mix two dark colours by fractal noise that stands still: (3,B,1,H,W)."""
+        if self.background == "plain":
+            canvas[:] = PLAIN_BACKGROUND
+            return canvas
+        # Two dark colours (3,B,1,1,1), mixed by noise that stands still (B,1,H,W).
         still = np.zeros((_TEXTURE_OCTAVES, len(videos), 1), dtype=np.float32)
         noise = smoothstep(2.2 * fractal_noise(self.seed, videos, self.image_size, still, still) - 0.6)
         colors = 0.05 + 0.2 * uniform(self.seed, videos, COLOR_STREAM, (2, 3, 1, 1, 1))
         first, second = colors.transpose(1, 2, 0, 3, 4, 5)
-        return first + second * noise
+        canvas[:] = first + second * noise
+        return canvas
 
     def _coverage(self, scene: _Scene, pose: Pose, shape: int) -> Floats:
         """Return how much of each pixel a shape covers, (B,F,H,W) in [0,1]."""
         B, F, S = len(scene.kind), self.num_frames, self.image_size
         radius = (scene.radius[:, shape, None] * pose.scale[:, shape])[..., None, None]
+        pixels = pixel_centres(S)
         coverage = np.empty((B, F, S, S), dtype=np.float32)
         for kind in np.unique(scene.kind[:, shape]):
             rows = scene.kind[:, shape] == kind
             name = self.shapes[kind]
-            x, y = self._local(pose, rows, shape, turned=name not in ROUND_SHAPES)
+            # Every pixel's offset from the centre; what leaves the frame comes back on the other side.
+            x = (pixels - pose.x[rows, shape, :, None])[..., None, :]
+            y = (pixels - pose.y[rows, shape, :, None])[..., :, None]
+            x, y = x - np.round(x), y - np.round(y)
+            if name not in ROUND_SHAPES:
+                cos = np.cos(pose.angle[rows, shape])[..., None, None]
+                sin = np.sin(pose.angle[rows, shape])[..., None, None]
+                x, y = cos * x + sin * y, cos * y - sin * x
             inside = SHAPES[name](x / radius[rows], y / radius[rows]) * radius[rows]
             coverage[rows] = np.clip(inside * S + 0.5, 0, 1)
         return coverage
-
-    def _local(self, pose: Pose, rows: NDArray[np.bool_], shape: int, turned: bool) -> tuple[Floats, Floats]:
-        """Return every pixel's offset from a shape's centre; one that leaves the frame comes back on the other side."""
-        pixels = pixel_centres(self.image_size)
-        x = (pixels - pose.x[rows, shape, :, None])[..., None, :]
-        y = (pixels - pose.y[rows, shape, :, None])[..., :, None]
-        x, y = x - np.round(x), y - np.round(y)
-        if not turned:
-            return x, y
-        cos = np.cos(pose.angle[rows, shape])[..., None, None]
-        sin = np.sin(pose.angle[rows, shape])[..., None, None]
-        return cos * x + sin * y, cos * y - sin * x
 
 
 def _known_names(option: str, names: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
@@ -236,6 +217,3 @@ def _known_names(option: str, names: Sequence[str], known: Iterable[str]) -> tup
     if not names or len(set(names)) != len(names):
         raise StbenchError(f"dataset.{option}={list(names)}: expected at least one name, each once")
     return tuple(names)
-
-
-# ---- clouds ----------------------------------------------------------------------------------------------------------
