@@ -29,6 +29,7 @@ _UNREADABLE = (
     TypeError,
     ValueError,
     KeyError,
+    OSError,
 )
 
 
