@@ -1,95 +1,109 @@
-"""Published weights: key maps in both directions, strictness, safety, and image models in video models."""
+"""Published weights of any family, on a small one made for this: names in both directions, strictness, safe reading."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from stbench.backbones.latte.network import Latte
-from stbench.backbones.latte.published import LatteLayout
-from stbench.backbones.pseudo3d_unet.network import Pseudo3DUNet
+from stbench.backbones.pseudo3d_unet import Pseudo3DUNet
 from stbench.backbones.published import (
+    PublishedLayout,
+    choose_weights,
     from_published,
     load_published,
     published_layout,
     to_published,
 )
 from stbench.errors import StbenchError
-from stbench.training.start import initialise_from
-
-TINY: dict[str, Any] = {"hidden_size": 16, "depth": 4, "num_heads": 2, "sample_size": 8, "num_frames": 4}
 
 
-def build(seed: int = 0, **options: Any) -> Latte:
-    latte = Latte(**{**TINY, **options})
-    with torch.no_grad():
-        for index, parameter in enumerate(latte.parameters()):
-            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1000 * seed + index)))
-    return latte
+class TransposedLayout(PublishedLayout):
+    """The authors call the layer `fc`, and keep its matrix the other way round."""
+
+    def names(self, backbone: Any) -> dict[str, str]:
+        return {"linear.weight": "fc.kernel", "linear.bias": "fc.bias"}
+
+    def is_published(self, state: Mapping[str, Tensor]) -> bool:
+        return "fc.kernel" in state
+
+    def to_authors(self, name: str, tensor: Tensor) -> Tensor:
+        return tensor.T if name == "linear.weight" else tensor
+
+    to_ours = to_authors
 
 
-def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+class Family(nn.Module):
+    """A backbone with published weights, and a table that the authors do not publish."""
+
+    published_layout = TransposedLayout()
+    table: Tensor
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 48)
+        self.register_buffer("table", torch.full((3,), float(seed)))
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in self.parameters():
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator))
+
+
+def equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_names_and_shapes_of_the_published_xl() -> None:
-    """All 293 tensors of Latte-XL/2 with 101 classes, from the list of the authors' file."""
-    d = 1152
-    expected: dict[str, tuple[int, ...]] = {
-        "pos_embed": (1, 256, d),
-        "temp_embed": (1, 16, d),
-        "x_embedder.proj.weight": (d, 4, 2, 2),
-        "x_embedder.proj.bias": (d,),
-        "t_embedder.mlp.0.weight": (d, 256),
-        "t_embedder.mlp.0.bias": (d,),
-        "t_embedder.mlp.2.weight": (d, d),
-        "t_embedder.mlp.2.bias": (d,),
-        "y_embedder.embedding_table.weight": (102, d),
-        "final_layer.linear.weight": (32, d),
-        "final_layer.linear.bias": (32,),
-        "final_layer.adaLN_modulation.1.weight": (2 * d, d),
-        "final_layer.adaLN_modulation.1.bias": (2 * d,),
+def test_names_and_shapes_of_the_authors() -> None:
+    published = to_published(Family())
+    assert {name: tuple(tensor.shape) for name, tensor in published.items()} == {
+        "fc.kernel": (64, 48),
+        "fc.bias": (48,),
     }
-    for i in range(28):
-        for name, rows, columns in (
-            ("attn.qkv", 3 * d, d),
-            ("attn.proj", d, d),
-            ("mlp.fc1", 4 * d, d),
-            ("mlp.fc2", d, 4 * d),
-            ("adaLN_modulation.1", 6 * d, d),
-        ):
-            expected |= {f"blocks.{i}.{name}.weight": (rows, columns), f"blocks.{i}.{name}.bias": (rows,)}
-    with torch.device("meta"):
-        published = to_published(Latte(size="XL", num_classes=101))
-    assert {name: tuple(tensor.shape) for name, tensor in published.items()} == expected
-    assert len(expected) == 293
-    assert sum(tensor.numel() for tensor in published.values()) == 674_112_416
 
 
-@pytest.mark.parametrize("options", [{}, {"num_classes": 3}, {"text_dim": 12}, {"arrangement": "spatial"}], ids=str)
-def test_round_trip(options: dict[str, Any]) -> None:
-    first, second = build(1, **options), build(2, **options)
-    second.load_state_dict(from_published(second, to_published(first)))
-    assert equal(first.state_dict(), second.state_dict())
-    names = published_layout(first).names(first)
-    assert len(set(names.values())) == len(names)
+def test_round_trip_keeps_what_is_not_published() -> None:
+    first, second = Family(1), Family(2)
+    state = from_published(second, to_published(first))
+    assert equal(state, {**first.state_dict(), "table": second.table})
+    second.load_state_dict(state)
+    assert equal(to_published(second), to_published(first))
+
+
+def test_missing_and_left_over_names_are_counted_and_the_first_three_named() -> None:
+    zero = torch.zeros(1)
+    with pytest.raises(StbenchError) as caught:
+        from_published(Family(), {"fc.bias": zero, "d": zero, "c": zero, "b": zero, "a": zero}, "some.pt")
+    assert str(caught.value) == (
+        "some.pt: not the published weights of this network: 1 missing (fc.kernel); 4 left over (a, b, c)"
+    )
+
+
+def test_weights_of_another_shape_are_refused_and_change_nothing() -> None:
+    family = Family(1)
+    before = {name: tensor.clone() for name, tensor in family.state_dict().items()}
+    with pytest.raises(StbenchError) as caught:
+        load_published(family, {**to_published(Family(2)), "fc.kernel": torch.zeros(64, 47)})
+    assert str(caught.value) == (
+        "state dict: weights of another network: 1 of another shape (linear.weight (47, 64) instead of (48, 64))"
+    )
+    assert equal(family.state_dict(), before)
 
 
 @pytest.mark.parametrize("ending", ["pt", "safetensors"])
 @pytest.mark.parametrize("which", ["ema", "model", None])
 def test_files(tmp_path: Path, ending: str, which: str | None) -> None:
-    ema, model, loaded = to_published(build(1)), to_published(build(2)), build(3)
-    path = tmp_path / f"latte.{ending}"
+    ema, model, loaded = to_published(Family(1)), to_published(Family(2)), Family(3)
+    path = tmp_path / f"family.{ending}"
     if ending == "safetensors":
-        save_file(ema if which != "model" else model, path)
+        state = ema if which != "model" else model
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
     else:
         torch.save({"model": model, "ema": ema} if which else ema, path)
-    load_published(loaded, path, *([which] if which else []))
+    assert load_published(loaded, path, *([which] if which else [])) is loaded
     assert equal(to_published(loaded), model if which == "model" else ema)
 
 
@@ -99,89 +113,68 @@ class Code:
 
 
 def test_files_that_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    latte, path = build(), tmp_path / "weights.pt"
+    family, path = Family(), tmp_path / "weights.pt"
     with pytest.raises(StbenchError, match=r"weights\.pt does not exist"):
-        load_published(latte, path)
+        load_published(family, path)
     path.write_text("<!DOCTYPE html><html>quota exceeded</html>")
     with pytest.raises(StbenchError, match="web page"):
-        load_published(latte, path)
+        load_published(family, path)
     torch.save({"ema": Code()}, path)
     with pytest.raises(StbenchError, match="cannot be read as weights"):
-        load_published(latte, path)
+        load_published(family, path)
     assert "must not run" not in capsys.readouterr().out
-    torch.save(to_published(latte), path)
+    torch.save(to_published(family), path)
     path.write_bytes(path.read_bytes()[:-4000])
     with pytest.raises(StbenchError, match="cannot be read as weights"):
-        load_published(latte, path)
-    torch.save({"generator": to_published(latte)}, path)
+        load_published(family, path)
+    torch.save({"generator": to_published(family)}, path)
     with pytest.raises(StbenchError, match="holds no weights 'ema', but generator"):
-        load_published(latte, path)
+        load_published(family, path)
 
 
-def test_what_is_missing_or_left_over_is_named() -> None:
-    latte = build()
-    state = to_published(latte)
-    gone = dict(state)
-    del gone["blocks.1.mlp.fc1.bias"]
-    with pytest.raises(StbenchError, match=r"1 missing \(blocks\.1\.mlp\.fc1\.bias\)"):
-        load_published(latte, gone)
-    with pytest.raises(StbenchError, match=r"1 left over \(y_embedder\.embedding_table\.weight\)"):
-        load_published(latte, {**state, "y_embedder.embedding_table.weight": torch.zeros(6, 16)})
-    with pytest.raises(StbenchError, match=r"of another shape \(patch_embed\.weight"):
-        load_published(latte, {**state, "x_embedder.proj.weight": torch.zeros(16, 4, 4, 4)})
+def test_sets_of_weights_in_one_file() -> None:
+    a, b = torch.zeros(1), torch.ones(1)
+    assert choose_weights({"w": a}, "ema", "f.pt") == {"w": a}  # the only set needs no name
+    content = {"ema": {"w": a}, "model": {"w": b}, "step": 7}
+    assert choose_weights(content, "model", "f.pt") == {"w": b}
+    with pytest.raises(StbenchError) as caught:
+        choose_weights(content, "teacher", "f.pt")
+    assert str(caught.value) == "f.pt: holds no weights 'teacher', but ema, model"
+    with pytest.raises(StbenchError, match=r"^f\.pt: holds no weights 'step', but ema, model$"):
+        choose_weights(content, "step", "f.pt")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"arrangement": "parallel"}, {"conditioning": "tokens"}, {"patch_embedding": "compression"}],
-    ids=str,
-)
-def test_networks_without_published_weights_say_so(options: dict[str, Any]) -> None:
-    with pytest.raises(StbenchError, match="published"):
-        to_published(Latte(**{**TINY, **options}))
-    with pytest.raises(StbenchError, match="no weights of Pseudo3DUNet were published"):
-        published_layout(Pseudo3DUNet(size="tiny"))
+def test_a_family_without_published_weights_says_so() -> None:
+    with torch.device("meta"):
+        unpublished = Pseudo3DUNet(size="tiny")
+    for ask in (published_layout, to_published, lambda network: load_published(network, {})):
+        with pytest.raises(StbenchError) as caught:
+            ask(unpublished)
+        assert str(caught.value) == (
+            "no weights of Pseudo3DUNet were published: there are those of Latte's interleaved arrangement and of DiT "
+            "(arrangement=spatial)"
+        )
 
 
-@pytest.mark.parametrize("names", ["ours", "authors"])
-@pytest.mark.parametrize(("arrangement", "spatial"), [("interleaved", [0, 2]), ("late_fusion", [0, 1])])
-def test_image_weights_go_into_the_spatial_blocks_only(names: str, arrangement: str, spatial: list[int]) -> None:
-    image = build(1, arrangement="spatial", depth=2, num_frames=1, num_classes=3)
-    video = build(2, arrangement=arrangement, num_classes=3)
-    before = {name: tensor.clone() for name, tensor in video.state_dict().items()}
-    LatteLayout().load_image_model(
-        video, to_published(image) if names == "authors" else image.state_dict(), "an image model"
-    )
-    source = image.state_dict()
-    for name, tensor in video.state_dict().items():
-        number = int(name.split(".")[1]) if name.startswith("blocks.") else None
-        if name == "temporal_table" or (number is not None and number not in spatial):
-            assert torch.equal(tensor, before[name]), name
-        else:
-            ours = name if number is None else name.replace(f"blocks.{number}.", f"blocks.{spatial.index(number)}.")
-            assert torch.equal(tensor, source[ours]), name
+class SameShapes(PublishedLayout):
+    """The least that a family must say."""
+
+    def names(self, backbone: Any) -> dict[str, str]:
+        return {name: f"net.{name}" for name in backbone.state_dict()}
+
+    def is_published(self, state: Mapping[str, Tensor]) -> bool:
+        return all(name.startswith("net.") for name in state)
 
 
-def test_image_weights_that_do_not_fit_are_refused() -> None:
-    image = build(1, arrangement="spatial", depth=4, num_frames=1)
-    with pytest.raises(StbenchError, match="left over"):
-        LatteLayout().load_image_model(build(), image.state_dict(), "an image model")
-    with pytest.raises(StbenchError, match="no purely spatial blocks"):
-        LatteLayout().load_image_model(build(arrangement="parallel"), image.state_dict(), "an image model")
+def test_what_a_layout_says_unless_a_family_says_more() -> None:
+    layout, tensor = SameShapes(), torch.zeros(2, 3)
+    assert layout.to_authors("w", tensor) is tensor
+    assert layout.to_ours("w", tensor) is tensor
+    assert layout.is_image_model({"net.w": tensor}, Family()) is False
+    with pytest.raises(StbenchError, match=r"^Family cannot start from an image model such as dit\.pt$"):
+        layout.load_image_model(Family(), {}, "dit.pt")
 
 
-def test_initialise_from_recognises_what_it_gets(tmp_path: Path) -> None:
-    published, image = build(1), build(2, arrangement="spatial", depth=2)
-    torch.save({"model": {}, "ema": to_published(published)}, tmp_path / "latte.pt")
-    torch.save(to_published(image), tmp_path / "dit.pt")
-    save_file(published.state_dict(), tmp_path / "own.safetensors")
-    video = build(3)
-    assert "published weights" in initialise_from(video, str(tmp_path / "latte.pt"))
-    assert equal(video.state_dict(), published.state_dict())
-    assert "into the spatial blocks" in initialise_from(video, str(tmp_path / "dit.pt"))
-    assert torch.equal(video.state_dict()["blocks.2.mlp.0.weight"], image.state_dict()["blocks.1.mlp.0.weight"])
-    assert torch.equal(video.state_dict()["blocks.1.mlp.0.weight"], published.state_dict()["blocks.1.mlp.0.weight"])
-    initialise_from(video, str(tmp_path / "own.safetensors"))
-    assert equal(video.state_dict(), published.state_dict())
-    with pytest.raises(StbenchError, match="holds no checkpoints"):
-        initialise_from(video, str(tmp_path))
+def test_a_layout_must_name_and_recognise_its_weights() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        PublishedLayout()  # type: ignore[abstract]

@@ -1,0 +1,64 @@
+"""The contract of a backbone: what its `forward` receives, and which facts of a run its constructor may list."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+from stbench.backbones.base import RUN_FACTS, UNCONDITIONAL, Conditioning
+from stbench.backbones.latte import Latte
+from stbench.backbones.pseudo3d_unet import Pseudo3DUNet
+
+
+def test_nothing_is_given_by_default() -> None:
+    assert Conditioning() == UNCONDITIONAL
+    assert vars(UNCONDITIONAL) == {
+        "class_labels": None,
+        "context": None,
+        "fps": None,
+        "num_images": 0,
+        "image_labels": None,
+    }
+
+
+def test_a_conditioning_moves_with_all_its_tensors() -> None:
+    labels, images = torch.tensor([1, 2]), torch.zeros(2, 3, dtype=torch.long)
+    conditioning = Conditioning(labels, torch.randn(2, 5, 4), torch.tensor([8.0, 24.0]), 3, images)
+    moved = conditioning.to(torch.device("meta"))
+    tensors = {name: value for name, value in vars(moved).items() if isinstance(value, torch.Tensor)}
+    assert {name: (tuple(value.shape), value.dtype, value.device.type) for name, value in tensors.items()} == {
+        "class_labels": ((2,), torch.int64, "meta"),
+        "context": ((2, 5, 4), torch.float32, "meta"),
+        "fps": ((2,), torch.float32, "meta"),
+        "image_labels": ((2, 3), torch.int64, "meta"),
+    }
+    assert moved.num_images == 3
+    assert conditioning.class_labels is labels  # the old one stays where it is
+
+
+def test_what_is_missing_stays_missing_on_another_device() -> None:
+    assert UNCONDITIONAL.to(torch.device("meta")) == UNCONDITIONAL
+    assert Conditioning(num_images=2).to(torch.device("cpu")) == Conditioning(num_images=2)
+
+
+def test_a_conditioning_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        UNCONDITIONAL.num_images = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "listed"),
+    [
+        (Latte, ["in_channels", "sample_size", "num_frames", "num_classes", "learned_variance"]),
+        (Pseudo3DUNet, ["in_channels", "num_classes", "learned_variance"]),  # convolutional: of any size
+    ],
+)
+def test_facts_of_a_run_that_a_family_lists(backbone: type[nn.Module], listed: list[str]) -> None:
+    parameters = inspect.signature(backbone).parameters
+    assert [name for name in RUN_FACTS if name in parameters] == listed
+    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
+    assert not any(parameter.default is parameter.empty for parameter in parameters.values())

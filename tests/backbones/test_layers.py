@@ -1,0 +1,158 @@
+"""Position tables, timestep sinusoids, rotary positions and the MLP against their closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from stbench.backbones.layers import (
+    Mlp,
+    TimestepMlp,
+    apply_rotary,
+    sincos_table,
+    sincos_table_2d,
+    timestep_sinusoid,
+)
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# ---- position tables ----
+
+
+def test_position_table_element_by_element() -> None:
+    table = sincos_table(torch.tensor([0, 1, 7, 2.5]), 6)
+    for row, position in zip(table, (0, 1, 7, 2.5), strict=True):
+        angles = [position * 10000 ** (-i / 3) for i in range(3)]
+        expected = [*map(math.sin, angles), *map(math.cos, angles)]
+        torch.testing.assert_close(row, torch.tensor(expected), rtol=0, atol=1e-7)
+    assert table.dtype == torch.float32
+
+
+def test_products_of_a_position_table_depend_on_the_offset_alone() -> None:
+    table = sincos_table(torch.arange(12), 16).double()
+    products = table @ table.T
+    for offset in range(12):
+        diagonal = products.diagonal(offset)
+        torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), rtol=0, atol=1e-6)
+    torch.testing.assert_close(products.diagonal(), torch.full((12,), 8.0, dtype=torch.float64))
+
+
+def test_position_table_is_rounded_once() -> None:
+    """At position 1000 float32 angles are wrong in the fifth digit; the table is not, since it uses float64."""
+    table = sincos_table(torch.tensor([1000]), 64)
+    exact = torch.tensor([math.sin(1000 * 10000 ** (-i / 32)) for i in range(32)], dtype=torch.float64)
+    assert torch.equal(table[0, :32], exact.float())
+
+
+def test_2d_table_encodes_the_column_first_and_the_row_second() -> None:
+    side, dim = 3, 8
+    table, line = sincos_table_2d(side, dim), sincos_table(torch.arange(side), dim // 2)
+    assert table.shape == (side * side, dim)
+    for row in range(side):
+        for column in range(side):
+            assert torch.equal(table[row * side + column], torch.cat([line[column], line[row]]))
+
+
+def test_2d_table_of_a_mirrored_grid_swaps_its_halves() -> None:
+    grid = sincos_table_2d(4, 12).unflatten(0, (4, 4))
+    assert torch.equal(grid.transpose(0, 1), torch.cat([grid[..., 6:], grid[..., :6]], dim=-1))
+
+
+# ---- timestep sinusoids ----
+
+
+@pytest.mark.parametrize("cos_first", [True, False])
+@pytest.mark.parametrize("inclusive", [True, False])
+@pytest.mark.parametrize("timestep", [0, 1, 37, 999, 12.25])
+def test_timestep_sinusoid_element_by_element(timestep: float, cos_first: bool, inclusive: bool) -> None:
+    sinusoid = timestep_sinusoid(torch.tensor([timestep]), 8, cos_first=cos_first, inclusive=inclusive)
+    angles = [timestep * 10000 ** (-i / (3 if inclusive else 4)) for i in range(4)]
+    halves = [list(map(math.cos, angles)), list(map(math.sin, angles))]
+    first, last = halves if cos_first else halves[::-1]
+    torch.testing.assert_close(sinusoid, torch.tensor([first + last]), rtol=0, atol=2e-4)
+    assert sinusoid.dtype == torch.float32
+
+
+def test_the_order_of_the_halves_is_all_that_cos_first_changes() -> None:
+    timesteps = torch.tensor([3, 700])
+    for inclusive in (True, False):
+        cos, sin = timestep_sinusoid(timesteps, 32, cos_first=True, inclusive=inclusive).chunk(2, dim=1)
+        other = timestep_sinusoid(timesteps, 32, cos_first=False, inclusive=inclusive)
+        assert torch.equal(other, torch.cat([sin, cos], dim=1))
+        torch.testing.assert_close(cos**2 + sin**2, torch.ones(2, 16))
+
+
+@pytest.mark.parametrize(("inclusive", "last"), [(True, 1e-4), (False, 10000 ** (-15 / 16))])
+def test_range_of_the_frequencies(inclusive: bool, last: float) -> None:
+    """Near 0 the sine is its angle: frequencies fall from 1 to 1/10000, or to one step before it."""
+    sin = timestep_sinusoid(torch.tensor([1e-3]), 32, cos_first=False, inclusive=inclusive)[0, :16] / 1e-3
+    assert sin[0].item() == pytest.approx(1, rel=1e-5)
+    assert sin[-1].item() == pytest.approx(last, rel=1e-5)
+    ratios = sin[1:] / sin[:-1]
+    torch.testing.assert_close(ratios, ratios[:1].expand(15), rtol=1e-5, atol=0)
+
+
+def test_timestep_mlp_is_two_linear_layers_on_the_sinusoid() -> None:
+    torch.manual_seed(0)
+    embed, timesteps = TimestepMlp(12), torch.tensor([0, 5.5, 999])
+    first, _, last = embed.mlp
+    angles = timesteps[:, None] * 10000 ** (-torch.arange(128) / 128)
+    hidden = torch.cat([angles.cos(), angles.sin()], dim=1) @ first.weight.T + first.bias
+    expected = (hidden * hidden.sigmoid()) @ last.weight.T + last.bias
+    torch.testing.assert_close(embed(timesteps), expected, rtol=1e-4, atol=1e-5)
+    assert embed(timesteps).shape == (3, 12)
+
+
+# ---- rotary positions ----
+
+
+def test_rotary_is_a_product_of_complex_numbers() -> None:
+    x, positions = normal(2, 3, 5, 8), torch.tensor([0, 1, 2, 5, 11])
+    phases = torch.polar(torch.ones(5, 4), positions[:, None] * 10000 ** (-torch.arange(4) / 4))
+    expected = torch.complex(x[..., :4], x[..., 4:]) * phases
+    torch.testing.assert_close(apply_rotary(x, positions), torch.cat([expected.real, expected.imag], dim=-1))
+
+
+def test_rotary_products_depend_on_the_offset_alone() -> None:
+    q, k = normal(1, 6).expand(9, 6), normal(1, 6, seed=1).expand(9, 6)
+    products = apply_rotary(q, torch.arange(9)) @ apply_rotary(k, torch.arange(9)).T
+    for offset in range(-8, 9):
+        diagonal = products.diagonal(offset)
+        torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), rtol=1e-4, atol=1e-5)
+    assert products.std() > 0.1
+
+
+def test_rotary_keeps_lengths_and_leaves_position_0() -> None:
+    x = normal(2, 7, 10)
+    rotated = apply_rotary(x, torch.arange(7))
+    torch.testing.assert_close(rotated.norm(dim=-1), x.norm(dim=-1))
+    assert torch.equal(rotated[:, 0], x[:, 0])
+    assert (rotated[:, 1:] - x[:, 1:]).abs().amax(dim=(0, 2)).min() > 0.1
+    torch.testing.assert_close(apply_rotary(rotated, -torch.arange(7)), x)  # and back
+
+
+def test_rotary_keeps_the_precision_of_its_input() -> None:
+    x = normal(3, 4).bfloat16()
+    rotated = apply_rotary(x, torch.arange(3))
+    assert rotated.dtype == torch.bfloat16
+    torch.testing.assert_close(rotated.float(), apply_rotary(x.float(), torch.arange(3)), rtol=0, atol=0.05)
+
+
+# ---- the MLP ----
+
+
+def test_mlp_by_its_formula() -> None:
+    """The tanh approximation of GELU (arXiv 1606.08415, section 2) between two linear layers."""
+    torch.manual_seed(0)
+    mlp, x = Mlp(6, 20), normal(3, 6)
+    hidden = x @ mlp[0].weight.T + mlp[0].bias
+    gelu = 0.5 * hidden * (1 + torch.tanh(math.sqrt(2 / math.pi) * (hidden + 0.044715 * hidden**3)))
+    torch.testing.assert_close(mlp(x), gelu @ mlp[2].weight.T + mlp[2].bias, rtol=1e-5, atol=1e-6)
+    assert mlp.hidden_width == 20
+    assert list(mlp.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
