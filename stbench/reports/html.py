@@ -1,20 +1,65 @@
-"""Self-contained HTML pages: elements that escape their text, tables, and a page that asks the network for nothing."""
+"""Self-contained HTML pages from the templates beside this file: text is escaped, and nothing asks the network."""
 
 from __future__ import annotations
 
 import base64
 import html
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import resources
 
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
+from stbench.reports.drawing import to_inline_svg
 from stbench.reports.tables import numeric_columns
+
+WIDE_CELL = 30  # longer text gets a column wide enough to be read
+EMPHASISED = ("better", "worse", "changed")
+
+
+def render(template: str, **content: object) -> str:
+    """Return a whole document.
+
+    Args:
+        template: a file of `templates`; what it is given escapes itself, and what it lacks is an error.
+        content: what the template names.
+    """
+    return _environment().get_template(template).render(content) + "\n"
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Return bytes as a URI that can stand in an attribute."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def cell_class(text: str, is_numeric: bool) -> str | None:
+    """Return the class of a table's cell: a verdict is coloured, numbers stand to the right, long text has room."""
+    if text in EMPHASISED:
+        return text
+    return "number" if is_numeric else "wide" if len(text) > WIDE_CELL else None
+
+
+def inline_svg(figure: Figure) -> Markup:
+    """Return a figure as markup that belongs to the page."""
+    return Markup(to_inline_svg(figure))
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("stbench.reports")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    filters = (data_uri, cell_class, inline_svg, numeric_columns)
+    environment.filters |= {function.__name__: function for function in filters}
+    return environment
+
 
 # Refuses every request, should anything ever slip through.
 CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-WIDE_CELL = 30  # longer text gets a column wide enough to be read
-EMPHASISED = ("better", "worse", "changed")
 VOID_ELEMENTS = ("img", "source", "meta")
 
 
@@ -106,14 +151,9 @@ def _cell(text: str, kind: str | None) -> Html:
     return element("td", text, class_=kind or ("wide" if len(text) > WIDE_CELL else None))
 
 
-def data_uri(content: bytes, media_type: str) -> str:
-    """Return bytes as a URI that can stand in an attribute."""
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
-
-
 def page(title: str, *body: Child) -> str:
     """Return a whole document with style and script inside."""
-    files = resources.files("stbench.reports")
+    files = resources.files("stbench.reports") / "templates"
     style, script = (Html(files.joinpath(name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
     head = element(
         "head",

@@ -9,9 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stbench.records.statistics import ALPHA, FACTOR
-from stbench.reports import drawing, html, plots
+from stbench.reports import html, plots
 from stbench.reports.comparison.verdicts import BETTER, CHANGED, NOT_COMPARABLE, SAME, WORSE, Verdict
-from stbench.reports.html import Html, element, section
 from stbench.reports.tables import format_cell, markdown_text, to_markdown
 
 if TYPE_CHECKING:
@@ -30,14 +29,17 @@ def comparison_markdown(comparison: Comparison) -> str:
     """Return the headline, one table a cell, and the runs without a counterpart."""
     parts = [f"## {markdown_text(comparison.headline)}"]
     for cell in comparison.cells:
-        differences = [f"Configuration: {markdown_text(text)}." for text in ["; ".join(cell.differences)] if text]
-        parts += [f"### {markdown_text(cell.name)}", *differences, to_markdown(_shown(cell))]
-    parts += [f"{title}: {markdown_text(', '.join(names))}." for title, names in _unpaired(comparison) if names]
+        parts.append(f"### {markdown_text(cell.name)}")
+        if cell.differences:
+            parts.append(f"Configuration: {markdown_text('; '.join(cell.differences))}.")
+        parts.append(to_markdown(_shown(cell)))
+    parts += [f"{title}: {markdown_text(', '.join(names))}." for title, names in _unpaired(comparison).items()]
     return "\n\n".join([*parts, RULES]) + "\n"
 
 
-def _unpaired(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    return [("Missing in NEW", comparison.missing), ("Only in NEW", comparison.added)]
+def _unpaired(comparison: Comparison) -> dict[str, list[str]]:
+    sides = {"Missing in NEW": comparison.missing, "Only in NEW": comparison.added}
+    return {title: names for title, names in sides.items() if names}
 
 
 def _shown(cell: Cell) -> pd.DataFrame:
@@ -56,41 +58,17 @@ def comparison_page(comparison: Comparison, figure: Figure | None) -> str:
         figure: from `ratio_plot`.
     """
     kinds = (*DIFFERENT, SAME, NOT_COMPARABLE)
-    facts = {kind: str(sum(verdict.verdict == kind for verdict in comparison.verdicts)) for kind in kinds}
-    header = element(
-        "header",
-        element("p", "stbench compare", class_="eyebrow"),
-        element("h1", _title(comparison)),
-        element("p", comparison.headline, class_="lead"),
-        html.tiles({kind.capitalize(): count for kind, count in facts.items()}),
-    )
-    unpaired = [[element("h3", title), html.items(names, "reasons")] for title, names in _unpaired(comparison) if names]
-    body = element(
-        "main",
-        _figure(figure),
-        [_cell(cell) for cell in comparison.cells],
-        section("Runs without a counterpart", None, unpaired) if unpaired else None,
-    )
-    return html.page(_title(comparison), header, body, element("footer", RULES))
-
-
-def _title(comparison: Comparison) -> str:
     cells = comparison.cells
-    return cells[0].name if len(cells) == 1 else f"{len(cells)} configurations compared"
-
-
-def _figure(figure: Figure | None) -> Html | None:
-    if figure is None:
-        return None
-    image = element("figure", Html(drawing.to_inline_svg(figure)), role="img", aria_label="Ratios, as in the tables")
-    note = "New over base; the band is the factor within which no difference counts."
-    return section("Ratios", note, element("div", image, class_="plots single"))
-
-
-def _cell(cell: Cell) -> Html:
-    differences = f"Configuration: {'; '.join(cell.differences)}." if cell.differences else "Same configuration."
-    runs = f"{', '.join(cell.base)} against {', '.join(cell.new)}. "
-    return section(cell.name, runs + differences, html.table(_shown(cell), f"Verdicts on {cell.name}"))
+    return html.render(
+        "comparison.html",
+        title=cells[0].name if len(cells) == 1 else f"{len(cells)} configurations compared",
+        lead=comparison.headline,
+        facts={kind.capitalize(): sum(verdict.verdict == kind for verdict in comparison.verdicts) for kind in kinds},
+        figure=figure,
+        cells=[(cell, _shown(cell)) for cell in cells],
+        unpaired=_unpaired(comparison),
+        rules=RULES,
+    )
 
 
 def ratio_plot(comparison: Comparison) -> Figure | None:

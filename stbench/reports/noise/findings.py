@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from stbench.reports.tables import METRIC_NAMES, format_number
@@ -13,22 +13,14 @@ def findings(study: Mapping[str, Any]) -> list[str]:
     """Return the main results: order, sensitivity, content bias, bias by number of clips, and the check of the code."""
     noise = study["noise"]
     metric = f"{METRIC_NAMES[noise['figure']]}[{study['detector']}]"
-    check = study["gaussian_check"]
-    return [
-        *_too_few(study),
-        _order(noise, metric),
-        _sensitivity(noise, metric),
-        _content(noise),
-        *_bias(study["bias"], study["detector"]),
-        *([_gaussian(check), _bootstrap(check["bootstrap"])] if check else []),
-    ]
-
-
-def _too_few(study: Mapping[str, Any]) -> list[str]:
-    num, dim = study["settings"]["num"], study["bias"]["dim"]
-    if study["noise"]["figure"] == "fvd":
-        return []
-    return [f"No FVD: {num} clips on each side are no more than the {dim} features. KVD, which is unbiased, is judged."]
+    sentences = [_order(noise, metric), _sensitivity(noise, metric), _content(noise)]
+    if noise["figure"] != "fvd":
+        sides = f"{study['settings']['num']} clips on each side are no more than the {study['bias']['dim']} features"
+        sentences.insert(0, f"No FVD: {sides}. KVD, which is unbiased, is judged.")
+    sentences += _bias(study["bias"], study["detector"])
+    if check := study["gaussian_check"]:
+        sentences += [_gaussian(check), _bootstrap(check["bootstrap"])]
+    return sentences
 
 
 def _order(noise: Mapping[str, Any], metric: str) -> str:
@@ -87,10 +79,10 @@ def _bias(bias: Mapping[str, Any], detector: str) -> list[str]:
 
 def _gaussian(check: Mapping[str, Any]) -> str:
     rows = check["by_size"]
-    measured = ", ".join(_number(row["fvd"]) for row in rows)
+    measured, sizes = ", ".join(_number(row["fvd"]) for row in rows), ", ".join(str(row["n"]) for row in rows)
     return (
         f"Check of the code: for exact Gaussians in {check['dim']} dimensions FVD is {measured} at "
-        f"N = {_listed(rows)}; N · FVD is constant from {check['settled_from']} on, "
+        f"N = {sizes}; N · FVD is constant from {check['settled_from']} on, "
         f"{_number(rows[-1]['n_times_fvd'])}; expected is (d² + 5d) / 2 = {_number(check['expected_n_times_fvd'])}."
     )
 
@@ -103,8 +95,11 @@ def _bootstrap(bootstrap: Mapping[str, Any]) -> str:
     )
 
 
-def _listed(rows: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(str(row["n"]) for row in rows)
+def curves(noise: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows of each distortion by rising strength; the first is the floor, which they share."""
+    floor, *rows = noise["rows"]
+    names = [each["distortion"] for each in noise["distortions"]]
+    return {name: [floor, *(row for row in rows if row["distortion"] == name)] for name in names}
 
 
 def with_sd(value: float, sd: float | None) -> str:

@@ -27,24 +27,24 @@ def write_noise_study(study: Mapping[str, Any], folder: Path) -> None:
         folder: exists.
     """
     drawn = draw_plots(study)
+    stems = {"noise": "noise", "bias": f"bias-{file_stem(study['detector'])}", "gaussian": "bias-gaussian"}
     write_json(folder / STUDY_NAME, study)
     for name, table in csv_tables(study).items():
         (folder / f"{name}.csv").write_text(tables.to_csv(table), encoding="utf-8")
     (folder / "plots").mkdir()
     for name, figure in drawn.items():
-        write_figure(figure, folder / "plots", name)
+        write_figure(figure, folder / "plots", stems[name])
     (folder / "index.html").write_text(noise_page(study, drawn), encoding="utf-8")
 
 
 def draw_plots(study: Mapping[str, Any]) -> dict[str, Figure]:
-    """Draw the plots: stem of a file's name -> figure."""
-    detector, check = study["detector"], study["gaussian_check"]
+    """Draw the plots: of the answer to noise, of the bias, and, where there was a check on Gaussians, of theirs."""
     drawn = {
-        "noise": response_plot(study["noise"], detector),
-        f"bias-{file_stem(detector)}": bias_plot(study["bias"], detector),
+        "noise": response_plot(study["noise"], study["detector"]),
+        "bias": bias_plot(study["bias"], study["detector"]),
     }
-    if check:
-        drawn["bias-gaussian"] = bias_plot(check, f"N(0, I), d = {check['dim']}", "Samples")
+    if check := study["gaussian_check"]:
+        drawn["gaussian"] = bias_plot(check, f"N(0, I), d = {check['dim']}", "Samples")
     return drawn
 
 
@@ -53,9 +53,7 @@ def csv_tables(study: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     biases = {study["detector"]: study["bias"]}
     if study["gaussian_check"]:
         biases["gaussian"] = study["gaussian_check"]
-    pairs = [
-        {"features": name, "dim": bias["dim"], **row} for name, bias in biases.items() for row in bias["rows"]
-    ]  # fmt: skip
+    pairs = [{"features": name, "dim": bias["dim"], **row} for name, bias in biases.items() for row in bias["rows"]]
     return {
         "noise": pd.DataFrame(study["noise"]["rows"]),
         "distortions": pd.DataFrame(study["noise"]["distortions"]),

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from stbench.reports.drawing import INK, NEUTRAL, RULE, STYLE, End, dress_axes, format_tick, label_points
+from stbench.reports.noise.findings import curves, plain
 from stbench.reports.runs import PALETTE
 from stbench.reports.tables import METRIC_NAMES, format_number
 
@@ -30,37 +31,29 @@ def response_plot(noise: Mapping[str, Any], detector: str) -> Figure:
         detector: whose features the distance is taken on.
     """
     figure, panels = _new_panels(2, (11.6, 4.3), sharey=True)
-    name = noise["figure"]
+    name, floor = noise["figure"], noise["floor"]
     positive = all(row[name] > 0 for row in noise["rows"])
-    names = [each["distortion"] for each in noise["distortions"]]
-    colours = dict(zip(names, COLOURS, strict=True))
+    drawn = list(zip(curves(noise).items(), COLOURS, strict=True))
     for axes, (kind, title) in zip(panels, KINDS.items(), strict=True):
         y_axis = f"{METRIC_NAMES[name]}[{detector}]" if kind == "static" else ""
         dress_axes(axes, title, "Strength of the distortion", y_axis)
-        axes.axhline(noise["floor"], color=NEUTRAL, linewidth=1.2, linestyle="--")
-        ends = [_response(axes, noise, each, colours[each]) for each in names if _kind(noise, each) == kind]
+        axes.axhline(floor, color=NEUTRAL, linewidth=1.2, linestyle="--")
+        ends: list[End] = []
+        for (distortion, curve), colour in drawn:
+            if curve[-1]["kind"] == kind:
+                strengths, values = ([row[key] for row in curve] for key in ("strength", name))
+                axes.plot(strengths, values, color=colour, linewidth=1.8, marker=".", markersize=8)
+                ends.append((strengths[-1], values[-1], plain(distortion), colour))
         if positive:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator())
             axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(format_tick))
         axes.set_xlim(-0.02, 1.02)
-        floor = f"undistorted, {noise['rows'][0]['n']} clips: {format_number(noise['floor'])}"
-        axes.annotate(floor, (1, noise["floor"]), (0, 5), textcoords="offset points", color=NEUTRAL, ha="right")
+        text = f"undistorted, {noise['rows'][0]['n']} clips: {format_number(floor)}"
+        axes.annotate(text, (1, floor), (0, 5), textcoords="offset points", color=NEUTRAL, ha="right")
         label_points(axes, ends, outside=True)
     return figure
-
-
-def _kind(noise: Mapping[str, Any], distortion: str) -> str:
-    return next(each["kind"] for each in noise["distortions"] if each["distortion"] == distortion)
-
-
-def _response(axes: Axes, noise: Mapping[str, Any], distortion: str, colour: str) -> End:
-    floor = noise["rows"][0]
-    curve = [floor, *(row for row in noise["rows"] if row["distortion"] == distortion)]
-    strengths, values = ([row[key] for row in curve] for key in ("strength", noise["figure"]))
-    axes.plot(strengths, values, color=colour, linewidth=1.8, marker=".", markersize=8)
-    return strengths[-1], values[-1], distortion.replace("_", " "), colour
 
 
 @matplotlib.rc_context(STYLE)
