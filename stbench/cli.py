@@ -6,6 +6,7 @@ What programs read goes to files or standard output; progress and messages go to
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -161,7 +162,7 @@ def evaluate(
 
     quality = evaluate_again(source, overrides or [], out)
     if json_path:
-        _write_json(json_path, quality)
+        _write_json(json_path, dataclasses.asdict(quality))
     if json_path != "-":
         print_quality(quality)
 
@@ -184,8 +185,8 @@ def fvd(
     """Distances between two sets of videos; exit status 3 where there are too few clips for an FVD, or an FID."""
     from stbench.errors import FinishedInPart
     from stbench.fvd.measure import measure
+    from stbench.fvd.terminal import print_fvd
     from stbench.fvd.words import protocol_from_words
-    from stbench.reports.terminal import print_fvd
     from stbench.runtime.processes import is_first, joined_group
 
     protocol = protocol_from_words(overrides or [])
@@ -195,7 +196,7 @@ def fvd(
     if first and json_path:
         _write_json(json_path, outcome.to_json())
     if first and json_path != "-":
-        print_fvd(outcome.to_json())
+        print_fvd(outcome)
     if outcome.refusal:
         raise FinishedInPart(f"FVD refused: {outcome.refusal}")
     if outcome.frames and outcome.frames["refused"]:

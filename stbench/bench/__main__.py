@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -20,9 +21,10 @@ from stbench.bench.outcome import write_outcome
 from stbench.bench.training_step import measure_training_steps
 from stbench.errors import StbenchError
 from stbench.progress import console
+from stbench.records.sections import Machine
 from stbench.records.store import BENCH_NAME
 from stbench.runtime.device import choose_device
-from stbench.runtime.machine import machine_fingerprint, software_versions
+from stbench.runtime.machine import describe_machine, software_versions
 
 
 class Part(str, Enum):
@@ -47,27 +49,27 @@ def main(
     parts: Annotated[Optional[list[Part]], typer.Argument(help="What to measure; everything when left out.")] = None,  # noqa: UP045
 ) -> None:
     """Measure how fast stbench is on this machine."""
-    machine = machine_fingerprint()
+    machine = describe_machine()
     folder = out / machine_name(machine) / "bench"
-    outcome = {"machine": machine, **_earlier(folder / BENCH_NAME, machine)}
+    outcome = {"machine": asdict(machine), **_earlier(folder / BENCH_NAME, machine)}
     for part in parts or list(Part):
         console().print(f"measuring {part.value}")
-        outcome[part.value] = {"software": software_versions(), **MEASURE[part]()}
+        outcome[part.value] = {"software": asdict(software_versions()), **MEASURE[part]()}
         write_outcome(outcome, folder)  # part by part: what was measured is not lost with what fails after it
     print(folder / "bench.md")
 
 
-def machine_name(machine: dict[str, Any]) -> str:
+def machine_name(machine: Machine) -> str:
     """A folder's name for a machine: processor or GPU, cores and fingerprint."""
-    words = f"{machine['gpu'] or machine['cpu']} {machine['cores']} cores {machine['fingerprint']}"
+    words = f"{machine.gpu or machine.cpu} {machine.cores} cores {machine.fingerprint}"
     return "-".join("".join(c if c.isalnum() else " " for c in words.lower()).split())
 
 
-def _earlier(path: Path, machine: dict[str, Any]) -> dict[str, Any]:
+def _earlier(path: Path, machine: Machine) -> dict[str, Any]:
     if not path.is_file():
         return {}
     earlier = json.loads(path.read_text(encoding="utf-8"))
-    if earlier["machine"]["fingerprint"] != machine["fingerprint"]:
+    if earlier["machine"]["fingerprint"] != machine.fingerprint:
         raise StbenchError(f"{path} was measured on another machine ({earlier['machine']['fingerprint']})")
     return {name: value for name, value in earlier.items() if name != "machine"}
 

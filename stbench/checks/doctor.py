@@ -18,7 +18,7 @@ from stbench.runtime.attention.available import unavailable_reason
 from stbench.runtime.attention.backends import BACKENDS
 from stbench.runtime.attention.choice import candidates
 from stbench.runtime.device import PRECISIONS, choose_device
-from stbench.runtime.machine import fast_bfloat16, machine_fingerprint, software_versions
+from stbench.runtime.machine import describe_machine, fast_bfloat16, software_versions
 
 EXTRAS = {"diffusers": "sd-vae", "transformers": "videomae", "pynvml": "nvml", "xformers": "xformers"}
 
@@ -39,7 +39,7 @@ def print_diagnosis() -> None:
 
 
 def _machine(device: torch.device) -> list[tuple[str, str]]:
-    facts = machine_fingerprint()
+    facts = describe_machine()
     versions = software_versions()
     speeds = {
         name: f"{matmul_ceiling(device, dtype):.0f} GFLOP/s in a large matrix product"
@@ -47,9 +47,9 @@ def _machine(device: torch.device) -> list[tuple[str, str]]:
     }
     automatic = "bfloat16" if fast_bfloat16(device) else "float32"
     return [
-        ("device", f"{device}: {facts['gpu'] or facts['cpu']}"),
-        ("processor", f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB"),
-        ("software", ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "stbench"))),
+        ("device", f"{device}: {facts.gpu or facts.cpu}"),
+        ("processor", f"{facts.cpu}, {facts.cores} cores, {facts.memory_gib} GiB"),
+        ("software", ", ".join(f"{name} {getattr(versions, name)}" for name in ("python", "torch", "stbench"))),
         *speeds.items(),
         ("precision=auto", automatic),
     ]

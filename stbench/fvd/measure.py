@@ -8,7 +8,7 @@ OUT/
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,12 @@ from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.kernel import MIN_SAMPLES, kernel_distance
 from stbench.metrics.quality import assess
 from stbench.progress import console
+from stbench.records.clips import Clips
 from stbench.records.protocol import OFFSET_RULES, Protocol
-from stbench.reports.media import COLUMNS, Clips, make_sheet
+from stbench.records.sections import Quality
+from stbench.reports.media import COLUMNS, make_sheet
 from stbench.runtime.device import choose_device
-from stbench.runtime.machine import machine_fingerprint, software_versions
+from stbench.runtime.machine import describe_machine, software_versions
 from stbench.runtime.processes import is_first
 from stbench.settings.options import FvdOptions
 from stbench.storage.files import write_json
@@ -63,7 +65,7 @@ class Outcome:
         preset: the protocol's name, with the fields that were changed.
     """
 
-    quality: dict[str, Any]
+    quality: Quality
     control: dict[str, float | None] | None
     frames: dict[str, Any] | None
     real: SideFeatures
@@ -73,22 +75,22 @@ class Outcome:
     @property
     def refusal(self) -> str | None:
         """Why there is no FVD, and what to ask for instead, or None."""
-        got, asked = self.quality["n_fake"], self.quality["protocol"]["num_fake"]
+        got, asked = self.quality.n_fake, self.quality.protocol.num_fake
         hint = f"; protocol.num_fake={got} asks for as many as there are" if got < asked else ""
-        return self.quality["refused"] and self.quality["refused"] + hint
+        return self.quality.refused and self.quality.refused + hint
 
     def to_json(self) -> dict[str, Any]:
         """All but the features, as JSON knows it."""
         return {
             "preset": self.preset,
-            "quality": self.quality,
+            "quality": asdict(self.quality),
             "control": self.control,
             "frames": self.frames,
             "real": self.real.describe(),
             "fake": self.fake.describe(),
-            "seeds": {name: self.quality["protocol"][name] for name in ("clip_seed", "sampling_seed")},
-            "machine": machine_fingerprint(),
-            "software": software_versions(),
+            "seeds": {name: getattr(self.quality.protocol, name) for name in ("clip_seed", "sampling_seed")},
+            "machine": asdict(describe_machine()),
+            "software": asdict(software_versions()),
         }
 
 
@@ -245,13 +247,13 @@ def _told_by_sides(protocol: Protocol, real: SideFeatures, fake: SideFeatures) -
     )
 
 
-def _control(quality: dict[str, Any], real: SideFeatures, fake: SideFeatures) -> dict[str, float | None] | None:
+def _control(quality: Quality, real: SideFeatures, fake: SideFeatures) -> dict[str, float | None] | None:
     """The distances to the generated clips with their frames shuffled."""
     if fake.shuffled is None:
         return None
     enough = min(len(real.features), len(fake.shuffled)) >= MIN_SAMPLES
     return {
-        "fvd_shuffled": None if quality["fvd"] is None else frechet_distance(real.features, fake.shuffled),
+        "fvd_shuffled": None if quality.fvd is None else frechet_distance(real.features, fake.shuffled),
         "kvd_shuffled": kernel_distance(real.features, fake.shuffled).distance if enough else None,
     }
 
@@ -282,6 +284,6 @@ def _write_sheet(outcome: Outcome, sides: dict[str, Side], protocol: Protocol, o
             clips = [each.clip for each in side.readings(ids, clip_rule(protocol, name)) if each.clip is not None]
             rows += [*clips, *[np.zeros_like(clips[0])] * (COLUMNS - len(clips))]
     if rows:
-        sheet = make_sheet(Clips(np.stack(rows), np.zeros(len(rows), np.int64), []))
+        sheet = make_sheet(Clips(np.stack(rows), np.zeros(len(rows), np.int64)))
         (out / "clips.webp").write_bytes(sheet.webp)
         (out / "clips.png").write_bytes(sheet.still)

@@ -20,7 +20,7 @@ from stbench.profiling.workload import Workload
 from stbench.records.costs import variants_of
 from stbench.records.sections import Cost
 from stbench.runtime.device import choose_runtime
-from stbench.runtime.machine import machine_fingerprint, software_versions
+from stbench.runtime.machine import describe_machine, software_versions
 from stbench.runtime.timing import keeping_failure
 from stbench.settings.components import Component, load_component, signature_parameters
 from stbench.settings.options import ProfileOptions
@@ -102,8 +102,8 @@ def profile_variants(words: Iterable[str], options: ProfileOptions) -> dict[str,
             rows[name] = _sections(cases[name], profile, options, measuring)
     about = {
         **(measuring.to_json() if measuring else {}),
-        "machine": machine_fingerprint(),
-        "software": software_versions(),
+        "machine": asdict(describe_machine()),
+        "software": asdict(software_versions()),
     }
     if len(cases) == 1:
         _raise_failure(failures)

@@ -6,6 +6,7 @@ Names carry their unit. A `None` is a figure that was not measured, or does not 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from stbench.records.protocol import Protocol
 
@@ -72,7 +73,7 @@ class Timing:
     samples: tuple[float, ...]
     median: float
     spread: float  # interquartile range; 0 for a single sample
-    unit: str = "s"
+    unit: Literal["s"] = "s"
     batch_size: int  # clips that one call processes
     clips_per_s: float  # by the median
     compile_s: float | None = None  # by which the first call exceeded the median: compilation, lazy initialisation

@@ -78,5 +78,6 @@ def summarise_seeds(values: Sequence[float]) -> SeedSummary:
     if n < 2:
         return SeedSummary(centre, None, n, None, None)
     sd = float(np.std(values, ddof=1))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / n**0.5
-    return SeedSummary(centre, sd, n, centre - half, centre + half)
+    low, high = stats.t.interval(CONFIDENCE, n - 1)  # of a mean of 0 whose standard error is 1
+    error = sd / n**0.5
+    return SeedSummary(centre, sd, n, float(centre + low * error), float(centre + high * error))

@@ -6,7 +6,6 @@ record or none, whatever happens in between.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -18,7 +17,6 @@ import pandas as pd
 
 from stbench.errors import StbenchError
 from stbench.records.schema import SCORES, Record, value_at
-from stbench.records.statistics import spread
 
 RECORD_NAME = "result.json"
 # Not of a run, but of a metric and of a machine: they may lie beside records.
@@ -139,42 +137,10 @@ def records_frame(stored: Iterable[StoredRecord]) -> pd.DataFrame:
     return frame.reindex(columns=fixed[:first] + qualities + fixed[first:])
 
 
-def group_hash(record: Record) -> str:
-    """Return a hash that runs share when their configurations differ in nothing but the seed."""
-    config = {name: value for name, value in record.config.items() if name != "seed"}
-    text = json.dumps(config, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def _row(record: Record, run_dir: Path) -> dict[str, Any]:
-    quality, detector = record.quality, record.quality.get("detector")
+    config, counts, memory, quality = record.config, record.counts, record.memory, record.quality
     row = {
         "run_id": record.run_id,
-        **_configuration(record),
-        "status": record.status,
-        "reason": record.reason,
-        **_costs(record),
-        "loss_final": record.training.get("loss_final"),
-        "detector": detector,
-        "n_real": quality.get("n_real"),
-        "n_fake": quality.get("n_fake"),
-        "refused": quality.get("refused"),
-        "protocol_hash": quality.get("protocol_hash"),
-        "config_hash": record.config_hash,
-        "group": group_hash(record),
-        "machine": record.machine.get("fingerprint"),
-        "torch": record.software.get("torch"),
-        "created": record.created,
-        "run_dir": str(run_dir),
-    }
-    if detector:
-        row |= {f"{score}_{detector}": quality.get(score) for score in SCORES}
-    return row
-
-
-def _configuration(record: Record) -> dict[str, Any]:
-    config = record.config
-    return {
         "variant": value_at(config, "variant.name"),
         "dataset": value_at(config, "dataset.name"),
         "preset": config.get("preset"),
@@ -182,30 +148,34 @@ def _configuration(record: Record) -> dict[str, Any]:
         "precision": config.get("precision"),
         "train_steps": value_at(config, "train.steps"),
         "batch_size": value_at(config, "train.batch_size"),
-    }
-
-
-def _costs(record: Record) -> dict[str, Any]:
-    counts, memory = record.counts, record.memory
-    params = counts.get("params_total")
-    return {
-        "params_m": None if params is None else params / 1e6,
-        "gmacs": counts.get("gmacs"),
-        "gflops": counts.get("gflops"),
-        "counts_incomplete": ", ".join(map(str, counts.get("incomplete") or [])) or None,
+        "status": record.status,
+        "reason": record.reason,
+        "params_m": counts and counts.params_total / 1e6,
+        "gmacs": counts and counts.gmacs,
+        "gflops": counts and counts.gflops,
+        "counts_incomplete": (counts and ", ".join(counts.incomplete)) or None,
         **_times(record, "forward"),
         **_times(record, "train_step"),
-        "clips_per_s": record.training.get("clips_per_s"),
-        "peak_rss_mib": memory.get("peak_rss_mib"),
-        "peak_allocated_mib": memory.get("peak_allocated_mib"),
-        "peak_reserved_mib": memory.get("peak_reserved_mib"),
+        "clips_per_s": record.training and record.training.clips_per_s,
+        "peak_rss_mib": memory and memory.peak_rss_mib,
+        "peak_allocated_mib": memory and memory.peak_allocated_mib,
+        "peak_reserved_mib": memory and memory.peak_reserved_mib,
+        "loss_final": record.training and record.training.loss_final,
+        "detector": record.detector,
+        "n_real": quality and quality.n_real,
+        "n_fake": quality and quality.n_fake,
+        "refused": quality and quality.refused,
+        "protocol_hash": quality and quality.protocol_hash,
+        "config_hash": record.config_hash,
+        "group": record.group_hash[:12],
+        "machine": record.machine and record.machine.fingerprint,
+        "torch": record.software and record.software.torch,
+        "created": record.created,
+        "run_dir": str(run_dir),
     }
+    return row | ({f"{score}_{quality.detector}": getattr(quality, score) for score in SCORES} if quality else {})
 
 
 def _times(record: Record, name: str) -> dict[str, Any]:
-    timing = record.timing.get(name) or {}
-    samples, median = timing.get("samples"), timing.get("median")
-    return {
-        f"{name}_ms": None if median is None else 1e3 * median,
-        f"{name}_ms_iqr": 1e3 * spread(samples) if samples else None,
-    }
+    timing = record.timing.get(name)
+    return {f"{name}_ms": timing and 1e3 * timing.median, f"{name}_ms_iqr": timing and 1e3 * timing.spread}

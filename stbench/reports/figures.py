@@ -1,4 +1,4 @@
-"""Which plots and which strips of samples a study gets; what cannot be drawn is said, not skipped."""
+"""Which plots and which strips of samples a report gets; what cannot be drawn is said, not skipped."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stbench.errors import StbenchError
+from stbench.records.clips import Clips, load_clips
 from stbench.records.schema import value_at
 from stbench.records.store import StoredRecord
 from stbench.reports import media, plots
 from stbench.reports.drawing import file_stem
-from stbench.reports.runs import Study
+from stbench.reports.runs import ReportedRuns
 from stbench.reports.tables import format_number
 
 
@@ -46,9 +47,9 @@ class SampleGrid:
     rows: list[SampleRow]
 
 
-def draw_plots(study: Study) -> tuple[list[Plot], list[str]]:
-    """Return the plots that the study's records allow, and a sentence for each kind that they do not."""
-    drawn = [*_score_plots(study), *_curve_plots(study)]
+def draw_plots(reported: ReportedRuns) -> tuple[list[Plot], list[str]]:
+    """Return the plots that the runs' records allow, and a sentence for each kind that they do not."""
+    drawn = [*_score_plots(reported), *_curve_plots(reported)]
     needs = {
         "vs-gmacs": "FVD against computation: no run has both an FVD and counted GMACs",
         "vs-train-step": "FVD against training time: no run has both an FVD and a timed training step",
@@ -60,9 +61,9 @@ def draw_plots(study: Study) -> tuple[list[Plot], list[str]]:
     return drawn, [f"No plot of {need}." for need in missing]
 
 
-def _score_plots(study: Study) -> Iterator[Plot]:
+def _score_plots(reported: ReportedRuns) -> Iterator[Plot]:
     """Yield plots of FVD against costs: one for each protocol, and for times and memory for each machine."""
-    table = study.table
+    table = reported.table
     scored = pd.DataFrame(table[[_has_fvd(row) for _, row in table.iterrows()]])
     protocols = list(scored.groupby("protocol_hash", sort=False))
     for protocol, group in protocols:
@@ -73,9 +74,9 @@ def _score_plots(study: Study) -> Iterator[Plot]:
         unscored = table[~table.index.isin(scored.index) & table["dataset"].isin(group["dataset"])]
         rows = pd.concat([group, unscored])
         if group["gmacs"].notna().any():
-            figure = plots.fvd_against_gmacs(rows, detector, study.colours, where)
+            figure = plots.fvd_against_gmacs(rows, detector, reported.colours, where)
             yield Plot(f"{stem}-vs-gmacs", _describe(group, detector, "gmacs", "GMACs"), figure)
-        yield from _machine_plots(rows, detector, stem, study.colours, where)
+        yield from _machine_plots(rows, detector, stem, reported.colours, where)
 
 
 def _has_fvd(row: pd.Series) -> bool:
@@ -106,25 +107,25 @@ def _describe(scored: pd.DataFrame, detector: str, cost: str, unit: str) -> str:
     return f"Scatter plot of FVD[{detector}] against {unit}. " + "; ".join(points)
 
 
-def _curve_plots(study: Study) -> Iterator[Plot]:
+def _curve_plots(reported: ReportedRuns) -> Iterator[Plot]:
     """Yield FVD over training and the loss curves, each data set on its own."""
-    datasets = study.table["dataset"].fillna("unnamed").unique()
+    datasets = reported.table["dataset"].fillna("unnamed").unique()
     for dataset in datasets:
         end = f"-{file_stem(dataset)}" if len(datasets) > 1 else ""
         where = f", {dataset}" if len(datasets) > 1 else ""
-        runs = [(label, run) for label, run in study.labelled() if _dataset(run) == dataset]
+        runs = [(label, run) for label, run in reported.labelled() if _dataset(run) == dataset]
         by_protocol = _fvd_curves(runs)
         names = [(detector, n_fake) for detector, n_fake, _ in by_protocol]
         for (detector, n_fake, protocol), curves in by_protocol.items():
             several = names.count((detector, n_fake)) > 1
             apart = f", protocol {protocol[:12]}" if several else ""
-            figure = plots.fvd_over_training(curves, detector, n_fake, study.colours, where + apart)
+            figure = plots.fvd_over_training(curves, detector, n_fake, reported.colours, where + apart)
             stem = f"{file_stem(detector)}-{n_fake}" + (f"-{file_stem(protocol)}" if several else "")
             name = f"fvd-{stem}-over-training{end}"
             yield Plot(name, _describe_curves(f"FVD[{detector}] over training", curves), figure)
         losses = [curve for label, run in runs if (curve := _loss_curve(label, run))]
         if losses:
-            figure = plots.loss_curves(losses, study.colours, where)
+            figure = plots.loss_curves(losses, reported.colours, where)
             yield Plot(f"loss{end}", _describe_curves("training loss", losses), figure)
 
 
@@ -133,18 +134,16 @@ def _fvd_curves(runs: list[tuple[str, StoredRecord]]) -> dict[tuple[str, int, st
     curves: dict[tuple[str, int, str], list[plots.Curve]] = {}
     for label, run in runs:
         quality = run.record.quality
-        points = [point for point in quality.get("curve") or [] if point.get("fvd") is not None]
-        if points:
-            steps, values = [point["step"] for point in points], [point["fvd"] for point in points]
+        if quality and quality.curve:
+            first = quality.curve[0]
+            steps, values = [point.step for point in quality.curve], [point.fvd for point in quality.curve]
             curve = plots.Curve(label, steps, values, run.record.status)
-            protocol = points[0].get("protocol_hash") or quality.get("protocol_hash") or ""
-            key = (quality.get("detector") or "unnamed", points[0]["n_fake"], protocol)
-            curves.setdefault(key, []).append(curve)
+            curves.setdefault((quality.detector, first.n_fake, first.protocol_hash), []).append(curve)
     return curves
 
 
 def _loss_curve(label: str, run: StoredRecord) -> plots.Curve | None:
-    path = run.file(run.record.training.get("loss_curve"))
+    path = run.file(run.record.training.loss_curve if run.record.training else None)
     if path is None:
         return None
     try:
@@ -167,16 +166,16 @@ def _dataset(run: StoredRecord) -> str:
     return value_at(run.record.config, "dataset.name") or "unnamed"
 
 
-def sample_grids(study: Study) -> list[SampleGrid]:
+def sample_grids(reported: ReportedRuns) -> list[SampleGrid]:
     """Return the strips of samples of every run that kept some, each data set on its own."""
-    grids: dict[str, list[tuple[str, StoredRecord, media.Clips]]] = {}
-    for label, run in study.labelled():
+    grids: dict[str, list[tuple[str, StoredRecord, Clips]]] = {}
+    for label, run in reported.labelled():
         if clips := _clips(run, "samples"):
             grids.setdefault(_dataset(run), []).append((label, run, clips))
     return [_sample_grid(dataset, rows) for dataset, rows in grids.items()]
 
 
-def _sample_grid(dataset: str, rows: list[tuple[str, StoredRecord, media.Clips]]) -> SampleGrid:
+def _sample_grid(dataset: str, rows: list[tuple[str, StoredRecord, Clips]]) -> SampleGrid:
     real = next((clips for _, run, _ in rows if (clips := _clips(run, "real"))), None)
     sets = [clips for _, _, clips in rows]
     stem = file_stem(dataset)
@@ -190,6 +189,6 @@ def _sample_grid(dataset: str, rows: list[tuple[str, StoredRecord, media.Clips]]
     return SampleGrid(dataset, media.column_names(real or sets[0], columns), strips)
 
 
-def _clips(run: StoredRecord, name: str) -> media.Clips | None:
+def _clips(run: StoredRecord, name: str) -> Clips | None:
     path = run.file(run.record.files.get(name))
-    return media.load_clips(path) if path else None
+    return load_clips(path) if path else None

@@ -7,31 +7,20 @@ one looks down a column to compare backbones on the same thing.
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stbench.errors import StbenchError
+from stbench.records.clips import Clips
 
 COLUMNS = 8
 CLIP_PIXELS = 80  # small clips are enlarged by the whole factor that brings them nearest to this height
 LARGEST_CLIP_PIXELS = 128  # larger ones are reduced by a whole factor to at most this
 GAP_PIXELS = 4
 FRAME_MS = 125  # 8 frames a second: slow enough to see single frames go wrong
-
-
-@dataclass(frozen=True)
-class Clips:
-    """Clips uint8 (N, F, H, W, 3), their labels int64 (N,), and the names of the classes."""
-
-    clips: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    class_names: list[str]
 
 
 @dataclass(frozen=True)
@@ -42,25 +31,6 @@ class Strip:
     still: bytes
     width: int
     height: int
-
-
-def load_clips(path: Path) -> Clips:
-    """Read an npz file of clips.
-
-    Raises:
-        StbenchError: the file cannot be read, lacks an array, or holds something else than clips.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            clips = Clips(arrays["clips"], arrays["labels"], [str(name) for name in arrays["class_names"]])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise StbenchError(f"{path}: expected an npz file with clips, labels and class_names: {error}") from error
-    shape = clips.clips.shape
-    if clips.clips.dtype != np.uint8 or len(shape) != 5 or shape[-1] != 3 or 0 in shape:
-        raise StbenchError(f"{path}: expected clips uint8 (N, F, H, W, 3), got {clips.clips.dtype} {shape}")
-    if clips.labels.shape != shape[:1]:
-        raise StbenchError(f"{path}: expected {shape[0]} labels, got shape {clips.labels.shape}")
-    return clips
 
 
 def choose_columns(sets: Sequence[Clips]) -> list[int] | None:

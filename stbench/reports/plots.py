@@ -1,6 +1,7 @@
-"""Plots of a study, one function a plot, each returning a matplotlib Figure.
+"""Plots of a report's runs, one function a plot, each returning a matplotlib Figure.
 
-One colour a variant in every plot (`Study.colours`), one marker a status, labels beside the marks instead of a legend.
+One colour a variant in every plot (`ReportedRuns.colours`), one marker a status, labels beside the marks instead of a
+legend.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def fvd_against_gmacs(runs: pd.DataFrame, detector: str, colours: Mapping[str, s
     """Plot FVD against the multiply-accumulates of one forward pass.
 
     Args:
-        runs: rows of a `Study`'s table that share one protocol, and runs without a score.
+        runs: rows of a `ReportedRuns`'s table that share one protocol, and runs without a score.
         detector: the name of the network whose features the distance is taken on.
         colours: of every label.
         where: what sets this plot apart from others of its kind, added to the title.

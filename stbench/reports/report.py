@@ -10,7 +10,7 @@ from stbench.reports import tables
 from stbench.reports.drawing import write_figure
 from stbench.reports.figures import Plot, SampleGrid, draw_plots, sample_grids
 from stbench.reports.report_page import report_page
-from stbench.reports.runs import Study, load_study
+from stbench.reports.runs import ReportedRuns, load_runs
 from stbench.storage.folder import swapped_in
 
 CONTENTS = ("index.html", "runs.csv", "runs.md", "variants.csv", "plots", "samples")
@@ -39,14 +39,14 @@ def write_report(run_paths: Iterable[Path | str], out_dir: Path | str) -> Report
     Raises:
         StbenchError: a record cannot be read, or the folder cannot be written or holds something else.
     """
-    study, out = load_study(run_paths), Path(out_dir)
-    drawn, missing = draw_plots(study)
-    grids = sample_grids(study)
+    reported, out = load_runs(run_paths), Path(out_dir)
+    drawn, missing = draw_plots(reported)
+    grids = sample_grids(reported)
     with swapped_in(out, CONTENTS) as folder:
-        _write_tables(study, folder)
+        _write_tables(reported, folder)
         _write_plots(drawn, folder / "plots")
         _write_samples(grids, folder / "samples")
-        (folder / "index.html").write_text(report_page(study, drawn, missing, grids), encoding="utf-8")
+        (folder / "index.html").write_text(report_page(reported, drawn, missing, grids), encoding="utf-8")
     return ReportFiles(
         folder=out,
         index=out / "index.html",
@@ -58,13 +58,13 @@ def write_report(run_paths: Iterable[Path | str], out_dir: Path | str) -> Report
     )
 
 
-def _write_tables(study: Study, folder: Path) -> None:
-    variants = tables.variant_table(study.table)
-    shown = tables.display_variants(variants, tables.quality_columns(study.table))
-    runs = tables.display_runs(study.table)
+def _write_tables(reported: ReportedRuns, folder: Path) -> None:
+    variants = tables.variant_table(reported.table)
+    shown = tables.display_variants(variants, tables.quality_columns(reported.table))
+    runs = tables.display_runs(reported.table)
     markdown = f"## Variants\n\n{tables.to_markdown(shown)}\n\n## Runs\n\n{tables.to_markdown(runs)}\n"
     (folder / "runs.md").write_text(markdown, encoding="utf-8")
-    (folder / "runs.csv").write_text(tables.to_csv(study.table), encoding="utf-8")
+    (folder / "runs.csv").write_text(tables.to_csv(reported.table), encoding="utf-8")
     (folder / "variants.csv").write_text(tables.to_csv(variants), encoding="utf-8")
 
 

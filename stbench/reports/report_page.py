@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import pandas as pd
 
@@ -10,44 +11,46 @@ from stbench.records.schema import Record
 from stbench.reports import drawing, html, tables
 from stbench.reports.figures import Plot, SampleGrid, SampleRow
 from stbench.reports.html import Html, element, section
-from stbench.reports.runs import Study, flatten
+from stbench.reports.runs import ReportedRuns, flatten
 from stbench.reports.summary import findings
 
 
-def report_page(study: Study, drawn: Sequence[Plot], missing: Sequence[str], grids: Sequence[SampleGrid]) -> str:
+def report_page(
+    reported: ReportedRuns, drawn: Sequence[Plot], missing: Sequence[str], grids: Sequence[SampleGrid]
+) -> str:
     """Return the whole page.
 
     Args:
-        study: the runs.
+        reported: the runs.
         drawn: the plots of them.
         missing: a sentence for each plot that could not be drawn.
         grids: the samples, one grid a data set.
     """
     body = element(
         "main",
-        html.items(findings(study), "findings"),
+        html.items(findings(reported), "findings"),
         _samples(grids),
-        _variants(study),
+        _variants(reported),
         _plots(drawn, missing),
-        _runs(study),
-        _conventions(study),
-        _troubles(study),
-        _protocols(study),
-        _provenance(study),
+        _runs(reported),
+        _conventions(reported),
+        _troubles(reported),
+        _protocols(reported),
+        _provenance(reported),
     )
     footer = element("footer", "Made by stbench. This page holds all of its data and asks the network for nothing.")
-    return html.page(_title(study), _header(study), body, footer)
+    return html.page(_title(reported), _header(reported), body, footer)
 
 
-def _title(study: Study) -> str:
-    labels = list(study.colours)
-    datasets = [str(name) for name in study.table["dataset"].dropna().unique()]
+def _title(reported: ReportedRuns) -> str:
+    labels = list(reported.colours)
+    datasets = [str(name) for name in reported.table["dataset"].dropna().unique()]
     subject = " and ".join(labels) if len(labels) <= 2 else f"{len(labels)} variants"
     return f"{subject} on {' and '.join(datasets)}" if datasets else subject
 
 
-def _header(study: Study) -> Html:
-    runs = study.table
+def _header(reported: ReportedRuns) -> Html:
+    runs = reported.table
     finished = int((runs["status"] == "finished").sum())
     facts = {
         "Runs finished": f"{finished} of {len(runs)}",
@@ -61,8 +64,8 @@ def _header(study: Study) -> Html:
     return element(
         "header",
         element("p", f"stbench report · {span}", class_="eyebrow"),
-        element("h1", _title(study)),
-        element("p", f"Compared: {', '.join(study.colours)}.", class_="lead") if len(study.colours) > 2 else None,
+        element("h1", _title(reported)),
+        element("p", f"Compared: {', '.join(reported.colours)}.", class_="lead") if len(reported.colours) > 2 else None,
         html.tiles({name: value for name, value in facts.items() if value}),
     )
 
@@ -100,19 +103,19 @@ def _score(row: SampleRow) -> str:
         return "the data set"
     record, quality = row.run.record, row.run.record.quality
     seed = f"seed {record.config.get('seed')}"
-    if quality.get("fvd") is None:
+    if quality is None or quality.fvd is None:
         return f"{seed} · no FVD"
-    return f"{seed} · FVD[{quality['detector']}] {tables.format_number(quality['fvd'])}"
+    return f"{seed} · FVD[{quality.detector}] {tables.format_number(quality.fvd)}"
 
 
-def _variants(study: Study) -> Html:
-    headings = tables.quality_columns(study.table)
-    shown = tables.display_variants(tables.variant_table(study.table), headings)
+def _variants(reported: ReportedRuns) -> Html:
+    headings = tables.quality_columns(reported.table)
+    shown = tables.display_variants(tables.variant_table(reported.table), headings)
     note = (
         "One row for each configuration and protocol. Scores are means over seeds with the 95 % interval of the "
         "mean (none for one seed); times and memory are medians, and left out where seeds ran on different machines."
     )
-    return section("Variants", note, html.table(shown, "Results by variant, over seeds", study.colours))
+    return section("Variants", note, html.table(shown, "Results by variant, over seeds", reported.colours))
 
 
 def _plots(drawn: Sequence[Plot], missing: Sequence[str]) -> Html:
@@ -126,34 +129,37 @@ def _plots(drawn: Sequence[Plot], missing: Sequence[str]) -> Html:
     )
 
 
-def _runs(study: Study) -> Html:
-    shown = tables.display_runs(study.table)
-    return section("Runs", "Every run, as recorded.", html.table(shown, "Results of every run", study.colours))
+def _runs(reported: ReportedRuns) -> Html:
+    shown = tables.display_runs(reported.table)
+    return section("Runs", "Every run, as recorded.", html.table(shown, "Results of every run", reported.colours))
 
 
-def _conventions(study: Study) -> Html | None:
+def _conventions(reported: ReportedRuns) -> Html | None:
     """Counts as papers print them, beside the executed ones, and what they leave out."""
-    counted = {label: run.record.counts for label, run in study.labelled() if run.record.counts.get("conventions")}
+    everything = {label: run.record.counts for label, run in reported.labelled()}
+    counted = {label: counts for label, counts in everything.items() if counts and counts.conventions}
     if not counted:
         return None
     rows = [
-        {"variant": label, "executed, one clip (GMACs)": f"{counts['gmacs']:.3f}"}
-        | {f"{name} (G)": f"{value:.3f}" for name, value in counts["conventions"].items()}
+        {"variant": label, "executed, one clip (GMACs)": f"{counts.gmacs:.3f}"}
+        | {f"{name} (G)": f"{value:.3f}" for name, value in counts.conventions.items()}
         for label, counts in counted.items()
     ]
-    notes = list(dict.fromkeys(note for counts in counted.values() for note in counts.get("convention_notes") or []))
-    table = html.table(pd.DataFrame(rows).fillna(""), "Counts under the conventions of papers", study.colours)
+    notes = list(dict.fromkeys(note for counts in counted.values() for note in counts.convention_notes))
+    table = html.table(pd.DataFrame(rows).fillna(""), "Counts under the conventions of papers", reported.colours)
     return section("Counts as papers print them", None, table, [element("p", note, class_="note") for note in notes])
 
 
-def _troubles(study: Study) -> Html | None:
-    named = [(_name(label, run.record), run.record) for label, run in study.labelled()]
+def _troubles(reported: ReportedRuns) -> Html | None:
+    named = [(_name(label, run.record), run.record) for label, run in reported.labelled()]
     failed = [f"{name}: {record.status}, {record.reason}" for name, record in named if not record.finished]
-    refused = [f"{name}: {record.quality['refused']}" for name, record in named if record.quality.get("refused")]
+    refused = [
+        f"{name}: {record.quality.refused}" for name, record in named if record.quality and record.quality.refused
+    ]
     partial = [
-        f"{name}: operations not counted: {', '.join(map(str, record.counts['incomplete']))}"
+        f"{name}: operations not counted: {', '.join(record.counts.incomplete)}"
         for name, record in named
-        if record.counts.get("incomplete")
+        if record.counts and record.counts.incomplete
     ]
     kinds = {"Runs that did not finish": failed, "Scores refused": refused, "Incomplete counts": partial}
     lists = [[element("h3", title), html.items(texts, "reasons")] for title, texts in kinds.items() if texts]
@@ -164,38 +170,42 @@ def _name(label: str, record: Record) -> str:
     return f"{label}, seed {record.config.get('seed')} ({record.run_id})"
 
 
-def _protocols(study: Study) -> Html | None:
-    protocols: dict[str, Record] = {}
-    for run in study.runs:
-        if run.record.quality.get("protocol_hash"):
-            protocols.setdefault(run.record.quality["protocol_hash"], run.record)
-    if not protocols:
+def _protocols(reported: ReportedRuns) -> Html | None:
+    judged: dict[str, Record] = {}
+    for run in reported.stored:
+        if run.record.quality:
+            judged.setdefault(run.record.quality.protocol_hash, run.record)
+    if not judged:
         return None
     note = "Scores may be compared only under one protocol: equal hash, equal conditions."
-    alone = len(protocols) == 1
-    return section("Protocol", note, [_protocol(name, record, alone) for name, record in protocols.items()])
+    folded = [
+        _folded(name, str(record.config.get("protocol") or ""), asdict(record.quality.protocol), len(judged) == 1)
+        for name, record in judged.items()
+        if record.quality
+    ]
+    return section("Protocol", note, folded)
 
 
-def _protocol(name: str, record: Record, unfolded: bool) -> Html:
-    fields = flatten(record.quality.get("protocol") or {})
-    return _folded(name, str(record.config.get("protocol") or ""), fields, unfolded)
-
-
-def _provenance(study: Study) -> Html:
+def _provenance(reported: ReportedRuns) -> Html:
     note = "Configuration, machine and software of every run."
-    runs = [(_name(label, run.record), run.record) for label, run in study.labelled()]
-    folded = [_folded(name, _machine(record), _facts(record)) for name, record in runs]
+    runs = [(_name(label, run.record), run.record) for label, run in reported.labelled()]
+    folded = [
+        _folded(name, (record.machine.gpu or record.machine.cpu) if record.machine else "", _facts(record))
+        for name, record in runs
+    ]
     return section("How it was measured", note, folded)
 
 
-def _machine(record: Record) -> str:
-    return str(record.machine.get("gpu") or record.machine.get("cpu") or "")
-
-
 def _facts(record: Record) -> dict[str, object]:
-    head = {"created": record.created, "config_hash": record.config_hash}
-    sections = {"machine": record.machine, "software": record.software, "config": record.config}
-    return head | flatten({"protocol_hash": record.quality.get("protocol_hash"), **sections})
+    sections = {
+        "created": record.created,
+        "config_hash": record.config_hash,
+        "protocol_hash": record.quality and record.quality.protocol_hash,
+        "machine": asdict(record.machine) if record.machine else {},
+        "software": asdict(record.software) if record.software else {},
+        "config": record.config,
+    }
+    return flatten(sections)
 
 
 def _folded(title: str, aside: str, values: dict[str, object], unfolded: bool = False) -> Html:

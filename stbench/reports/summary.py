@@ -1,19 +1,21 @@
-"""What a study found, in a few sentences that say how sure they are."""
+"""What the runs of a report found, in a few sentences that say how sure they are."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from stbench.records.statistics import ALPHA, means_differ
-from stbench.reports.runs import Study
+from stbench.reports.runs import ReportedRuns
 from stbench.reports.tables import format_number, quality_columns, variant_table
 
 
-def findings(study: Study) -> list[str]:
-    """Return the study's main results as sentences: the best quality first, then costs, then what went wrong."""
-    variants = variant_table(study.table)
-    sentences = [sentence for column in _ranked_columns(study.table) for sentence in _ranking(study, variants, column)]
-    return [*sentences, *_cheapest(variants), *_unfinished(study.table)] or ["These runs recorded no result yet."]
+def findings(reported: ReportedRuns) -> list[str]:
+    """Return the main results as sentences: the best quality first, then costs, then what went wrong."""
+    variants = variant_table(reported.table)
+    sentences = [
+        sentence for column in _ranked_columns(reported.table) for sentence in _ranking(reported, variants, column)
+    ]
+    return [*sentences, *_cheapest(variants), *_unfinished(reported.table)] or ["These runs recorded no result yet."]
 
 
 def _ranked_columns(runs: pd.DataFrame) -> list[tuple[str, str]]:
@@ -23,7 +25,7 @@ def _ranked_columns(runs: pd.DataFrame) -> list[tuple[str, str]]:
     return next(filter(None, by_metric), [])
 
 
-def _ranking(study: Study, variants: pd.DataFrame, column: tuple[str, str]) -> list[str]:
+def _ranking(reported: ReportedRuns, variants: pd.DataFrame, column: tuple[str, str]) -> list[str]:
     """Return one or two sentences for each protocol: who is best, and whether the next is beyond noise."""
     name, heading = column
     sentences = []
@@ -32,7 +34,7 @@ def _ranking(study: Study, variants: pd.DataFrame, column: tuple[str, str]) -> l
         best = ordered.iloc[0]
         sentences.append(f"Lowest {heading}: {best['label']} on {best['dataset']}, {_with_interval(best, name)}.")
         if len(ordered) > 1:
-            sentences.append(_lead(study, best, ordered.iloc[1], name))
+            sentences.append(_lead(reported, best, ordered.iloc[1], name))
     return sentences
 
 
@@ -44,8 +46,8 @@ def _with_interval(row: pd.Series, name: str) -> str:
     return f"{text} (95 % interval {low} to {high} over {seeds} seeds)"
 
 
-def _lead(study: Study, best: pd.Series, second: pd.Series, name: str) -> str:
-    values_best, values_second = (_seed_values(study, row, name) for row in (best, second))
+def _lead(reported: ReportedRuns, best: pd.Series, second: pd.Series, name: str) -> str:
+    values_best, values_second = (_seed_values(reported, row, name) for row in (best, second))
     start = f"Next is {second['label']} at {format_number(second[name])}"
     if min(len(values_best), len(values_second)) < 2:
         return f"{start}; with one seed this order may be noise."
@@ -54,8 +56,8 @@ def _lead(study: Study, best: pd.Series, second: pd.Series, name: str) -> str:
     return f"{start}; the difference is within the noise of the seeds (Welch's t test, p ≥ {ALPHA})."
 
 
-def _seed_values(study: Study, variant: pd.Series, name: str) -> list[float]:
-    runs = study.table
+def _seed_values(reported: ReportedRuns, variant: pd.Series, name: str) -> list[float]:
+    runs = reported.table
     group = runs[(runs["group"] == variant["group"]) & (runs["protocol_hash"] == variant["protocol_hash"])]
     return [float(value) for value in group[name].dropna()]
 

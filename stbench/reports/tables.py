@@ -64,7 +64,7 @@ def variant_table(runs: pd.DataFrame) -> pd.DataFrame:
     medians over seeds, and empty where the seeds ran on different machines.
 
     Args:
-        runs: the table of a `Study`.
+        runs: the table of a `ReportedRuns`.
     """
     qualities = list(quality_columns(runs))
     known = runs.groupby("group")["protocol_hash"].transform("first")

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from stbench.data.loading import clips_to_tensor, evaluation_clips, tensor_to_clips
 from stbench.metrics.detectors import extract_features
 from stbench.metrics.quality import assess
+from stbench.records.clips import Clips
+from stbench.records.sections import Quality
 from stbench.run.generation import generate, labels_of_samples
 from stbench.run.setup import Setup
-
-
-@dataclass(frozen=True)
-class ClipSet:
-    """Some clips to look at: uint8 (N, F, H, W, 3), with labels (N,)."""
-
-    clips: NDArray[np.uint8]
-    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -37,10 +31,10 @@ class Evaluation:
         samples: the first few generated clips.
     """
 
-    quality: dict[str, Any]
+    quality: Quality
     real_features: NDArray[np.float32]
     fake_features: NDArray[np.float32]
-    samples: ClipSet
+    samples: Clips
 
 
 class Evaluator:
@@ -51,6 +45,7 @@ class Evaluator:
         settings = setup.config.settings
         self.num_clips = settings.eval.num_clips
         self.seed = settings.eval.seed
+        self.report_clips = settings.eval.report_clips
         limit = setup.protocol.num_real
         self.num_real = len(setup.reference) if limit is None else min(limit, len(setup.reference))
 
@@ -68,19 +63,27 @@ class Evaluator:
             purpose: which noise: "final", or "curve" for the evaluations during training, which all share theirs.
             label: shown beside the progress bar.
         """
-        kept = _KeepFirst(self.setup.config.settings.eval.report_clips)
         setup = self.setup
-        sampled = generate(
-            backbone, setup.autoencoder, setup.runtime, setup.sampling, self.num_clips, self.seed, purpose
-        )
-        fake = extract_features(setup.detector, map(clips_to_tensor, kept.watch(sampled)), self.num_clips, label)
-        labels = labels_of_samples(range(len(kept.clips)), setup.dataset.num_classes)
-        quality = assess(setup.protocol, self.real_features, fake)
-        return Evaluation(quality, self.real_features, fake, ClipSet(kept.clips, labels))
+        kept: list[NDArray[np.uint8]] = []
 
-    def real_examples(self) -> ClipSet:
+        def clips() -> Iterator[Tensor]:
+            """The sampled clips for the detector, the first few of which are kept for the report."""
+            sampled = generate(
+                backbone, setup.autoencoder, setup.runtime, setup.sampling, self.num_clips, self.seed, purpose
+            )
+            for batch in sampled:
+                kept.extend(batch[: self.report_clips - len(kept)])
+                yield clips_to_tensor(batch)
+
+        fake = extract_features(setup.detector, clips(), self.num_clips, label)
+        labels = labels_of_samples(range(len(kept)), setup.dataset.num_classes)
+        samples = Clips(np.stack(kept), labels, setup.dataset.class_names)
+        quality = assess(setup.protocol, self.real_features, fake)
+        return Evaluation(quality, self.real_features, fake, samples)
+
+    def real_examples(self) -> Clips:
         """Real clips to show beside the samples: with the same labels in the same order, as far as there are any."""
-        wanted = labels_of_samples(range(self.setup.config.settings.eval.report_clips), self.setup.dataset.num_classes)
+        wanted = labels_of_samples(range(self.report_clips), self.setup.dataset.num_classes)
         found: dict[int, list[NDArray[np.uint8]]] = {}
         for batch in self._real_batches(min(self.num_real, 8 * len(wanted))):
             labels = [0] * len(batch.clips) if batch.labels is None else batch.labels.tolist()
@@ -88,7 +91,8 @@ class Evaluator:
                 found.setdefault(label, []).append(clip)
         chosen = [(label, found[label].pop(0)) for label in wanted.tolist() if found.get(label)]
         clips = np.stack([clip for _, clip in chosen]) if chosen else np.zeros((0, 1, 1, 1, 3), np.uint8)
-        return ClipSet(clips, np.array([label for label, _ in chosen], dtype=np.int64))
+        labels = np.array([label for label, _ in chosen], dtype=np.int64)
+        return Clips(clips, labels, self.setup.dataset.class_names)
 
     def _real_batches(self, num_clips: int) -> Iterator[Any]:
         setup = self.setup
@@ -100,20 +104,3 @@ class Evaluator:
             settings.eval.batch_size,
             settings.train.num_workers,
         )
-
-
-class _KeepFirst:
-    """Passes batches of clips on and keeps the first few clips."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._kept: list[NDArray[np.uint8]] = []
-
-    @property
-    def clips(self) -> NDArray[np.uint8]:
-        return np.stack(self._kept)
-
-    def watch(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-        for batch in batches:
-            self._kept += list(batch[: self.count - len(self._kept)])
-            yield batch

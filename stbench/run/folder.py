@@ -1,74 +1,108 @@
-"""The folder of one run: the names of its files and their formats."""
+"""The folder of one run: the names of its files, and what is in them.
+
+runs/<run_id>/
+  config.json               what was asked for, resolved
+  cost.json                 parameters, operations, times, memory
+  loss.csv                  one line per step
+  checkpoints/              the newest two
+  curve.json                quality during training
+  attention.json            what attention=auto chose, for --resume
+  samples.npz, real.npz     clips for the report
+  features.npz              of every judged clip
+  result.json               the record, written last
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from stbench.errors import StbenchError
-from stbench.records.store import RECORD_NAME
-from stbench.run.evaluation import ClipSet
+from stbench.records.clips import Clips
+from stbench.records.sections import AttentionChoice, Cost, CurvePoint
+from stbench.records.store import RECORD_NAME, read_record
 from stbench.settings.resolve import from_dict
 from stbench.settings.schema import RunConfig
 from stbench.storage.files import write_json
 
-CONFIG_NAME = "config.json"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run."""
+    """The files of one run. What was not written yet reads as None or as nothing."""
 
     path: Path
 
-    def begin(self, config: RunConfig, cost: dict[str, Any]) -> None:
+    @property
+    def exists(self) -> bool:
+        """Whether the run was begun."""
+        return self.path.exists()
+
+    @property
+    def has_record(self) -> bool:
+        """Whether the run came to an end, of whatever kind."""
+        return (self.path / RECORD_NAME).exists()
+
+    def is_finished(self) -> bool:
+        """Whether its record says that it finished."""
+        return self.has_record and read_record(self.path).finished
+
+    def begin(self, config: RunConfig, cost: Cost) -> None:
         """Make the folder, with what was asked for and what it costs."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / CONFIG_NAME, config.to_dict())
-        write_json(self.cost, cost)
+        write_json(self.path / "config.json", config.to_dict())
+        write_json(self.path / "cost.json", asdict(cost))
 
-    @property
-    def curve(self) -> Path:
-        """Quality during training."""
-        return self.path / "curve.json"
+    def read_config(self) -> RunConfig:
+        """The configuration that the folder was made with.
 
-    @property
-    def cost(self) -> Path:
-        """The cost profile."""
-        return self.path / "cost.json"
+        Raises:
+            StbenchError: when the folder is not a run's, or its configuration no longer fits this stbench.
+        """
+        if not (self.path / "config.json").is_file():
+            raise StbenchError(f"{self.path} is not a run's folder: it has no config.json")
+        return from_dict(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
 
-    @property
-    def attention(self) -> Path:
-        """What `attention=auto` chose."""
-        return self.path / "attention.json"
+    def read_cost(self) -> Cost | None:
+        """What the backbone costs."""
+        return self._read("cost.json", Cost)
 
-    @property
-    def record(self) -> Path:
-        """The record."""
-        return self.path / RECORD_NAME
+    def read_curve(self) -> tuple[CurvePoint, ...]:
+        """Quality during training, as far as it went."""
+        return self._read("curve.json", tuple[CurvePoint, ...]) or ()
 
-    def save_clips(self, name: str, clips: ClipSet, class_names: tuple[str, ...]) -> str:
-        """Keep clips for the report; returns the file's name."""
-        save_clips(self.path / name, clips, class_names)
-        return name
+    def write_curve(self, points: Sequence[CurvePoint]) -> None:
+        """Keep the points of quality during training."""
+        write_json(self.path / "curve.json", [asdict(point) for point in points])
 
+    def read_attention_choices(self) -> tuple[AttentionChoice, ...]:
+        """What `attention=auto` chose in an earlier process of this run."""
+        return self._read("attention.json", tuple[AttentionChoice, ...]) or ()
 
-def save_clips(path: Path, clips: ClipSet, class_names: tuple[str, ...]) -> None:
-    """Write clips, labels and class names as the report reads them."""
-    np.savez_compressed(path, clips=clips.clips, labels=clips.labels, class_names=np.array(class_names, dtype=str))
+    def write_attention_choices(self, choices: Sequence[AttentionChoice]) -> None:
+        """Keep what `attention=auto` chose, so that a resumed run computes as it began."""
+        write_json(self.path / "attention.json", [asdict(choice) for choice in choices])
 
+    def write_clips(self, samples: Clips, real: Clips) -> dict[str, str]:
+        """Keep clips for the report; returns the files' names for the record."""
+        samples.save(self.path / "samples.npz")
+        real.save(self.path / "real.npz")
+        return {"samples": "samples.npz", "real": "real.npz"}
 
-def run_config(folder: Path) -> RunConfig:
-    """The configuration that a run's folder was made with.
+    def write_features(self, real: NDArray[np.float32], fake: NDArray[np.float32]) -> dict[str, str]:
+        """Keep the features of every judged clip; returns the file's name for the record."""
+        np.savez_compressed(self.path / "features.npz", real=real, fake=fake)
+        return {"features": "features.npz"}
 
-    Raises:
-        StbenchError: when the folder is not a run's, or its configuration no longer fits this stbench.
-    """
-    path = folder / CONFIG_NAME
-    if not path.is_file():
-        raise StbenchError(f"{folder} is not a run's folder: it has no {CONFIG_NAME}")
-    return from_dict(json.loads(path.read_text(encoding="utf-8")))
+    def _read(self, name: str, kind: type[T]) -> T | None:
+        path = self.path / name
+        content: Any = TypeAdapter(kind)
+        return content.validate_json(path.read_text(encoding="utf-8")) if path.exists() else None

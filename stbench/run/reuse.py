@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
 
 from stbench.errors import StbenchError
 from stbench.progress import progress_bar
+from stbench.records.clips import Clips
+from stbench.records.sections import Quality
 from stbench.records.store import read_record
-from stbench.reports.media import Clips, make_sheet
-from stbench.run.evaluation import ClipSet, Evaluator
-from stbench.run.folder import run_config, save_clips
+from stbench.reports.media import make_sheet
+from stbench.run.evaluation import Evaluator
+from stbench.run.folder import RunFolder
 from stbench.run.generation import generate, labels_of_samples
 from stbench.run.setup import Setup, prepare
 from stbench.run.stages import run
@@ -50,14 +52,15 @@ def sample_from(source: str, words: Iterable[str], num: int, out: Path | None) -
             advance(len(batch))
     folder = out or (path if path.is_dir() else path.parent) / "sampled"
     folder.mkdir(parents=True, exist_ok=True)
-    clips = ClipSet(np.concatenate(batches), labels_of_samples(range(num), setup.dataset.num_classes))
-    save_clips(folder / "samples.npz", clips, setup.dataset.class_names)
+    labels = labels_of_samples(range(num), setup.dataset.num_classes)
+    clips = Clips(np.concatenate(batches), labels, setup.dataset.class_names)
+    clips.save(folder / "samples.npz")
     picture = folder / "samples.webp"
-    picture.write_bytes(make_sheet(Clips(clips.clips, clips.labels, list(setup.dataset.class_names))).webp)
+    picture.write_bytes(make_sheet(clips).webp)
     return picture
 
 
-def evaluate_again(source: str, words: Iterable[str], out: Path) -> dict[str, Any]:
+def evaluate_again(source: str, words: Iterable[str], out: Path) -> Quality:
     """Measure quality again, or for the first time.
 
     Args:
@@ -72,10 +75,12 @@ def evaluate_again(source: str, words: Iterable[str], out: Path) -> dict[str, An
     path = _existing(source)
     if not path.is_dir():
         config = resolve([*words, f"train.init={path}", "train.steps=0"])
-        return read_record(run(config, out, resume=True)).quality
+        measured = read_record(run(config, out, resume=True)).quality
+        assert measured is not None  # of a finished run
+        return measured
     setup = prepare(_config_of(path, words))
     quality = Evaluator(setup).evaluate(_load_backbone(setup, path), "final", "sampling").quality
-    write_json(path / f"evaluation-{quality['protocol_hash'][:8]}.json", quality)
+    write_json(path / f"evaluation-{quality.protocol_hash[:8]}.json", asdict(quality))
     return quality
 
 
@@ -90,7 +95,7 @@ def _config_of(path: Path, words: Iterable[str]) -> RunConfig:
     """The configuration of a run's folder with some settings changed, or the one that `words` describe."""
     if not path.is_dir():
         return resolve(words)
-    return override(run_config(path), words, REUSABLE)
+    return override(RunFolder(path).read_config(), words, REUSABLE)
 
 
 def _load_backbone(setup: Setup, path: Path) -> nn.Module:

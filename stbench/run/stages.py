@@ -1,44 +1,28 @@
-"""One run, stage after stage: prepare, profile, train, evaluate, record.
-
-runs/<run_id>/
-  config.json               what was asked for, resolved
-  cost.json                 parameters, operations, times, memory
-  loss.csv                  one line per step
-  checkpoints/              the newest two
-  curve.json                quality during training
-  attention.json            what attention=auto chose, for --resume
-  samples.npz, real.npz     clips for the report
-  features.npz              of every judged clip
-  result.json               the record, written last
-"""
+"""One run, stage after stage: prepare, profile, train, evaluate, record. `folder` says what each leaves on disk."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import json
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Literal
 
 from stbench.data.loading import training_batches
-from stbench.errors import FinishedInPart, StbenchError
-from stbench.profiling.profile import Workload, compile_in_place, profile_backbone
+from stbench.errors import FinishedInPart, StbenchError, first_line
+from stbench.profiling.profile import Workload, profile_backbone
 from stbench.progress import console, progress_bar
 from stbench.records.schema import Record
-from stbench.records.sections import AttentionChoice
-from stbench.records.store import read_record, write_record
+from stbench.records.sections import Cost, CurvePoint, Training
+from stbench.records.store import write_record
 from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
 from stbench.run.setup import Setup, prepare
-from stbench.runtime.device import Runtime
-from stbench.runtime.machine import is_out_of_memory, machine_fingerprint, software_versions
+from stbench.runtime.compilation import compile_in_place
+from stbench.runtime.machine import describe_machine, is_out_of_memory, software_versions
 from stbench.settings.schema import RunConfig
-from stbench.storage.files import write_json
 from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
 from stbench.training.divergence import TrainingDiverged
 from stbench.training.loop import TrainingJob, new_state, train
@@ -61,7 +45,11 @@ def run(config: RunConfig, out: Path, resume: bool = False) -> Path:
         FinishedInPart: when training diverged or memory ran out; the record says so.
     """
     folder = RunFolder(out / config.run_id)
-    if _is_finished(folder, resume):
+    if folder.exists and not resume:
+        how_far = "finished" if folder.has_record else "begun"
+        raise StbenchError(f"{folder.path} was {how_far} before: --resume goes on with it, another --out starts anew")
+    if folder.is_finished():
+        console().print(f"{folder.path} is finished: nothing to do")
         return folder.path
     stages = RunStages(prepare(config), folder)
     with stages.recording_failures():
@@ -70,12 +58,12 @@ def run(config: RunConfig, out: Path, resume: bool = False) -> Path:
         folder.begin(config, cost)
         stages.train(state)
         evaluation = stages.evaluate(state)
-        stages.write_result(evaluation)
+        stages.write_result(cost, evaluation)
     return folder.path
 
 
 class RunStages:
-    """The stages of one run. Each leaves a file, which the last one gathers into the record."""
+    """The stages of one run. What one returns goes on to the next; a resumed run finds the rest in its folder."""
 
     def __init__(self, setup: Setup, folder: RunFolder) -> None:
         self.setup, self.folder = setup, folder
@@ -106,22 +94,20 @@ class RunStages:
         try:
             yield
         except TrainingDiverged as error:
-            self.write_failure("nan", str(error))
+            self._write_failure("nan", str(error))
             raise FinishedInPart(f"{self.folder.path}: {error}") from error
         except Exception as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            reason = first_line(error)
             if is_out_of_memory(error):
-                self.write_failure("oom", f"out of memory: {reason}")
+                self._write_failure("oom", f"out of memory: {reason}")
                 raise FinishedInPart(f"{self.folder.path}: out of memory: {reason}") from error
-            if self.folder.path.exists():
-                self.write_failure("failed", reason)
+            if self.folder.exists:
+                self._write_failure("failed", reason)
             raise
 
-    def profile(self) -> dict[str, Any]:
+    def profile(self) -> Cost:
         """The cost of the backbone, measured on weights of its own that are thrown away; once per run."""
-        if self.folder.cost.exists():
-            return json.loads(self.folder.cost.read_text(encoding="utf-8"))
-        cost = profile_backbone(
+        return self.folder.read_cost() or profile_backbone(
             self.setup.construct_backbone,
             self.setup.runtime,
             Workload(
@@ -131,14 +117,11 @@ class RunStages:
             batch_size=self.settings.train.batch_size,
             compile_mode=self.settings.compile,
         )
-        return asdict(cost)
 
     def initial_state(self) -> TrainingState:
         """The newest checkpoint, or the weights that training starts from."""
         config = self.settings.train
-        if self.folder.attention.exists():
-            rows = json.loads(self.folder.attention.read_text(encoding="utf-8"))
-            self.setup.runtime.attention_choices.recall(AttentionChoice(**row) for row in rows)
+        self.setup.runtime.attention_choices.recall(self.folder.read_attention_choices())
         backbone = self.setup.build_backbone()
         if config.init:
             console().print(f"starting from {initialise_from(backbone, config.init)}")
@@ -168,7 +151,10 @@ class RunStages:
             def after_step(state: TrainingState, loss: float) -> None:
                 advance(1, note=f"loss {loss:.4f}")
                 self._evaluate_on_the_way(state)
-                self._keep_attention_choices()
+                choices = self.setup.runtime.attention_choices.rows()
+                if len(choices) != self._kept_choices:
+                    self.folder.write_attention_choices(choices)
+                    self._kept_choices = len(choices)
 
             train(state, self.job, batches, after_step)
 
@@ -176,103 +162,80 @@ class RunStages:
         """The final evaluation, on the averaged weights."""
         return self.evaluator.evaluate(state.ema.module, "final", "sampling, final")
 
-    def write_result(self, evaluation: Evaluation) -> None:
+    def write_result(self, cost: Cost, evaluation: Evaluation) -> None:
         """Keep the clips and features, then the record, last and whole."""
-        names = self.setup.dataset.class_names
         files = {
-            "samples": self.folder.save_clips("samples.npz", evaluation.samples, names),
-            "real": self.folder.save_clips("real.npz", self.evaluator.real_examples(), names),
-            "features": "features.npz",
-            "loss_curve": self.job.loss_curve.name,
+            **self.folder.write_clips(evaluation.samples, self.evaluator.real_examples()),
+            **self.folder.write_features(evaluation.real_features, evaluation.fake_features),
         }
-        np.savez_compressed(
-            self.folder.path / files["features"], real=evaluation.real_features, fake=evaluation.fake_features
+        quality = dataclasses.replace(
+            evaluation.quality,
+            curve=self.folder.read_curve(),
+            curve_protocol=self.curve_evaluator.setup.protocol,
         )
-        cheaper = self.curve_evaluator.setup.protocol.as_dict()
-        quality = {**evaluation.quality, "curve": self._curve(), "curve_protocol": cheaper}
-        self._write("finished", None, quality, files)
+        self._write("finished", cost, quality=quality, files=files)
 
-    def write_failure(self, status: str, reason: str) -> None:
+    def _write_failure(self, status: Literal["failed", "oom", "nan"], reason: str) -> None:
         """Record a run that did not come to its end, with what it has."""
-        self._write(status, reason, {}, {"loss_curve": self.job.loss_curve.name})
+        self._write(status, self.folder.read_cost(), reason=reason, files={})
 
-    def _write(self, status: str, reason: str | None, quality: dict[str, Any], files: dict[str, str]) -> None:
-        cost = json.loads(self.folder.cost.read_text(encoding="utf-8")) if self.folder.cost.exists() else {}
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+    def _write(
+        self, status: Literal["finished", "failed", "oom", "nan"], cost: Cost | None, files: dict[str, str], **rest: Any
+    ) -> None:
+        config, runtime = self.setup.config, self.setup.runtime
         record = Record(
             run_id=self.folder.path.name,
             status=status,
-            reason=reason,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            config=self.setup.config.to_dict(),
-            config_hash=self.setup.config.config_hash,
-            machine=machine_fingerprint(),
+            config=config.to_dict(),
+            config_hash=config.config_hash,
+            group_hash=config.group_hash,
+            machine=describe_machine(),
             software=software_versions(),
-            training=training_section(self.job.loss_curve, self.settings.train.batch_size, self.setup.runtime),
-            quality=quality,
-            files=files,
-            **{name: cost.get(name, {}) for name in ("counts", "timing", "memory")},
+            counts=cost.counts if cost else None,
+            timing=cost.timing if cost else {},
+            memory=cost.memory if cost else None,
+            training=Training(
+                **summarise_loss_curve(self.job.loss_curve, self.settings.train.batch_size),
+                precision=runtime.precision,
+                attention=runtime.attention,
+                attention_choices=runtime.attention_choices.rows(),
+                device=str(runtime.device),
+                freed_memory=runtime.freed_memory,
+            ),
+            files={**files, "loss_curve": self.job.loss_curve.name},
+            **rest,
         )
         write_record(record, self.folder.path)
 
     def _evaluate_on_the_way(self, state: TrainingState) -> None:
         """Add a point to the curve when it is due. A point that a resumed run meets again is not computed twice."""
-        every = self.settings.eval.every
-        curve = self._curve()
-        if not every or state.step % every or any(point["step"] == state.step for point in curve):
+        every, curve = self.settings.eval.every, self.folder.read_curve()
+        if not every or state.step % every or any(point.step == state.step for point in curve):
             return
         quality = self.curve_evaluator.evaluate(state.ema.module, "curve", f"sampling, step {state.step}").quality
-        if quality["fvd"] is not None:
-            point = {name: quality[name] for name in ("fvd", "n_fake", "protocol_hash")}
-            write_json(self.folder.curve, [*curve, {"step": state.step, **point}])
-
-    def _keep_attention_choices(self) -> None:
-        choices = self.setup.runtime.attention_choices.rows()
-        if len(choices) != self._kept_choices:
-            write_json(self.folder.attention, [asdict(choice) for choice in choices])
-            self._kept_choices = len(choices)
-
-    def _curve(self) -> list[dict[str, Any]]:
-        return json.loads(self.folder.curve.read_text()) if self.folder.curve.exists() else []
+        if quality.fvd is not None:
+            point = CurvePoint(
+                step=state.step, fvd=quality.fvd, n_fake=quality.n_fake, protocol_hash=quality.protocol_hash
+            )
+            self.folder.write_curve([*curve, point])
 
 
-def training_section(loss_curve: Path, batch_size: int, runtime: Runtime) -> dict[str, Any]:
-    """The record's training section, from the loss curve.
+def summarise_loss_curve(path: Path, batch_size: int) -> dict[str, Any]:
+    """What the loss curve tells of the training: the first fields of the record's `Training`.
 
-    `loss_final` is the mean over the last tenth of the steps: single steps are drawn at random timesteps. `wall_s` is
-    the time of the steps alone, without evaluations and checkpoints.
+    The final loss is a mean over the last tenth of the steps, because single steps are drawn at random timesteps.
     """
-    lines = list(_read_curve(loss_curve))
+    lines = []
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
     seconds = sum(float(line["seconds"]) for line in lines)
     last = [float(line["loss"]) for line in lines[-max(1, len(lines) // 10) :]]
     return {
         "steps": len(lines),
-        "loss_curve": loss_curve.name,
+        "loss_curve": path.name,
         "loss_final": sum(last) / len(last) if last else None,
         "wall_s": round(seconds, 3),
         "clips_per_s": round(len(lines) * batch_size / seconds, 3) if seconds else None,
-        "precision": runtime.precision,
-        "attention": runtime.attention,
-        "attention_choices": [asdict(choice) for choice in runtime.attention_choices.rows()],
-        "device": str(runtime.device),
-        "freed_memory": runtime.freed_memory,
     }
-
-
-def _read_curve(loss_curve: Path) -> Iterator[dict[str, str]]:
-    if loss_curve.exists():
-        with loss_curve.open(newline="", encoding="utf-8") as file:
-            yield from csv.DictReader(file)
-
-
-def _is_finished(folder: RunFolder, resume: bool) -> bool:
-    """Whether there is nothing left to do; refuses to touch an earlier run unless asked to resume it."""
-    if not folder.path.exists():
-        return False
-    if not resume:
-        state = "finished" if folder.record.exists() else "begun"
-        raise StbenchError(f"{folder.path} was {state} before: --resume goes on with it, another --out starts anew")
-    if folder.record.exists() and read_record(folder.path).finished:
-        console().print(f"{folder.path} is finished: nothing to do")
-        return True
-    return False

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from stbench import __version__
+from stbench.records.sections import Machine, Software
 
 GIB = 2**30
 PACKAGES = ("torch", "numpy", "diffusers", "xformers", "torchmetrics", "av")
@@ -36,35 +37,25 @@ def fast_bfloat16(device: torch.device) -> bool:
     return flags is not None and not BFLOAT16_FLAGS.isdisjoint(flags[1].split())
 
 
-def machine_fingerprint() -> dict[str, Any]:
-    """Describe this machine.
-
-    Returns:
-        cpu (model), cores, threads, memory_gib, gpu (name or None), gpu_memory_gib, driver, os, and `fingerprint`:
-        12 hexadecimal digits that are equal on machines of equal hardware.
-    """
+def describe_machine() -> Machine:
+    """This machine: its hardware, and a fingerprint that is equal on machines of equal hardware."""
     machine = {**_processor(), "memory_gib": _memory_gib(), **_gpu(), "os": platform.platform()}
     stable = json.dumps([machine[name] for name in STABLE_FIELDS])
-    return {**machine, "fingerprint": hashlib.sha256(stable.encode()).hexdigest()[:12]}
+    return Machine(**machine, fingerprint=hashlib.sha256(stable.encode()).hexdigest()[:12])
 
 
-def software_versions() -> dict[str, Any]:
-    """Versions of what a result depends on.
-
-    Returns:
-        stbench, python, cuda, the version or None of each of `PACKAGES`, and, when stbench runs from its git checkout,
-        `commit` and whether tracked files differ from it (`dirty`); both None otherwise.
-    """
+def software_versions() -> Software:
+    """Versions of what a result depends on; the commit is known when stbench runs from its git checkout."""
     versions = {name: _version(name) for name in PACKAGES}
     commit, dirty = _checkout(Path(__file__))
-    return {
-        "stbench": __version__,
-        "python": platform.python_version(),
-        "cuda": torch.version.cuda,
+    return Software(
+        stbench=__version__,
+        python=platform.python_version(),
+        cuda=torch.version.cuda,
         **versions,
-        "commit": commit,
-        "dirty": dirty,
-    }
+        commit=commit,
+        dirty=dirty,
+    )
 
 
 def _processor() -> dict[str, Any]:

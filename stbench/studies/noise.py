@@ -7,7 +7,7 @@ bias of the distances where the truth is 0.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from stbench.metrics.protocol import described
 from stbench.records.protocol import HASHED_OFFSET, Protocol, protocol_hash
 from stbench.reports.noise.outcome import CONTENTS, write_noise_study
 from stbench.runtime.device import choose_device
-from stbench.runtime.machine import machine_fingerprint, software_versions
+from stbench.runtime.machine import describe_machine, software_versions
 from stbench.runtime.timing import Stopwatch
 from stbench.settings.components import Component, load_component
 from stbench.settings.options import NoiseOptions
@@ -83,8 +83,8 @@ class NoiseStudy:
             "protocol": self.protocol.as_dict(),
             "protocol_hash": protocol_hash(self.protocol),
             "detector": self.protocol.detector,
-            "machine": machine_fingerprint(),
-            "software": software_versions(),
+            "machine": asdict(describe_machine()),
+            "software": asdict(software_versions()),
         }
 
     def _bias(self, features: StudyFeatures) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stbench.bench.__main__ import machine_name
 from stbench.bench.outcome import write_outcome
 from stbench.bench.training_step import CANDIDATES, rows_of
+from stbench.records.sections import Machine
 from stbench.records.store import find_records
 from stbench.runtime.timing import timing_of
 
-MACHINE = {"gpu": None, "cpu": "AMD EPYC", "cores": 2, "memory_gib": 24, "fingerprint": "ac36b8a25b6a"}
+MACHINE: dict[str, Any] = {"gpu": None, "cpu": "AMD EPYC", "cores": 2, "memory_gib": 24, "fingerprint": "ac36b8a25b6a"}
 
 
 def training_step() -> dict[str, Any]:
@@ -79,5 +81,7 @@ def test_a_bench_is_no_record(tmp_path: Path) -> None:
 
 
 def test_machine_name() -> None:
-    assert machine_name(MACHINE) == "amd-epyc-2-cores-ac36b8a25b6a"
-    assert machine_name({**MACHINE, "gpu": "NVIDIA H100 80GB HBM3"}) == "nvidia-h100-80gb-hbm3-2-cores-ac36b8a25b6a"
+    machine = Machine(**MACHINE, threads=2, os="Linux")
+    assert machine_name(machine) == "amd-epyc-2-cores-ac36b8a25b6a"
+    on_gpu = replace(machine, gpu="NVIDIA H100 80GB HBM3")
+    assert machine_name(on_gpu) == "nvidia-h100-80gb-hbm3-2-cores-ac36b8a25b6a"

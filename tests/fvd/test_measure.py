@@ -139,12 +139,12 @@ def test_features_and_figure_are_those_of_a_plain_computation(
     expected = detector(clips_to_tensor(np.stack(clips))).numpy()
     np.testing.assert_allclose(done.real.features, expected, rtol=1e-4, atol=1e-5)
     fakes = detector(clips_to_tensor(moving_shapes(NUM, 16, seed=1))).numpy()
-    assert done.quality["fvd"] == pytest.approx(frechet_distance(expected, fakes), rel=1e-4)
-    assert (done.quality["n_real"], done.quality["n_fake"], done.quality["label"]) == (NUM, NUM, "internal")
+    assert done.quality.fvd == pytest.approx(frechet_distance(expected, fakes), rel=1e-4)
+    assert (done.quality.n_real, done.quality.n_fake, done.quality.label) == (NUM, NUM, "internal")
 
 
 def test_the_protocol_says_what_was_done(outcome: tuple[Outcome, Path]) -> None:
-    protocol = outcome[0].quality["protocol"]
+    protocol = outcome[0].quality.protocol.as_dict()
     asked = {"num_frames": 16, "frame_stride_real": 1, "resolution": 32, "num_real": NUM, "num_fake": NUM}
     assert {name: protocol[name] for name in asked} == asked
     assert protocol["storage"] == "real: .avi, .mp4, .png; generated: uint8, lossless"
@@ -162,8 +162,8 @@ def test_batches_and_workers_change_nothing(
     assert again.real.video_ids == outcome[0].real.video_ids
     assert again.real.tried == outcome[0].real.tried
     np.testing.assert_allclose(again.real.features, outcome[0].real.features, rtol=1e-5, atol=1e-6)
-    assert again.quality["fvd"] == pytest.approx(outcome[0].quality["fvd"], rel=1e-5)
-    assert again.quality["protocol_hash"] == outcome[0].quality["protocol_hash"]
+    assert again.quality.fvd == pytest.approx(outcome[0].quality.fvd, rel=1e-5)
+    assert again.quality.protocol_hash == outcome[0].quality.protocol_hash
 
 
 def test_workers_alone_change_no_bit(real: Path, fake: Path, outcome: tuple[Outcome, Path]) -> None:
@@ -187,7 +187,7 @@ def test_broken_videos_are_listed_with_reasons_and_change_nothing_else(
     assert done.real.ignored == ["labels.csv"]
     np.testing.assert_allclose(done.real.features, outcome[0].real.features, rtol=1e-5, atol=1e-6)
     assert done.real.video_ids == outcome[0].real.video_ids
-    assert done.quality["protocol"]["dataset_manifest_sha256"] == outcome[0].real.manifest_sha256
+    assert done.quality.protocol.dataset_manifest_sha256 == outcome[0].real.manifest_sha256
 
 
 def test_the_next_in_order_takes_the_place_of_a_broken_one(real: Path, tmp_path: Path, fake: Path) -> None:
@@ -313,27 +313,27 @@ def test_the_control_sees_motion_and_only_motion(outcome: tuple[Outcome, Path], 
     done = outcome[0]
     assert done.control is not None
     assert done.control["fvd_shuffled"] is not None
-    assert done.control["fvd_shuffled"] > 3 * done.quality["fvd"]
+    assert done.control["fvd_shuffled"] > 3 * done.quality.fvd
     still = moving_shapes(NUM, 16, seed=3)
     still[:] = still[:, :1]
     frozen = measure(fake, write_clips(tmp_path / "still.npz", still), PROTOCOL, CPU)
-    assert frozen.control == {"fvd_shuffled": frozen.quality["fvd"], "kvd_shuffled": frozen.quality["kvd"]}
+    assert frozen.control == {"fvd_shuffled": frozen.quality.fvd, "kvd_shuffled": frozen.quality.kvd}
     assert measure(fake, fake, PROTOCOL, replace(CPU, no_control=True)).control is None
 
 
 def test_fewer_real_videos_are_all_taken_and_counted(fake: Path, tmp_path: Path) -> None:
     real = write_clips(tmp_path / "real.npz", moving_shapes(66, 16, seed=5))
     done = measure(real, fake, replace(PROTOCOL, num_real=2048), CPU)
-    assert done.quality["fvd"] is not None
-    assert (done.quality["n_real"], done.quality["protocol"]["num_real"]) == (66, 66)
+    assert done.quality.fvd is not None
+    assert (done.quality.n_real, done.quality.protocol.num_real) == (66, 66)
     plenty = measure(fake, fake, replace(PROTOCOL, num_real=66), CPU)
-    assert plenty.quality["protocol_hash"] != done.quality["protocol_hash"]
+    assert plenty.quality.protocol_hash != done.quality.protocol_hash
 
 
 def test_fewer_generated_videos_are_refused_with_what_to_ask_for(fake: Path) -> None:
     done = measure(fake, fake, replace(PROTOCOL, num_fake=128), CPU)
-    assert done.quality["fvd"] is None
-    assert done.quality["kvd"] is not None
+    assert done.quality.fvd is None
+    assert done.quality.kvd is not None
     assert done.refusal is not None
     assert done.refusal.startswith("the protocol asks for 128 generated clips, got 70")
     assert done.refusal.endswith("protocol.num_fake=70 asks for as many as there are")
@@ -351,7 +351,7 @@ def test_the_command(outcome: tuple[Outcome, Path]) -> None:
     assert done.returncode == 0, done.stderr
     for text in ("70 of 70 videos used", "FVD [shapes3d]", "KVD [shapes3d]", "frames shuffled", "builtin, num_real=70"):
         assert text in done.stdout
-    assert f"{outcome[0].quality['fvd']:.2f}" in done.stdout
+    assert f"{outcome[0].quality.fvd:.2f}" in done.stdout
 
 
 def test_two_processes_share_the_work_and_one_speaks(
@@ -468,5 +468,5 @@ def test_real_videos(shared_clips: Path, tmp_path: Path) -> None:
     assert len(done.real.video_ids) == 5
     assert done.real.dropped == []
     assert done.real.ignored == ["README.md"]
-    assert done.quality["label"] == "refused"
+    assert done.quality.label == "refused"
     assert (tmp_path / "out" / "clips.webp").stat().st_size > 0

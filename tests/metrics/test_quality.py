@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import FloatArray, frechet_distance
@@ -14,6 +15,7 @@ from stbench.metrics.neighbours import neighbour_scores
 from stbench.metrics.protocol import PROTOCOLS
 from stbench.metrics.quality import assess
 from stbench.records.protocol import Protocol, protocol_hash
+from stbench.records.sections import Quality
 
 BUILTIN = PROTOCOLS["builtin"]
 I3D = PROTOCOLS["styleganv-2048-16f"]
@@ -24,7 +26,7 @@ def _features(protocol: Protocol, n: int, seed: int) -> FloatArray:
     return np.random.default_rng(seed).standard_normal((n, protocol.feature_dim))
 
 
-def _assess(protocol: Protocol, n_real: int, n_fake: int) -> dict[str, object]:
+def _assess(protocol: Protocol, n_real: int, n_fake: int) -> Quality:
     asked = replace(protocol, num_real=n_real, num_fake=n_fake)
     return assess(asked, _features(protocol, n_real, 0), _features(protocol, n_fake, 1))
 
@@ -32,17 +34,18 @@ def _assess(protocol: Protocol, n_real: int, n_fake: int) -> dict[str, object]:
 def test_a_full_section_holds_every_figure_and_is_json() -> None:
     real, fake = _features(BUILTIN, 256, 0), _features(BUILTIN, 256, 1)
     section = assess(BUILTIN, real, fake)
-    assert json.loads(json.dumps(section, allow_nan=False)) == section
-    assert section["protocol_hash"] == protocol_hash(BUILTIN)
-    assert section["fvd"] == frechet_distance(real, fake)
-    assert isinstance(section["fvd_inf"], float)
+    assert TypeAdapter(Quality).validate_json(json.dumps(asdict(section), allow_nan=False)) == section
+    assert section.protocol_hash == protocol_hash(BUILTIN)
+    assert section.fvd == frechet_distance(real, fake)
+    assert isinstance(section.fvd_inf, float)
     for name in ("kvd", "mmd"):
-        assert section[f"{name}_interval"][0] < section[name] < section[f"{name}_interval"][1]
-    assert section["fvd_interval"] == [interval(real, fake).low, interval(real, fake).high]
-    assert section["mmd_biased"] == biased_mmd(real, fake)
-    assert {name: section[name] for name in SHARES} == asdict(neighbour_scores(real, fake))
-    assert (section["n_real"], section["n_fake"], section["detector"]) == (256, 256, "shapes3d")
-    assert (section["refused"], section["label"]) == (None, "internal")
+        low, high = getattr(section, f"{name}_interval")
+        assert low < getattr(section, name) < high
+    assert section.fvd_interval == (interval(real, fake).low, interval(real, fake).high)
+    assert section.mmd_biased == biased_mmd(real, fake)
+    assert {name: getattr(section, name) for name in SHARES} == asdict(neighbour_scores(real, fake))
+    assert (section.n_real, section.n_fake, section.detector) == (256, 256, "shapes3d")
+    assert (section.refused, section.label) == (None, "internal")
 
 
 @pytest.mark.parametrize(
@@ -58,59 +61,59 @@ def test_a_full_section_holds_every_figure_and_is_json() -> None:
 )
 def test_label_follows_the_number_of_clips(protocol: Protocol, n: int, label: str) -> None:
     section = _assess(protocol, n, n)
-    assert section["label"] == label
-    assert (section["fvd"] is None) == (label == "refused")
+    assert section.label == label
+    assert (section.fvd is None) == (label == "refused")
 
 
 @pytest.mark.parametrize(("n_real", "n_fake"), [(64, 300), (300, 64)])
 def test_no_more_clips_than_dimensions_gives_kvd_and_a_reason(n_real: int, n_fake: int) -> None:
     section = _assess(BUILTIN, n_real, n_fake)
-    assert section["fvd"] is None
-    assert section["fvd_inf"] is None
-    assert isinstance(section["kvd"], float)
-    reason = str(section["refused"])
+    assert section.fvd is None
+    assert section.fvd_inf is None
+    assert isinstance(section.kvd, float)
+    reason = str(section.refused)
     assert f"more than 64 clips on each side, got {n_real} real and {n_fake} generated; see kvd" in reason
 
 
 @pytest.mark.parametrize("n_fake", [1, 15])
 def test_a_handful_of_clips_gives_no_number_at_all(n_fake: int) -> None:
     section = _assess(BUILTIN, 300, n_fake)
-    assert section["kvd"] is None
-    assert section["kvd_interval"] is None
-    assert "kvd needs at least 16" in str(section["refused"])
+    assert section.kvd is None
+    assert section.kvd_interval is None
+    assert "kvd needs at least 16" in str(section.refused)
 
 
 def test_fewer_clips_than_the_protocol_asks_for_are_not_padded_but_refused() -> None:
     section = assess(BUILTIN, _features(BUILTIN, 256, 0), _features(BUILTIN, 250, 1))
-    assert section["fvd"] is None
-    assert section["n_fake"] == 250
-    assert "asks for 256 generated clips, got 250" in section["refused"]
+    assert section.fvd is None
+    assert section.n_fake == 250
+    assert "asks for 256 generated clips, got 250" in section.refused
 
 
 def test_of_too_few_clips_the_figures_that_do_not_need_a_covariance_are_left() -> None:
     section = _assess(BUILTIN, 64, 64)
-    assert all(isinstance(section[name], float) for name in (*SHARES, "mmd_biased"))
+    assert all(isinstance(getattr(section, name), float) for name in (*SHARES, "mmd_biased"))
     fewer = assess(BUILTIN, _features(BUILTIN, 256, 0), _features(BUILTIN, 64, 1))  # not as many as the protocol says
-    assert all(fewer[name] is None for name in (*SHARES, "mmd_biased", "fvd_interval"))
-    assert isinstance(fewer["mmd"], float)
+    assert all(getattr(fewer, name) is None for name in (*SHARES, "mmd_biased", "fvd_interval"))
+    assert isinstance(fewer.mmd, float)
 
 
 def test_the_line_behind_the_extrapolation_is_kept() -> None:
     section = _assess(BUILTIN, 256, 256)
-    fit = section["fvd_inf_fit"]
-    assert isinstance(fit, dict)
-    assert fit["sample_sizes"][0] == 128
-    assert fit["distances"][-1] == section["fvd"]  # the largest size is every clip
-    slope, intercept = np.polyfit(1 / np.array(fit["sample_sizes"]), fit["distances"], deg=1)
-    assert (fit["slope"], section["fvd_inf"]) == pytest.approx((slope, intercept))
+    fit = section.fvd_inf_fit
+    assert fit is not None
+    assert fit.sample_sizes[0] == 128
+    assert fit.distances[-1] == section.fvd  # the largest size is every clip
+    slope, intercept = np.polyfit(1 / np.array(fit.sample_sizes), fit.distances, deg=1)
+    assert (fit.slope, section.fvd_inf) == pytest.approx((slope, intercept))
 
 
 def test_too_few_clips_for_the_extrapolation_leave_only_it_out() -> None:
     section = _assess(BUILTIN, 255, 255)
-    assert isinstance(section["fvd"], float)
-    assert section["fvd_inf"] is None
-    assert section["fvd_interval"] is None
-    assert section["refused"] is None
+    assert isinstance(section.fvd, float)
+    assert section.fvd_inf is None
+    assert section.fvd_interval is None
+    assert section.refused is None
 
 
 def test_features_of_another_detector_are_an_error() -> None:
@@ -125,6 +128,6 @@ def test_inception_score_of_a_classifier_s_logits(count: int, score: float | Non
     protocol = replace(PROTOCOLS["tganv2-is-2048-16f"], num_real=count, num_fake=count)
     logits = 50.0 * np.eye(101)[np.arange(count) % 101]
     section = assess(protocol, _features(protocol, count, 0), logits)
-    assert section["inception_score"] == (None if score is None else pytest.approx(score))
-    assert assess(replace(protocol, num_fake=count + 1), logits, logits)["inception_score"] is None
-    assert _assess(BUILTIN, 256, 256)["inception_score"] is None  # features of a detector that is no such classifier
+    assert section.inception_score == (None if score is None else pytest.approx(score))
+    assert assess(replace(protocol, num_fake=count + 1), logits, logits).inception_score is None
+    assert _assess(BUILTIN, 256, 256).inception_score is None  # features of a detector that is no such classifier

@@ -6,24 +6,56 @@ from typing import Any
 
 import pytest
 
+from stbench.records.protocol import Protocol
+
 
 @pytest.fixture
 def content() -> dict[str, Any]:
     """The JSON content of a small finished record."""
+    forward = {"what": "forward", "samples": [1.0, 2.0, 3.0], "median": 2.0, "spread": 1.0, "unit": "s"}
     return {
-        "schema": 1,
+        "schema": 2,
         "run_id": "latte1-0",
         "status": "finished",
+        "reason": None,
         "created": "2026-01-02T03:04:05Z",
         "config": {"variant": {"name": "latte1"}, "dataset": {"name": "shapes"}, "preset": "demo", "seed": 0},
         "config_hash": "c0ffee",
-        "reason": None,
-        "machine": {"fingerprint": "box-1"},
-        "software": {"torch": "2.13.0"},
-        "counts": {"params_total": 2_000_000, "gmacs": 1.5, "gflops": 3.0, "incomplete": []},
-        "timing": {"forward": {"what": "forward", "samples": [1.0, 2.0, 3.0], "median": 2.0, "unit": "s"}},
+        "group_hash": "beefbeefbeefbeef",
+        "machine": {
+            "cpu": "Test CPU",
+            "cores": 2,
+            "threads": 2,
+            "memory_gib": 8,
+            "gpu": None,
+            "gpu_memory_gib": None,
+            "driver": None,
+            "os": "Linux",
+            "fingerprint": "box-1",
+        },
+        "software": {"stbench": "0.1.0", "python": "3.11.7", "torch": "2.13.0"},
+        "counts": {"params_total": 2_000_000, "params_trainable": 1_900_000, "gmacs": 1.5, "gflops": 3.0},
+        "timing": {"forward": {**forward, "batch_size": 2, "clips_per_s": 1.0, "compile_s": 0.5}},
         "memory": {"peak_rss_mib": 500.0},
-        "training": {"clips_per_s": 20.0, "loss_final": 0.5},
-        "quality": {"detector": "shapes3d", "protocol_hash": "p1", "fvd": 100.0, "n_real": 64, "n_fake": 32},
+        "training": {
+            "steps": 40,
+            "loss_curve": "loss.csv",
+            "loss_final": 0.5,
+            "wall_s": 4.0,
+            "clips_per_s": 20.0,
+            "precision": "float32",
+            "attention": "math",
+            "device": "cpu",
+            "freed_memory": "kept",
+        },
+        "quality": {
+            "protocol": Protocol(detector="shapes3d", preprocessing="resize32", feature_dim=64).as_dict(),
+            "protocol_hash": "p1",
+            "detector": "shapes3d",
+            "n_real": 64,
+            "n_fake": 32,
+            "fvd": 100.0,
+            "label": "internal",
+        },
         "files": {"samples": "samples.npz"},
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,38 +22,57 @@ def change(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return content
 
 
+def as_read(record: Record) -> Any:
+    """What another program reads from the record's file."""
+    return json.loads(json.dumps(record.to_json(), allow_nan=False))
+
+
 def test_round_trip(content: dict[str, Any]) -> None:
-    assert Record.from_json(content).to_json() == content
+    record = Record.from_json(content)
+    assert Record.from_json(as_read(record)) == record
+    given, written = flat(content), flat(as_read(record))
+    assert {path: written[path] for path in given} == given  # what was given stands there unchanged
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        return {path: value}
+    return {name: leaf for key, child in value.items() for name, leaf in flat(child, f"{path}.{key}").items()}
 
 
 def test_sections_may_be_null_or_absent(content: dict[str, Any]) -> None:
     content["quality"] = None
     del content["timing"]
     record = Record.from_json(content)
-    assert (record.quality, record.timing) == ({}, {})
+    assert (record.quality, record.timing, record.detector) == (None, {}, None)
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema", 2, "schema: version 2, this stbench reads version 1; it was written by a newer stbench"),
-        ("schema", None, "schema: missing; expected a stbench record of version 1"),
+        ("schema", 1, "schema: version 1, this stbench reads version 2; run again to renew it"),
+        ("schema", 3, "schema: version 3, this stbench reads version 2; it was written by a newer stbench: update"),
+        ("schema", None, "schema: missing; expected a stbench record of version 2"),
         ("run_id", "", "run_id: expected a non-empty string"),
-        ("status", "done", "status: expected one of finished, failed, oom, nan, got 'done'"),
+        ("status", "done", "status: expected 'finished', 'failed', 'oom' or 'nan', got 'done'"),
         ("status", "oom", "reason: a run with status 'oom' must say why"),
         ("created", "yesterday", "created: expected an ISO 8601 time, got 'yesterday'"),
         ("created", "2026-01-02T03:04:05", "created: expected a time in UTC"),
-        ("config", [], "config: expected dict or null"),
+        ("config", [], "config: expected an object, got []"),
+        ("config.train", {"lr": math.inf}, "config.train.lr: expected a finite number, got inf"),
         ("qualty", {}, "unknown record field 'qualty': did you mean 'quality'?"),
-        ("counts.params_total", 1.5, "counts.params_total: expected int or null, got 1.5"),
-        ("counts.gmacs", "many", "counts.gmacs: expected int or float or null, got 'many'"),
-        ("counts.gmacs", True, "counts.gmacs: expected int or float or null, got True"),
+        ("quality.fdv", 1.0, "quality.fdv: unknown field of a record"),
+        ("quality.protocol.detectr", "i3d", "quality.protocol.detectr: unknown field of a record"),
+        ("counts.params_total", 1.5, "counts.params_total: expected a valid integer, got 1.5"),
+        ("counts.gmacs", "many", "counts.gmacs: expected a valid number, got 'many'"),
+        ("counts.gmacs", True, "counts.gmacs: expected a valid number, got True"),
+        ("counts", {}, "counts.params_total: missing"),
         ("timing.forward.unit", "ms", "timing.forward.unit: expected 's', got 'ms'"),
-        ("timing.forward.samples", [1.0, "2"], "timing.forward.samples[1]: expected int or float"),
-        ("quality.curve", [{"step": "last"}], "quality.curve[0].step: expected int or float"),
-        ("quality.detector", None, "quality.detector: missing; expected beside quality.fvd"),
-        ("quality.protocol_hash", None, "quality.protocol_hash: missing; expected beside quality.fvd"),
-        ("quality.fvd", math.nan, "quality.fvd: expected a finite number or null, got nan"),
+        ("timing.forward.samples", [1.0, "2"], "timing.forward.samples[1]: expected a valid number, got '2'"),
+        ("quality.curve", [{"step": "last"}], "quality.curve[0].step: expected a valid integer, got 'last'"),
+        ("quality.detector", None, "quality.detector: expected a valid string, got None"),
+        ("quality.protocol_hash", None, "quality.protocol_hash: expected a valid string, got None"),
+        ("quality.fvd", math.nan, "quality.fvd: expected a finite number, got nan"),
     ],
 )
 def test_wrong_field_is_named(content: dict[str, Any], path: str, value: Any, message: str) -> None:
@@ -62,20 +83,28 @@ def test_wrong_field_is_named(content: dict[str, Any], path: str, value: Any, me
 
 
 def test_run_that_failed_keeps_its_record_despite_nan(content: dict[str, Any]) -> None:
-    content |= {"status": "nan", "reason": "loss is NaN at step 3"}
-    content["training"]["loss_final"] = math.nan
-    del content["schema"]
-    assert Record(**content).to_json()["training"] == {"clips_per_s": 20.0, "loss_final": None}
+    record = Record.from_json(content | {"status": "nan", "reason": "loss is NaN at step 3"})
+    assert record.training
+    diverged = replace(record, training=replace(record.training, loss_final=math.nan))
+    assert diverged.to_json()["training"] == {**record.to_json()["training"], "loss_final": None}
 
 
 def test_finished_run_may_not_hold_nan(content: dict[str, Any]) -> None:
-    content["training"]["loss_final"] = math.inf
-    del content["schema"]
+    record = Record.from_json(content)
+    assert record.training
+    wrong = replace(record, training=replace(record.training, loss_final=math.inf))
     with pytest.raises(StbenchError, match=r"training\.loss_final: expected a finite number"):
-        Record(**content).to_json()
+        wrong.to_json()
 
 
 def test_value_at_is_none_wherever_the_path_breaks() -> None:
     assert value_at({"a": {"b": 1}}, "a.b") == 1
     assert value_at({"a": {"b": 1}}, "a.b.c") is None
     assert value_at({"a": None}, "a.b") is None
+
+
+def test_value_at_goes_through_sections_and_dicts(content: dict[str, Any]) -> None:
+    record = Record.from_json(content)
+    assert value_at(record, "timing.forward.samples") == (1.0, 2.0, 3.0)
+    assert value_at(record, "config.variant.name") == "latte1"
+    assert value_at(replace(record, quality=None), "quality.fvd") is None

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.records import store
 from stbench.records.schema import Record
 from stbench.records.store import StoredRecord, find_records, load_records, read_record, write_record
 
@@ -115,17 +114,17 @@ def test_two_detectors_never_share_a_column(content: dict[str, Any], tmp_path: P
 
 
 def test_failed_run_is_a_row(content: dict[str, Any], tmp_path: Path) -> None:
-    sections = ("counts", "timing", "memory", "training", "quality", "files")
-    content |= {"status": "failed", "reason": "no data", **dict.fromkeys(sections)}
+    sections = dict.fromkeys(("counts", "memory", "training", "quality"))
+    content |= {"status": "failed", "reason": "no data", "timing": {}, "files": {}, **sections}
     write_record(Record.from_json(content), tmp_path)
     row = load_records(tmp_path).iloc[0]
     assert (row["status"], row["reason"]) == ("failed", "no data")
     assert pd.isna(row["params_m"])
 
 
-def test_group_ignores_the_seed_and_nothing_else(content: dict[str, Any]) -> None:
-    first = store.group_hash(Record.from_json(content))
-    content["config"]["seed"] = 1
-    assert store.group_hash(Record.from_json(content)) == first
-    content["config"]["variant"]["arguments"] = {"size": "XL"}
-    assert store.group_hash(Record.from_json(content)) != first
+def test_the_group_of_a_row_is_the_record_s(content: dict[str, Any], tmp_path: Path) -> None:
+    for seed in (0, 1):
+        content |= {"config": {**content["config"], "seed": seed, "device": f"cuda:{seed}"}}
+        write_record(Record.from_json(content), tmp_path / str(seed))
+    write_record(Record.from_json(content | {"group_hash": "another"}), tmp_path / "2")
+    assert load_records(tmp_path)["group"].tolist() == ["beefbeefbeef", "beefbeefbeef", "another"]

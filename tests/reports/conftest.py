@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from stbench.records.schema import Record
+from stbench.records.protocol import Protocol
+from stbench.records.schema import SCHEMA_VERSION, Record
 from stbench.records.store import write_record
 
 CLASS_NAMES = ["circle", "square"]
@@ -30,12 +34,16 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def timing(what: str, seconds: float) -> dict[str, Any]:
     """Return a timing whose samples vary by a few per cent around `seconds`."""
     samples = [seconds * factor for factor in (0.98, 1.0, 1.02)] * 5
-    return {"what": what, "samples": samples, "median": seconds, "unit": "s", "batch_size": 2, "compile_s": None}
+    rate = {"batch_size": 2, "clips_per_s": 2 / seconds, "compile_s": None}
+    return {"what": what, "samples": samples, "median": seconds, "spread": 0.04 * seconds, "unit": "s", **rate}
 
 
 def record_content(variant: str = "latte1", seed: int = 0, fvd: float = 100.0) -> dict[str, Any]:
     """Return the JSON content of a finished run's record."""
+    protocol = Protocol(detector="shapes3d", preprocessing="resize32", feature_dim=64, num_sampling_steps=10)
+    curve = [(0, 900.0), (20, 300.0), (40, fvd * 1.2)]
     return {
+        "schema": SCHEMA_VERSION,
         "run_id": f"{variant}-{seed}",
         "status": "finished",
         "created": "2026-01-02T03:04:05+00:00",
@@ -49,14 +57,32 @@ def record_content(variant: str = "latte1", seed: int = 0, fvd: float = 100.0) -
             "preset": "demo",
         },
         "config_hash": f"hash-of-{variant}-{seed}",
-        "machine": {"fingerprint": "box-1", "cpu": "Test CPU", "cores": 2, "gpu": None, "memory_gib": 8},
+        "machine": {
+            "fingerprint": "box-1",
+            "cpu": "Test CPU",
+            "cores": 2,
+            "threads": 2,
+            "gpu": None,
+            "memory_gib": 8,
+            "os": "Linux",
+        },
         "software": {"python": "3.11", "torch": "2.13.0", "stbench": "0.1.0", "commit": "abc1234"},
-        "counts": {"params_total": 32_480_000, "gmacs": 1.5, "gflops": 3.0, "incomplete": []},
+        "counts": {"params_total": 32_480_000, "params_trainable": 32_000_000, "gmacs": 1.5, "gflops": 3.0},
         "timing": {"forward": timing("forward", 0.010), "train_step": timing("train step", 0.030)},
         "memory": {"peak_rss_mib": 500.0, "peak_allocated_mib": None, "peak_reserved_mib": None},
-        "training": {"steps": 40, "loss_curve": "loss.csv", "loss_final": 0.5, "wall_s": 4.0, "clips_per_s": 20.0},
+        "training": {
+            "steps": 40,
+            "loss_curve": "loss.csv",
+            "loss_final": 0.5,
+            "wall_s": 4.0,
+            "clips_per_s": 20.0,
+            "precision": "float32",
+            "attention": "math",
+            "device": "cpu",
+            "freed_memory": "kept",
+        },
         "quality": {
-            "protocol": {"detector": "shapes3d", "num_sampling_steps": 10},
+            "protocol": asdict(protocol),
             "protocol_hash": "protocol-a",
             "detector": "shapes3d",
             "fvd": fvd,
@@ -66,14 +92,19 @@ def record_content(variant: str = "latte1", seed: int = 0, fvd: float = 100.0) -
             "n_real": 64,
             "n_fake": 64,
             "refused": None,
+            "label": "internal",
             "curve": [
-                {"step": 0, "fvd": 900.0, "n_fake": 16},
-                {"step": 20, "fvd": 300.0, "n_fake": 16},
-                {"step": 40, "fvd": fvd * 1.2, "n_fake": 16},
+                {"step": step, "fvd": value, "n_fake": 16, "protocol_hash": "protocol-b"} for step, value in curve
             ],
         },
         "files": {"loss_curve": "loss.csv", "samples": "samples.npz", "real": "real.npz"},
     }
+
+
+def group_of(content: dict[str, Any]) -> str:
+    """A hash that runs share whose configurations differ in the seed alone."""
+    config = {name: value for name, value in content["config"].items() if name != "seed"}
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def write_clips(path: Path, labels: list[int], brightness: int) -> None:
@@ -101,7 +132,7 @@ def run_maker() -> Callable[[Path], MakeRun]:
             (run_dir / "loss.csv").write_text("step,loss\n" + "".join(f"{i},{1 / (i + 1)}\n" for i in range(40)))
             write_clips(run_dir / "samples.npz", [0, 1, 0, 1], 80)
             write_clips(run_dir / "real.npz", [1, 0, 1, 0], 200)
-            write_record(Record(**content), run_dir)
+            write_record(Record.from_json({"group_hash": group_of(content), **content}), run_dir)
             return run_dir
 
         return make
@@ -118,5 +149,4 @@ def make_run(run_maker: Callable[[Path], MakeRun], tmp_path: Path) -> MakeRun:
 @pytest.fixture(scope="session")
 def failed() -> dict[str, Any]:
     """Changes that make a record one of a run that ran out of memory while it trained."""
-    empty: dict[str, Any] = {section: {} for section in ("quality", "timing", "files")}
-    return {"status": "oom", "reason": "out of memory at step 3", **empty}
+    return {"status": "oom", "reason": "out of memory at step 3", "quality": None, "timing": {}, "files": {}}

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from stbench.reports import drawing, plots
 from stbench.reports.figures import draw_plots
 from stbench.reports.plots import Curve
-from stbench.reports.runs import load_study
+from stbench.reports.runs import load_runs
 
 MakeRun = Callable[..., Path]
 
@@ -32,7 +32,7 @@ def texts(figure: Figure) -> list[str]:
 def test_axes_name_units_and_the_detector(plot: Callable[..., Figure], axis: str, make_run: MakeRun) -> None:
     make_run("latte1", 0, 100.0)
     make_run("latte1", 1, 110.0)
-    study = load_study([make_run("latte2", 0, 150.0).parent])
+    study = load_runs([make_run("latte2", 0, 150.0).parent])
     axes = plot(study.table, "shapes3d", study.colours).axes[0]
     assert axes.get_xlabel() == axis
     assert axes.get_ylabel() == "FVD[shapes3d], lower is better"
@@ -43,7 +43,7 @@ def test_axes_name_units_and_the_detector(plot: Callable[..., Figure], axis: str
 
 def test_run_without_score_is_marked(make_run: MakeRun, failed: dict[str, Any]) -> None:
     make_run("latte1")
-    study = load_study([make_run("latte2", **failed).parent])
+    study = load_runs([make_run("latte2", **failed).parent])
     figure = plots.fvd_against_gmacs(study.table, "shapes3d", study.colours)
     assert texts(figure) == ["latte2: no FVD (oom)", "latte1"]
 
@@ -64,7 +64,7 @@ def test_two_detectors_and_two_protocols_have_plots_of_their_own(make_run: MakeR
     make_run("latte1", 0)
     make_run("latte1", 1, **{"quality.protocol_hash": "protocol-b"})
     run = make_run("latte1", 2, **{"quality.detector": "i3d", "quality.protocol_hash": "c"})
-    drawn, missing = draw_plots(load_study([run.parent]))
+    drawn, missing = draw_plots(load_runs([run.parent]))
     names = [plot.name for plot in drawn if "gmacs" in plot.name]
     assert len(names) == len(set(names)) == 3
     assert [name.split("-")[1] for name in names] == ["shapes3d", "shapes3d", "i3d"]
@@ -76,7 +76,7 @@ def test_two_detectors_and_two_protocols_have_plots_of_their_own(make_run: MakeR
 def test_what_cannot_be_drawn_is_said(make_run: MakeRun, failed: dict[str, Any]) -> None:
     run = make_run("latte1", **failed)
     (run / "loss.csv").unlink()
-    drawn, missing = draw_plots(load_study([run]))
+    drawn, missing = draw_plots(load_runs([run]))
     assert drawn == []
     assert len(missing) == 5
     assert missing[0] == "No plot of FVD against computation: no run has both an FVD and counted GMACs."

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from stbench.reports import tables
-from stbench.reports.runs import load_study
+from stbench.reports.runs import load_runs
 
 MakeRun = Callable[..., Path]
 
@@ -24,7 +24,7 @@ def runs(make_run: MakeRun, failed: dict[str, Any]) -> pd.DataFrame:
     make_run("latte1", 1, 110.0)
     make_run("latte2", 0, 12345.6)
     run = make_run("latte2", 1, **failed)
-    return load_study([run.parent]).table
+    return load_runs([run.parent]).table
 
 
 def test_markdown_of_runs(runs: pd.DataFrame) -> None:
@@ -53,7 +53,7 @@ def test_markdown_of_variants(runs: pd.DataFrame) -> None:
 
 def test_an_inception_score_has_a_column_where_a_run_has_one_and_shares_are_in_the_data(make_run: MakeRun) -> None:
     run = make_run("latte1", 0, **{"quality.inception_score": 60.5, "quality.coverage": 0.75})
-    runs = load_study([run]).table
+    runs = load_runs([run]).table
     assert list(tables.quality_columns(runs).values()) == [
         "FVD[shapes3d]",
         "KVD[shapes3d]",
@@ -74,14 +74,14 @@ def test_csv_of_variants(runs: pd.DataFrame) -> None:
 def test_seeds_of_two_protocols_are_not_averaged(make_run: MakeRun) -> None:
     make_run("latte1", 0, 100.0)
     run = make_run("latte1", 1, 300.0, **{"quality.protocol_hash": "protocol-b"})
-    variants = tables.variant_table(load_study([run.parent]).table)
+    variants = tables.variant_table(load_runs([run.parent]).table)
     assert variants["fvd_shapes3d"].tolist() == [100, 300]
 
 
 def test_times_of_two_machines_are_not_averaged(make_run: MakeRun) -> None:
     make_run("latte1", 0)
     run = make_run("latte1", 1, **{"machine.fingerprint": "box-2"})
-    row = tables.variant_table(load_study([run.parent]).table).iloc[0]
+    row = tables.variant_table(load_runs([run.parent]).table).iloc[0]
     assert row["machines"] == 2
     assert pd.isna(row["forward_ms"]) and pd.isna(row["peak_rss_mib"])
     assert (row["fvd_shapes3d_seeds"], row["gmacs"]) == (2, 1.5)

@@ -7,61 +7,49 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
-from stbench.backbones.published import to_published
-from stbench.data.loading import evaluation_clips
 from stbench.errors import FinishedInPart, StbenchError
-from stbench.metrics import protocol
 from stbench.records.protocol import difference
 from stbench.records.store import read_record
 from stbench.reports.report import write_report
-from stbench.run import stages as run_module
-from stbench.run.evaluation import Evaluator
-from stbench.run.reuse import evaluate_again, sample_from
+from stbench.run import stages
+from stbench.run.folder import RunFolder
 from stbench.run.setup import prepare
-from stbench.run.stages import run
+from stbench.run.stages import RunStages, run
 from stbench.settings.resolve import resolve
 from stbench.training.start import read_any_weights
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu", "precision=float32", "attention=math"]
-JUDGED = ["variant=latte1", *SMOKE, "eval.num_clips=80", "eval.every=6", "eval.curve_clips=70"]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished smoke run with a point of FVD over training on either side."""
-    return run(resolve(JUDGED), tmp_path_factory.mktemp("runs"))
-
-
-def test_record(finished: Path) -> None:
+def test_record(judged: list[str], finished: Path) -> None:
     record = read_record(finished)
     assert record.finished
     assert record.run_id == finished.name
-    assert record.config_hash == resolve(JUDGED).config_hash
-    assert record.counts["gflops"] == 2 * record.counts["gmacs"] > 0
-    assert record.counts["incomplete"] == []
-    assert set(record.counts["gmacs_by_counter"]) >= {"torch", "closed_form"}
+    assert (record.config_hash, record.group_hash) == (resolve(judged).config_hash, resolve(judged).group_hash)
+    assert record.counts.gflops == 2 * record.counts.gmacs > 0
+    assert record.counts.incomplete == ()
+    assert set(record.counts.gmacs_by_counter) >= {"torch", "closed_form"}
     for what in ("forward", "train_step"):
-        assert record.timing[what]["unit"] == "s"
-        assert min(record.timing[what]["samples"]) > 0
-    assert record.memory["peak_rss_mib"] > 0
-    assert record.training["steps"] == 6
-    assert record.training["precision"] == "float32"
-    assert record.quality["detector"] == "shapes3d"
-    assert record.quality["fvd"] > 0
-    assert (record.quality["n_real"], record.quality["n_fake"]) == (80, 80)
-    assert [(point["step"], point["n_fake"]) for point in record.quality["curve"]] == [(0, 70), (6, 70)]
-    (cheaper,) = {point["protocol_hash"] for point in record.quality["curve"]}
-    assert cheaper != record.quality["protocol_hash"]
-    apart = difference(record.quality["protocol"], record.quality["curve_protocol"])
+        assert record.timing[what].unit == "s"
+        assert min(record.timing[what].samples) > 0
+    assert record.memory.peak_rss_mib > 0
+    assert record.training.steps == 6
+    assert record.training.precision == "float32"
+    assert record.quality.detector == "shapes3d"
+    assert record.quality.fvd > 0
+    assert (record.quality.n_real, record.quality.n_fake) == (80, 80)
+    assert [(point.step, point.n_fake) for point in record.quality.curve] == [(0, 70), (6, 70)]
+    (cheaper,) = {point.protocol_hash for point in record.quality.curve}
+    assert cheaper != record.quality.protocol_hash
+    assert record.quality.curve_protocol is not None
+    apart = difference(record.quality.protocol, record.quality.curve_protocol)
     assert apart == {"num_real": (80, 70), "num_fake": (80, 70)}
     for name in record.files.values():
         assert (finished / name).is_file()
@@ -71,8 +59,8 @@ def test_record(finished: Path) -> None:
     assert list(finished.glob("*.partial")) == []
 
 
-def test_a_finished_run_is_left_alone(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = resolve(JUDGED)
+def test_a_finished_run_is_left_alone(judged: list[str], finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = resolve(judged)
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     assert run(config, finished.parent, resume=True) == finished
     assert "is finished: nothing to do" in " ".join(capsys.readouterr().err.split())
@@ -81,23 +69,23 @@ def test_a_finished_run_is_left_alone(finished: Path, capsys: pytest.CaptureFixt
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
-def test_seeds_share_a_protocol_and_differ_in_weights(finished: Path) -> None:
-    other = run(resolve([*JUDGED, "seed=1"]), finished.parent)
+def test_seeds_share_a_protocol_and_differ_in_weights(judged: list[str], finished: Path) -> None:
+    other = run(resolve([*judged, "seed=1"]), finished.parent)
     first, second = read_record(finished), read_record(other)
-    assert first.quality["protocol_hash"] == second.quality["protocol_hash"]
-    assert first.quality["fvd"] != second.quality["fvd"]
+    assert first.quality.protocol_hash == second.quality.protocol_hash
+    assert first.quality.fvd != second.quality.fvd
 
 
 @pytest.mark.parametrize("batch_size", [7, 80])
-def test_the_batch_size_of_sampling_changes_nothing(finished: Path, batch_size: int) -> None:
-    words = [*JUDGED, f"eval.batch_size={batch_size}"]
-    stages = run_module.RunStages(prepare(resolve(words)), run_module.RunFolder(finished))
-    evaluation = stages.evaluate(stages.initial_state())
+def test_the_batch_size_of_sampling_changes_nothing(judged: list[str], finished: Path, batch_size: int) -> None:
+    words = [*judged, f"eval.batch_size={batch_size}"]
+    again = RunStages(prepare(resolve(words)), RunFolder(finished))
+    evaluation = again.evaluate(again.initial_state())
     with np.load(finished / "features.npz") as kept:
         np.testing.assert_allclose(evaluation.real_features, kept["real"], rtol=1e-4, atol=1e-4)
         # Samples are rounded to 8 bits, so rounding in a matrix product may move single pixels by one step.
         np.testing.assert_allclose(evaluation.fake_features, kept["fake"], rtol=1e-2, atol=1e-2)
-    assert evaluation.quality["fvd"] == pytest.approx(read_record(finished).quality["fvd"], rel=1e-3)
+    assert evaluation.quality.fvd == pytest.approx(read_record(finished).quality.fvd, rel=1e-3)
 
 
 def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
@@ -123,30 +111,6 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     without_seconds = [[line.rsplit(",", 1)[0] for line in lines] for lines in losses]
     assert without_seconds[0] == without_seconds[1]
     assert read_record(folder).quality == read_record(straight).quality
-
-
-def test_sample_and_evaluate_use_a_run_again(finished: Path, tmp_path: Path) -> None:
-    picture = sample_from(str(finished), ["eval.cfg_scale=2"], num=5, out=tmp_path)
-    assert picture.read_bytes()[:4] == b"RIFF"
-    with np.load(tmp_path / "samples.npz") as samples:
-        assert samples["clips"].shape == (5, 8, 16, 16, 3)
-    same = evaluate_again(str(finished), [], tmp_path)
-    assert same["fvd"] == pytest.approx(read_record(finished).quality["fvd"], rel=1e-6)
-    guided = evaluate_again(str(finished), ["eval.cfg_scale=2"], tmp_path)
-    assert guided["protocol_hash"] != same["protocol_hash"]
-    assert {path.name for path in finished.glob("evaluation-*.json")} == {
-        f"evaluation-{quality['protocol_hash'][:8]}.json" for quality in (same, guided)
-    }
-    with pytest.raises(StbenchError, match=r"train\.lr cannot be changed for a finished run"):
-        evaluate_again(str(finished), ["train.lr=1"], tmp_path)
-
-
-def test_a_weights_file_is_evaluated_as_a_run_of_no_steps(finished: Path, tmp_path: Path) -> None:
-    checkpoint = sorted((finished / "checkpoints").iterdir())[-1]
-    words = ["variant=latte1", *SMOKE, "eval.num_clips=80"]
-    quality = evaluate_again(str(checkpoint), words, tmp_path)
-    assert quality["fvd"] == pytest.approx(read_record(finished).quality["fvd"], rel=1e-6)
-    assert sample_from(str(checkpoint), words, num=2, out=tmp_path / "some").is_file()
 
 
 WRONG = [
@@ -190,7 +154,7 @@ def test_divergence_and_memory_are_results(tmp_path: Path, monkeypatch: pytest.M
     def exhausted(*args: object, **options: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB.")
 
-    monkeypatch.setattr(run_module, "profile_backbone", exhausted)
+    monkeypatch.setattr(stages, "profile_backbone", exhausted)
     with pytest.raises(FinishedInPart, match="out of memory"):
         run(resolve(["variant=latte2", *SMOKE]), tmp_path)
     records = {path.name.split("-")[0]: read_record(path) for path in tmp_path.iterdir()}
@@ -210,8 +174,8 @@ def test_real_files(dataset: str, folder: str, shared_clips: Path, tmp_path: Pat
     words = ["variant=latte1", f"dataset={dataset}", f"dataset.root={shared_clips / folder}", "preset=smoke"]
     record = read_record(run(resolve(words), tmp_path))
     assert record.finished
-    assert record.quality["fvd"] is None
-    assert "real clips, got" in record.quality["refused"]
+    assert record.quality.fvd is None
+    assert "real clips, got" in record.quality.refused
 
 
 def test_other_objective_and_joint_training(tmp_path: Path) -> None:
@@ -220,38 +184,6 @@ def test_other_objective_and_joint_training(tmp_path: Path) -> None:
     assert record.finished
     header, first = (tmp_path / record.run_id / "loss.csv").read_text().splitlines()[:2]
     assert float(dict(zip(header.split(","), first.split(","), strict=True))["vb"]) > 0
-
-
-def test_the_reference_has_the_stride_of_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Latte's protocol takes every third frame of real videos, whatever stride the training clips have."""
-    monkeypatch.setitem(protocol.PROTOCOLS, "strided", replace(protocol.PROTOCOLS["builtin"], frame_stride_real=3))
-    setup = prepare(resolve(["variant=latte1", *SMOKE, "protocol=strided"]))
-    assert (setup.dataset.frame_stride, setup.reference.frame_stride) == (1, 3)
-    assert setup.protocol.frame_stride_real == 3
-    assert Evaluator(setup).num_real == 8
-
-
-@pytest.mark.parametrize("rule", ["crop-resize-lanczos", "resize-crop-lanczos"])
-def test_the_reference_is_made_square_by_the_protocol(
-    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The rule that stands in the protocol is the one that is carried out, whatever the training clips have."""
-    for video in range(3):
-        (tmp_path / f"video{video}").mkdir()
-        for frame in range(10):
-            pixels = np.random.default_rng([video, frame]).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / f"video{video}" / f"{frame:03d}.png")
-    monkeypatch.setitem(protocol.PROTOCOLS, "ruled", replace(protocol.PROTOCOLS["builtin"], spatial_rule=rule))
-    words = ["variant=latte1", "dataset=video_folder", f"dataset.root={tmp_path}", *SMOKE[1:], "protocol=ruled"]
-    setup = prepare(resolve(words))
-    assert setup.protocol.spatial_rule == rule
-    (batch,) = evaluation_clips(setup.reference, 3, 0, batch_size=3)
-    fixed = prepare(resolve([*words, f"dataset.spatial_rule={rule}"]))
-    (expected,) = evaluation_clips(fixed.dataset, 3, 0, batch_size=3)
-    assert torch.equal(batch.clips, expected.clips)
-    other = prepare(resolve([*words, "dataset.spatial_rule=crop-resize-lanczos"])).dataset
-    (training,) = evaluation_clips(other, 3, 0, batch_size=3)
-    assert torch.equal(batch.clips, training.clips) is (rule == "crop-resize-lanczos")
 
 
 def test_image_pretraining_by_a_run_of_the_image_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,17 +195,4 @@ def test_image_pretraining_by_a_run_of_the_image_model(tmp_path: Path, capsys: p
     source, loaded = read_any_weights(image), read_any_weights(video)
     for theirs, ours in ((0, 0), (1, 2)):
         assert torch.equal(loaded[f"blocks.{ours}.mlp.0.weight"], source[f"blocks.{theirs}.mlp.0.weight"])
-    assert read_record(video).training["steps"] == 0
-
-
-def test_the_authors_file_is_used_directly(tmp_path: Path) -> None:
-    """`stbench run train.init=`, `sample` and `evaluate` take a file {'model', 'ema'} with the authors' names."""
-    words = ["variant=latte1", *SMOKE]
-    published = to_published(prepare(resolve(words)).build_backbone())
-    torch.save(
-        {"model": {name: torch.zeros_like(t) for name, t in published.items()}, "ema": published}, tmp_path / "a.pt"
-    )
-    trained = run(resolve([*words, f"train.init={tmp_path / 'a.pt'}", "train.steps=0"]), tmp_path / "runs")
-    assert read_record(trained).finished
-    assert evaluate_again(str(tmp_path / "a.pt"), [*words, "eval.cfg_scale=3"], tmp_path / "runs")["n_fake"] == 8
-    assert sample_from(str(tmp_path / "a.pt"), words, num=3, out=tmp_path / "shown").is_file()
+    assert read_record(video).training.steps == 0

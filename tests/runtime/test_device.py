@@ -6,21 +6,10 @@ import pytest
 import torch
 
 from stbench.errors import StbenchError
-from stbench.run.generation import NoiseOfSamples
 from stbench.runtime import device as device_module
 from stbench.runtime.device import choose_runtime
 
 CPU = torch.device("cpu")
-
-
-def test_noise_of_a_sample_does_not_depend_on_its_batch() -> None:
-    together, alone = NoiseOfSamples(0, "final", [0, 1, 2], CPU), NoiseOfSamples(0, "final", [2], CPU)
-    for _ in range(2):  # the second draw goes on where the first ended
-        a, b = together(torch.empty(3, 2, 4)), alone(torch.empty(1, 2, 4))
-        assert torch.equal(a[2:], b)
-        assert not torch.equal(a[0], a[1])
-    other = NoiseOfSamples(0, "curve", [2], CPU)(torch.empty(1, 2, 4))
-    assert not torch.equal(other, NoiseOfSamples(0, "final", [2], CPU)(torch.empty(1, 2, 4)))
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bfloat16"), (False, "float32")])

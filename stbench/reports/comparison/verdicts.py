@@ -6,13 +6,12 @@ distance differs under one protocol only, and where both sides have several seed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from stbench.records import statistics
 from stbench.records.schema import Record, value_at
-from stbench.reports.runs import flatten
 
 BETTER, WORSE, SAME, CHANGED, NOT_COMPARABLE = "better", "worse", "same", "changed", "not comparable"
 FAILING = (WORSE, CHANGED)
@@ -55,19 +54,15 @@ def judge(base: Sequence[Record], new: Sequence[Record]) -> list[Verdict]:
         new: the runs of the same seeds, in the same order.
     """
     verdicts = [
-        _status(base, new),
-        _count(base, new, "params_total", "parameters"),
-        _count(base, new, "gmacs", "GMACs"),
-        _distance(base, new, "fvd"),
-        _distance(base, new, "kvd"),
-        _time(base, new, "forward", "forward (ms)"),
-        _time(base, new, "train_step", "train step (ms)"),
-        _memory(base, new),
+        _finished(base, new),
+        _count("parameters", "counts.params_total", base, new),
+        _count("GMACs", "counts.gmacs", base, new),
+        *(_measured(metric, base, new) for metric in _metrics(base, new)),
     ]
     return [verdict for verdict in verdicts if verdict is not None]
 
 
-def _status(base: Sequence[Record], new: Sequence[Record]) -> Verdict | None:
+def _finished(base: Sequence[Record], new: Sequence[Record]) -> Verdict | None:
     """Compare how many runs finished; nothing to say where all did."""
     unfinished = [record for record in (*base, *new) if not record.finished]
     if not unfinished:
@@ -78,135 +73,123 @@ def _status(base: Sequence[Record], new: Sequence[Record]) -> Verdict | None:
     return Verdict(RUNS_FINISHED, f"{in_base} of {len(base)}", f"{in_new} of {len(new)}", verdict, reasons)
 
 
-def _count(base: Sequence[Record], new: Sequence[Record], name: str, metric: str) -> Verdict | None:
-    in_base, in_new = ([record.counts.get(name) for record in side] for side in (base, new))
-    first_base, first_new = _first(in_base), _first(in_new)
+def _count(title: str, path: str, base: Sequence[Record], new: Sequence[Record]) -> Verdict | None:
+    """Compare exact figures, run by run: any difference between runs of one configuration is a change."""
+    in_base, in_new = ([value_at(record, path) for record in side] for side in (base, new))
+    first_base, first_new = (next((value for value in side if value is not None), None) for side in (in_base, in_new))
     if first_base is None or first_new is None:
-        return _absent(metric, first_base, first_new)
+        return _absent(title, first_base, first_new)
     if any(one.config_hash != other.config_hash for one, other in zip(base, new, strict=True)):
         reason = "the configurations differ, so only the ratio is given"
-        return Verdict(metric, first_base, first_new, NOT_COMPARABLE, reason)
+        return Verdict(title, first_base, first_new, NOT_COMPARABLE, reason)
     pairs = [pair for pair in zip(in_base, in_new, strict=True) if None not in pair]
     changed = next(((one, other) for one, other in pairs if one != other), None)
-    return Verdict(metric, *changed, CHANGED) if changed else Verdict(metric, first_base, first_new, SAME)
+    return Verdict(title, *changed, CHANGED) if changed else Verdict(title, first_base, first_new, SAME)
 
 
-def _first(values: Sequence[float | None]) -> float | None:
-    return next((value for value in values if value is not None), None)
+@dataclass(frozen=True)
+class Metric:
+    """A figure of which less is better, and when two sides of it differ."""
+
+    title: str
+    path: str  # of the figure, or of its samples, in a record
+    centre: Callable[[Sequence[float]], float]  # of all values of a side
+    obstacle: Callable[[Sequence[Record], str], str]  # (runs, path): why they cannot be compared, or nothing
+    beyond_noise: Callable[[Sequence[Record], Sequence[Record], str], bool]  # (base, new, path)
+    scale: float = 1.0  # from the record's unit to the title's
+
+    def values(self, side: Sequence[Record]) -> list[float]:
+        """The figure of every run in the title's unit, or all of its samples where it has several."""
+        return [self.scale * value for value in _values(side, self.path)]
 
 
-def _absent(metric: str, base: float | None, new: float | None) -> Verdict | None:
-    """Return the verdict on a metric that a side lacks, or None where neither has it."""
-    if base is None and new is None:
-        return None
-    side = "BASE" if base is None else "NEW"
-    return Verdict(metric, base, new, NOT_COMPARABLE, f"{side} did not record it")
+def _metrics(base: Sequence[Record], new: Sequence[Record]) -> tuple[Metric, ...]:
+    """What is compared beside counts: peak memory is the device's where both sides have one, else the process's."""
+    detectors = "/".join(sorted({record.detector for record in (*base, *new) if record.detector}))
+    on_device = all(_values(side, "memory.peak_allocated_mib") for side in (base, new))
+    peak, path = ("allocated", "peak_allocated_mib") if on_device else ("RSS", "peak_rss_mib")
+    mean, median = statistics.mean, statistics.median
+    return (
+        Metric(f"FVD[{detectors}]", "quality.fvd", mean, _differing_protocol, _beyond_seeds),
+        Metric(f"KVD[{detectors}]", "quality.kvd", mean, _differing_protocol, _beyond_seeds),
+        Metric("forward (ms)", "timing.forward.samples", median, _differing_conditions, _beyond_samples, 1e3),
+        Metric(
+            "train step (ms)", "timing.train_step.samples", median, _differing_conditions, _beyond_samples, scale=1e3
+        ),
+        Metric(f"peak {peak} (MiB)", f"memory.{path}", median, _differing_conditions, lambda *_: True),
+    )
 
 
-def _distance(base: Sequence[Record], new: Sequence[Record], name: str) -> Verdict | None:
-    records = [*base, *new]
-    detectors = sorted({record.quality["detector"] for record in records if record.quality.get("detector")})
-    metric = f"{name.upper()}[{'/'.join(detectors)}]"
-    base, new = _having(base, f"quality.{name}"), _having(new, f"quality.{name}")
-    in_base, in_new = ([float(record.quality[name]) for record in side] for side in (base, new))
-    if not in_base or not in_new:
-        absent = _absent(metric, _mean(in_base), _mean(in_new))
-        refused = sorted({record.quality["refused"] for record in records if record.quality.get("refused")})
-        reason = "; ".join([absent.reason, *refused] if absent else refused)
-        return Verdict(metric, _mean(in_base), _mean(in_new), NOT_COMPARABLE, reason) if reason else None
-    if differing := _differing_protocol([*base, *new]):
-        reason = f"the protocols differ: {differing}"
-        return Verdict(metric, _mean(in_base), _mean(in_new), NOT_COMPARABLE, reason)
-    beyond_noise = _kvd_beyond_noise if name == "kvd" else _beyond_noise
-    return _lower_is_better(metric, statistics.mean(in_base), statistics.mean(in_new), beyond_noise(base, new, name))
+def _measured(metric: Metric, base: Sequence[Record], new: Sequence[Record]) -> Verdict | None:
+    """Compare what varies from run to run; a run that failed before the figure was taken has no say in it."""
+    everything = (*base, *new)
+    base, new = ([record for record in side if _values([record], metric.path)] for side in (base, new))
+    in_base, in_new = (metric.centre(values) if (values := metric.values(side)) else None for side in (base, new))
+    if in_base is None or in_new is None:
+        refused = {record.quality.refused for record in everything if record.quality and record.quality.refused}
+        return _absent(metric.title, in_base, in_new, sorted(refused) if metric.path.startswith("quality.") else [])
+    if obstacle := metric.obstacle([*base, *new], metric.path):
+        return Verdict(metric.title, in_base, in_new, NOT_COMPARABLE, obstacle)
+    # An unbiased estimate may be zero or less, where a factor means nothing.
+    within_factor = min(in_base, in_new) > 0 and not statistics.beyond_factor(in_base, in_new)
+    if within_factor or not metric.beyond_noise(base, new, metric.path):
+        return Verdict(metric.title, in_base, in_new, SAME)
+    return Verdict(metric.title, in_base, in_new, WORSE if in_new > in_base else BETTER)
 
 
-def _having(side: Sequence[Record], path: str) -> list[Record]:
-    """Return the runs that recorded a figure: one that failed before it has no say in it."""
-    return [record for record in side if value_at(vars(record), path) is not None]
+def _values(side: Sequence[Record], path: str) -> list[float]:
+    """The figure of every run that has it, or all of its samples where it has several."""
+    found = [value for record in side if (value := value_at(record, path)) is not None]
+    return [value for each in found for value in (each if isinstance(each, tuple) else (each,))]
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return statistics.mean(values) if values else None
+def _absent(title: str, base: float | None, new: float | None, refused: Sequence[str] = ()) -> Verdict | None:
+    """Return the verdict on a metric that a side lacks, or None where neither has it nor says why."""
+    unrecorded = [f"{'BASE' if base is None else 'NEW'} did not record it"] if (base, new) != (None, None) else []
+    reasons = [*unrecorded, *refused]
+    return Verdict(title, base, new, NOT_COMPARABLE, "; ".join(reasons)) if reasons else None
 
 
-def _differing_protocol(scored: Sequence[Record]) -> str:
-    """Return the fields of the protocol that are not equal in all runs, or nothing where they share one hash."""
-    hashes = {record.quality.get("protocol_hash") for record in scored}
-    if len(hashes) == 1 and None not in hashes:
+def _differing_protocol(scored: Sequence[Record], path: str) -> str:
+    """That runs were not judged alike, with the fields of the protocol that differ; nothing where they share one."""
+    qualities = [record.quality for record in scored if record.quality]
+    if len({quality.protocol_hash for quality in qualities}) == 1:
         return ""
-    protocols = [flatten(record.quality.get("protocol") or {}) for record in scored]
-    fields = sorted({key for protocol in protocols for key in protocol})
-    differing = [_values(f"protocol.{key}", [protocol.get(key) for protocol in protocols]) for key in fields]
-    return ", ".join(filter(None, differing)) or "protocol_hash"
+    protocols = [asdict(quality.protocol) for quality in qualities]
+    differing = [_differing(f"protocol.{key}", [each[key] for each in protocols]) for key in sorted(protocols[0])]
+    return f"the protocols differ: {', '.join(filter(None, differing)) or 'protocol_hash'}"
 
 
-def _values(name: str, values: Sequence[Any]) -> str:
+def _differing_conditions(measured: Sequence[Record], path: str) -> str:
+    """That runs were not measured alike, with the conditions that differ; nothing where they were."""
+    if any(record.machine is None for record in measured):
+        return "machine.fingerprint is not recorded"
+    timing = path.removesuffix(".samples")
+    conditions = (*CONDITIONS, *((f"{timing}.what", f"{timing}.batch_size") if timing != path else ()))
+    fields = [_differing(path, [value_at(record, path) for record in measured]) for path in conditions]
+    differing = ", ".join(filter(None, fields))
+    return f"the conditions differ: {differing}" if differing else ""
+
+
+def _differing(name: str, values: Sequence[Any]) -> str:
     """Return a field with its values where these differ, else nothing."""
     distinct = list(dict.fromkeys(map(str, values)))
     return f"{name} ({' / '.join(distinct)})" if len(distinct) > 1 else ""
 
 
-def _beyond_noise(base: Sequence[Record], new: Sequence[Record], name: str) -> bool:
-    """Whether two sides differ beyond the noise between seeds; with one seed that noise is not known."""
-    in_base, in_new = ([float(record.quality[name]) for record in side] for side in (base, new))
-    return min(len(base), len(new)) < 2 or statistics.means_differ(in_base, in_new)
+def _beyond_seeds(base: Sequence[Record], new: Sequence[Record], path: str) -> bool:
+    """Whether two sides differ beyond the noise between seeds.
 
-
-def _kvd_beyond_noise(base: Sequence[Record], new: Sequence[Record], name: str) -> bool:
-    """Whether KVDs differ beyond noise: between seeds, or by their own intervals where a side has one seed."""
+    With one seed that noise is not known; a KVD then has at least its own interval.
+    """
     if min(len(base), len(new)) > 1:
-        return _beyond_noise(base, new, name)
-    in_base, in_new = base[0].quality.get("kvd_interval"), new[0].quality.get("kvd_interval")
-    if not in_base or not in_new:
+        return statistics.means_differ(_values(base, path), _values(new, path))
+    in_base, in_new = (value_at(side[0], f"{path}_interval") for side in (base, new))
+    if path != "quality.kvd" or not in_base or not in_new:
         return True
     return bool(in_new[0] > in_base[1] or in_new[1] < in_base[0])
 
 
-def _lower_is_better(metric: str, base: float, new: float, beyond_noise: bool) -> Verdict:
-    """Return the verdict on two figures; an unbiased estimate may be zero or less, where a factor means nothing."""
-    if not beyond_noise or (min(base, new) > 0 and not statistics.beyond_factor(base, new)):
-        return Verdict(metric, base, new, SAME)
-    return Verdict(metric, base, new, WORSE if new > base else BETTER)
-
-
-def _time(base: Sequence[Record], new: Sequence[Record], name: str, metric: str) -> Verdict | None:
-    base, new = _having(base, f"timing.{name}.samples"), _having(new, f"timing.{name}.samples")
-    in_base, in_new = _samples_ms(base, name), _samples_ms(new, name)
-    median_base, median_new = _median(in_base), _median(in_new)
-    if median_base is None or median_new is None:
-        return _absent(metric, median_base, median_new)
-    conditions = (*CONDITIONS, f"timing.{name}.what", f"timing.{name}.batch_size")
-    if differing := _differing_conditions([*base, *new], conditions):
-        return Verdict(metric, median_base, median_new, NOT_COMPARABLE, differing)
-    return _lower_is_better(metric, median_base, median_new, statistics.differs(in_base, in_new))
-
-
-def _samples_ms(side: Sequence[Record], name: str) -> list[float]:
-    return [1e3 * sample for record in side for sample in record.timing[name]["samples"]]
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None
-
-
-def _memory(base: Sequence[Record], new: Sequence[Record]) -> Verdict | None:
-    """Compare the device's peak where both sides have one, else the process's."""
-    on_device = all(_having(side, "memory.peak_allocated_mib") for side in (base, new))
-    name, metric = ("peak_allocated_mib", "peak allocated (MiB)") if on_device else ("peak_rss_mib", "peak RSS (MiB)")
-    base, new = _having(base, f"memory.{name}"), _having(new, f"memory.{name}")
-    median_base, median_new = (_median([record.memory[name] for record in side]) for side in (base, new))
-    if median_base is None or median_new is None:
-        return _absent(metric, median_base, median_new)
-    if differing := _differing_conditions([*base, *new], CONDITIONS):
-        return Verdict(metric, median_base, median_new, NOT_COMPARABLE, differing)
-    return _lower_is_better(metric, median_base, median_new, beyond_noise=True)
-
-
-def _differing_conditions(records: Sequence[Record], conditions: Sequence[str]) -> str:
-    contents = [vars(record) for record in records]
-    if any(value_at(content, "machine.fingerprint") is None for content in contents):
-        return "machine.fingerprint is not recorded"
-    fields = [_values(path, [value_at(content, path) for content in contents]) for path in conditions]
-    differing = ", ".join(filter(None, fields))
-    return f"the conditions differ: {differing}" if differing else ""
+def _beyond_samples(base: Sequence[Record], new: Sequence[Record], path: str) -> bool:
+    """Whether times differ beyond the noise between their samples."""
+    return statistics.differs(_values(base, path), _values(new, path))

@@ -61,7 +61,6 @@ def test_a_run_compared_with_itself_is_the_same(compared: Callable[..., Comparis
         ({"timing.train_step.samples": [0.001] * 9}, "train step (ms)", "better", 0),
         ({"memory.peak_rss_mib": 540.0}, "peak RSS (MiB)", "same", 0),
         ({"memory.peak_rss_mib": 560.0}, "peak RSS (MiB)", "worse", 1),
-        ({"counts.gmacs": None}, "GMACs", "not comparable", 0),
         ({"quality.fvd": None, "quality.refused": "too few clips"}, "FVD[shapes3d]", "not comparable", 0),
     ],
 )
@@ -73,6 +72,16 @@ def test_verdict(
     assert comparison.exit_status == exit_status
     others = {name: found for name, found in verdicts(comparison).items() if name != metric}
     assert set(others.values()) == {"same"}
+
+
+def test_counts_that_a_side_lacks_are_not_comparable(compared: Callable[..., Comparison]) -> None:
+    comparison = compared(counts=None)
+    assert {metric: verdict for metric, verdict in verdicts(comparison).items() if verdict != "same"} == {
+        "parameters": "not comparable",
+        "GMACs": "not comparable",
+    }
+    assert reason(comparison, "GMACs") == "NEW did not record it"
+    assert comparison.exit_status == 0
 
 
 @pytest.mark.parametrize(
@@ -208,7 +217,7 @@ def test_files(compared: Callable[..., Comparison], tmp_path: Path) -> None:
 
 
 def test_markdown(compared: Callable[..., Comparison]) -> None:
-    only_fvd: dict[str, Any] = {"counts": {}, "timing": {}, "memory": {}, "quality.kvd": None}
+    only_fvd: dict[str, Any] = {"counts": None, "timing": {}, "memory": None, "quality.kvd": None}
     text = comparison_markdown(compared(fvd=120.0, base=only_fvd, **only_fvd))
     assert text.startswith(
         "## 1 regression: latte1 / shapes / demo: FVD[shapes3d] worse.\n"

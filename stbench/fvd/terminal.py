@@ -1,0 +1,34 @@
+"""What `stbench fvd` prints, for people."""
+
+from __future__ import annotations
+
+from stbench.data.clips import summarise_reasons
+from stbench.fvd.measure import Outcome
+from stbench.reports.terminal import FVD_DECIMALS, distance_or_reason, print_quality, print_rows
+
+
+def print_fvd(outcome: Outcome) -> None:
+    """Print what `stbench fvd` found: the two sides, the distances, and the control beside them."""
+    quality, control, frames = outcome.quality, outcome.control or {}, outcome.frames
+    rows = []
+    for title, side in (("real", outcome.real), ("generated", outcome.fake)):
+        why = summarise_reasons(video.reason for video in side.dropped)
+        dropped = f"; dropped {len(side.dropped)}: {why}" if why else ""
+        ignored = f"; {len(side.ignored)} other files ignored" if side.ignored else ""
+        rows.append((title, f"{side.origin}: {len(side.video_ids)} of {side.found} videos used{dropped}{ignored}"))
+    print_rows([*rows, ("preset", outcome.preset), ("label", quality.label)])
+    print_quality(quality)
+    shuffled = [
+        (f"{title} [{quality.detector}], frames shuffled", f"{distance:{form}}")
+        for title, distance, form in (
+            ("FVD", control.get("fvd_shuffled"), f".{FVD_DECIMALS}f"),
+            ("KVD", control.get("kvd_shuffled"), ".4g"),
+        )
+        if distance is not None
+    ]
+    if shuffled:
+        print_rows(shuffled)
+    if frames:
+        numbers = f"{frames['num_real']} real, {frames['num_fake']} generated frames"
+        fid = distance_or_reason(frames["fid"], frames["refused"])
+        print_rows([(f"FID [{frames['detector']}], single frames", f"{fid}  ({numbers})")])

@@ -1,0 +1,105 @@
+"""What commands print of records, compared as whole texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stbench.records.protocol import Protocol
+from stbench.records.sections import CurvePoint, Quality
+from stbench.reports.report import write_report
+from stbench.reports.terminal import print_quality, print_record, print_report, print_rows
+
+MakeRun = Callable[..., Path]
+QUALITY = Quality(
+    protocol=Protocol(detector="i3d", preprocessing="styleganv", feature_dim=400),
+    protocol_hash="0123456789abcdef",
+    detector="i3d",
+    n_real=2048,
+    n_fake=2048,
+    fvd=123.456,
+    kvd=0.0125,
+    label="standard",
+)
+
+
+def test_rows_stand_in_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows([("a", "long cell", "c"), ("longer", "b", "")], indent=1)
+    assert capsys.readouterr().out == " a       long cell  c\n longer  b\n"
+
+
+def test_every_figure_with_its_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    quality = replace(
+        QUALITY,
+        fvd_inf=100.25,
+        fvd_interval=(90.0, 112.0),
+        kvd_interval=(0.01, 0.015),
+        mmd=-0.001,
+        mmd_interval=(-0.003, 0.001),
+        precision=0.7,
+        recall=0.25,
+        density=1.0625,
+        coverage=0.5,
+        inception_score=60.123,
+    )
+    print_quality(quality)
+    assert capsys.readouterr().out == (
+        "FVD [i3d]                123.46  (2048 real, 2048 generated clips)\n"
+        "FVD∞ [i3d]               100.25, by jackknife 101.00 (95 % interval 90.00 to 112.00)\n"
+        "KVD [i3d]                0.0125 (95 % interval 0.01 to 0.015)\n"
+        "MMD [i3d]                -0.001 (95 % interval -0.003 to 0.001)\n"
+        "precision, recall [i3d]  0.700, 0.250\n"
+        "density, coverage [i3d]  1.062, 0.500\n"
+        "Inception Score [i3d]    60.12\n"
+        "protocol                 0123456789ab\n"
+    )
+
+
+def test_one_that_was_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    print_quality(replace(QUALITY, fvd=None, refused="too few clips", label="refused"))
+    assert capsys.readouterr().out == (
+        "FVD [i3d]  refused: too few clips  (2048 real, 2048 generated clips)\n"
+        "KVD [i3d]  0.0125\n"
+        "protocol   0123456789ab\n"
+    )
+
+
+def test_points_during_training(capsys: pytest.CaptureFixture[str]) -> None:
+    curve = tuple(CurvePoint(step=step, fvd=900 - step, n_fake=16, protocol_hash="cheap") for step in (0, 400))
+    print_quality(replace(QUALITY, kvd=None, curve=curve))
+    assert capsys.readouterr().out == (
+        "FVD [i3d]              123.46  (2048 real, 2048 generated clips)\n"
+        "FVD [i3d] at step 0    900.00\n"
+        "FVD [i3d] at step 400  500.00\n"
+        "protocol               0123456789ab\n"
+    )
+
+
+def test_a_finished_run(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_run("latte1", 0)
+    print_record(folder)
+    assert capsys.readouterr().out == (
+        f"run            {folder}\n"
+        "parameters     32.00 M trainable\n"
+        "operations     1.500 GMACs (3.000 GFLOPs) per clip and network evaluation\n"
+        "training step  30.0 ms, 2 clips\n"
+        "training       40 steps, 4 s, float32\n"
+        "FVD [shapes3d]             100.00  (64 real, 64 generated clips)\n"
+        "FVD [shapes3d] at step 0   900.00\n"
+        "FVD [shapes3d] at step 20  300.00\n"
+        "FVD [shapes3d] at step 40  120.00\n"
+        "KVD [shapes3d]             0.25 (95 % interval 0.2 to 0.3)\n"
+        "protocol                   protocol-a\n"
+    )
+
+
+def test_a_report_is_its_table_and_the_place_of_its_page(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report"
+    print_report(write_report([make_run("latte1", 0)], out))
+    table = (out / "runs.md").read_text(encoding="utf-8").rstrip()
+    assert capsys.readouterr().out == f"{table}\n\nreport: {out / 'index.html'}\n"

@@ -1,0 +1,63 @@
+"""A trained run, or published weights, used again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stbench.backbones.published import to_published
+from stbench.errors import StbenchError
+from stbench.records.store import read_record
+from stbench.run.reuse import evaluate_again, sample_from
+from stbench.run.setup import prepare
+from stbench.run.stages import run
+from stbench.settings.resolve import resolve
+
+SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu", "precision=float32", "attention=math"]
+
+
+def test_sample_and_evaluate_use_a_run_again(finished: Path, tmp_path: Path) -> None:
+    picture = sample_from(str(finished), ["eval.cfg_scale=2"], num=5, out=tmp_path)
+    assert picture.read_bytes()[:4] == b"RIFF"
+    with np.load(tmp_path / "samples.npz") as samples:
+        assert samples["clips"].shape == (5, 8, 16, 16, 3)
+    same = evaluate_again(str(finished), [], tmp_path)
+    assert same.fvd == pytest.approx(read_record(finished).quality.fvd, rel=1e-6)
+    guided = evaluate_again(str(finished), ["eval.cfg_scale=2"], tmp_path)
+    assert guided.protocol_hash != same.protocol_hash
+    assert {path.name for path in finished.glob("evaluation-*.json")} == {
+        f"evaluation-{quality.protocol_hash[:8]}.json" for quality in (same, guided)
+    }
+    with pytest.raises(StbenchError, match=r"train\.lr cannot be changed for a finished run"):
+        evaluate_again(str(finished), ["train.lr=1"], tmp_path)
+
+
+def test_a_weights_file_is_evaluated_as_a_run_of_no_steps(finished: Path, tmp_path: Path) -> None:
+    checkpoint = sorted((finished / "checkpoints").iterdir())[-1]
+    words = ["variant=latte1", *SMOKE, "eval.num_clips=80"]
+    quality = evaluate_again(str(checkpoint), words, tmp_path)
+    assert quality.fvd == pytest.approx(read_record(finished).quality.fvd, rel=1e-6)
+    assert sample_from(str(checkpoint), words, num=2, out=tmp_path / "some").is_file()
+
+
+def test_the_authors_file_is_used_directly(tmp_path: Path) -> None:
+    """`stbench run train.init=`, `sample` and `evaluate` take a file {'model', 'ema'} with the authors' names."""
+    words = ["variant=latte1", *SMOKE]
+    published = to_published(prepare(resolve(words)).build_backbone())
+    torch.save(
+        {"model": {name: torch.zeros_like(t) for name, t in published.items()}, "ema": published}, tmp_path / "a.pt"
+    )
+    trained = run(resolve([*words, f"train.init={tmp_path / 'a.pt'}", "train.steps=0"]), tmp_path / "runs")
+    assert read_record(trained).finished
+    assert evaluate_again(str(tmp_path / "a.pt"), [*words, "eval.cfg_scale=3"], tmp_path / "runs").n_fake == 8
+    assert sample_from(str(tmp_path / "a.pt"), words, num=3, out=tmp_path / "shown").is_file()
+
+
+def test_nothing_to_use_again(tmp_path: Path) -> None:
+    with pytest.raises(StbenchError, match="nowhere does not exist: expected a run's folder or a weights file"):
+        evaluate_again(str(tmp_path / "nowhere"), [], tmp_path)
+    with pytest.raises(StbenchError, match="is not a run's folder: it has no config"):
+        sample_from(str(tmp_path), [], num=1, out=None)

@@ -1,0 +1,119 @@
+"""What a run works with: shapes, facts, the protocol filled in, the reference, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stbench.data.loading import evaluation_clips
+from stbench.errors import StbenchError
+from stbench.metrics import protocol
+from stbench.records.protocol import difference
+from stbench.run.evaluation import Evaluator
+from stbench.run.setup import prepare
+from stbench.settings.resolve import resolve
+
+SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu", "precision=float32", "attention=math"]
+
+
+def test_what_follows_from_the_dataset_and_the_objective() -> None:
+    setup = prepare(resolve(["variant=latte1", *SMOKE, "dataset.image_size=24", "dataset.num_frames=6"]))
+    assert setup.latent_shape == (3, 6, 24, 24)
+    assert setup.backbone_arguments == {
+        "in_channels": 3, "sample_size": 24, "num_frames": 6, "num_classes": 4, "learned_variance": False,
+    }  # fmt: skip
+    ddpm = prepare(resolve(["variant=latte1", *SMOKE, "diffusion.objective=ddpm"]))
+    assert ddpm.backbone_arguments["learned_variance"] is True
+    assert (setup.sampling.sampler, ddpm.sampling.sampler) == ("euler", "ddpm")
+
+
+def test_sampling_is_what_the_settings_say() -> None:
+    words = ["eval.num_sampling_steps=5", "eval.cfg_scale=2", "eval.guided_channels=all", "eval.batch_size=3"]
+    sampling = prepare(resolve(["variant=latte1", *SMOKE, *words])).sampling
+    assert (sampling.num_sampling_steps, sampling.cfg_scale) == (5, 2.0)
+    assert (sampling.guided_channels, sampling.batch_size, sampling.num_classes) == ("all", 3, 4)
+
+
+def test_the_protocol_says_what_will_be_done() -> None:
+    words = ["eval.num_clips=70", "eval.num_sampling_steps=5", "eval.cfg_scale=2", "eval.seed=9"]
+    filled = prepare(resolve(["variant=latte1", *SMOKE, *words])).protocol
+    assert (filled.num_real, filled.num_fake, filled.num_sampling_steps) == (70, 70, 5)
+    assert (filled.cfg_scale, filled.sampling_seed, filled.sampler, filled.ema) == (2.0, 9, "euler", True)
+    assert (filled.dataset, filled.resolution, filled.num_frames, filled.frame_stride_real) == ("shapes", 16, 8, 1)
+    assert (filled.autoencoder, filled.autoencoder_sha256) == ("pixels", None)
+
+
+def test_during_training_only_numbers_of_the_protocol_are_smaller() -> None:
+    words = ["eval.num_clips=80", "eval.curve_clips=70", "eval.num_sampling_steps=5", "eval.curve_sampling_steps=3"]
+    setup = prepare(resolve(["variant=latte1", *SMOKE, *words]))
+    assert difference(setup.protocol, setup.during_training.protocol) == {
+        "num_real": (80, 70),
+        "num_fake": (80, 70),
+        "num_sampling_steps": (5, 3),
+    }
+    assert setup.during_training.sampling.num_sampling_steps == 3
+    assert setup.during_training.dataset is setup.dataset
+
+
+def test_weights_are_a_function_of_the_seed() -> None:
+    def weights(seed: int) -> torch.Tensor:
+        backbone = prepare(resolve(["variant=latte1", *SMOKE, f"seed={seed}"])).build_backbone()
+        return torch.cat([parameter.flatten() for parameter in backbone.parameters()])
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["protocol=latte-2048-16f"], "16 frames: dataset.num_frames=8 does not fit"),
+        (["protocol=latte-2048-16f", "dataset.num_frames=16"], "256 pixels: dataset.image_size=16 does not fit"),
+        (["dataset.num_frames=2", "variant.patch_embedding=uniform"], "the detector shapes3d needs at least 4"),
+    ],
+)
+def test_clips_that_the_protocol_does_not_judge(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latte = protocol.PROTOCOLS["latte-2048-16f"]
+    known = replace(latte, detector="shapes3d", preprocessing="resize32", feature_dim=64)
+    monkeypatch.setitem(protocol.PROTOCOLS, "latte-2048-16f", known)
+    with pytest.raises(StbenchError, match=message):
+        prepare(resolve(["variant=latte1", *SMOKE, *words]))
+
+
+def test_the_reference_has_the_stride_of_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latte's protocol takes every third frame of real videos, whatever stride the training clips have."""
+    monkeypatch.setitem(protocol.PROTOCOLS, "strided", replace(protocol.PROTOCOLS["builtin"], frame_stride_real=3))
+    setup = prepare(resolve(["variant=latte1", *SMOKE, "protocol=strided"]))
+    assert (setup.dataset.frame_stride, setup.reference.frame_stride) == (1, 3)
+    assert setup.protocol.frame_stride_real == 3
+    assert Evaluator(setup).num_real == 8
+
+
+@pytest.mark.parametrize("rule", ["crop-resize-lanczos", "resize-crop-lanczos"])
+def test_the_reference_is_made_square_by_the_protocol(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule that stands in the protocol is the one that is carried out, whatever the training clips have."""
+    for video in range(3):
+        (tmp_path / f"video{video}").mkdir()
+        for frame in range(10):
+            pixels = np.random.default_rng([video, frame]).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"video{video}" / f"{frame:03d}.png")
+    monkeypatch.setitem(protocol.PROTOCOLS, "ruled", replace(protocol.PROTOCOLS["builtin"], spatial_rule=rule))
+    words = ["variant=latte1", "dataset=video_folder", f"dataset.root={tmp_path}", *SMOKE[1:], "protocol=ruled"]
+    setup = prepare(resolve(words))
+    assert setup.protocol.spatial_rule == rule
+    (batch,) = evaluation_clips(setup.reference, 3, 0, batch_size=3)
+    fixed = prepare(resolve([*words, f"dataset.spatial_rule={rule}"]))
+    (expected,) = evaluation_clips(fixed.dataset, 3, 0, batch_size=3)
+    assert torch.equal(batch.clips, expected.clips)
+    other = prepare(resolve([*words, "dataset.spatial_rule=crop-resize-lanczos"])).dataset
+    (training,) = evaluation_clips(other, 3, 0, batch_size=3)
+    assert torch.equal(batch.clips, training.clips) is (rule == "crop-resize-lanczos")
