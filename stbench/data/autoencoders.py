@@ -75,15 +75,6 @@ class ImageAutoencoder(Autoencoder, ABC):
                 f"autoencoder.name={self.name} needs its weights in the diffusers layout (config.json, safetensors): "
                 f"not found in {folder}; name the folder by autoencoder.weights=... or {self.variable}"
             )
-        self.weights_sha256 = file_sha256(*sorted(folder.glob("*.safetensors")))
-        self.model = self._load(folder).eval().requires_grad_(False)
-        config = self.model.config
-        self.channels = config.latent_channels
-        # The frame is halved between two resolutions; `AutoencoderTiny` has a list of them for each direction.
-        resolutions = getattr(config, "block_out_channels", None) or config.encoder_block_out_channels
-        self.downsampling = 2 ** (len(resolutions) - 1)
-
-    def _load(self, folder: Path) -> Any:
         try:
             import diffusers
         except ImportError as error:
@@ -91,11 +82,17 @@ class ImageAutoencoder(Autoencoder, ABC):
                 f"autoencoder.name={self.name} needs diffusers: pip install 'stbench[sd-vae]'"
             ) from error
         try:
-            return getattr(diffusers, self.model_class).from_pretrained(
+            network = getattr(diffusers, self.model_class).from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise StbenchError(f"cannot load {self.name} from {folder}: {' '.join(str(error).split())}") from error
+        self.model = network.eval().requires_grad_(False)
+        self.weights_sha256 = file_sha256(*sorted(folder.glob("*.safetensors")))
+        self.channels = network.config.latent_channels
+        # The frame is halved between two resolutions; `AutoencoderTiny` lists them for each direction.
+        resolutions = getattr(network.config, "block_out_channels", None) or network.config.encoder_block_out_channels
+        self.downsampling = 2 ** (len(resolutions) - 1)
 
     @torch.no_grad()
     def encode(self, clips: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -219,9 +219,23 @@ class FolderDataset(ClipDataset):
         return path.relative_to(self.folder).as_posix()
 
     def wrong_layout(self, advice: str = "") -> StbenchError:
-        """Build the error that says what was found, what was expected, and what to do about it."""
-        found, expected = _what_is_in(self.folder), f"{self.name} expects {self.expected}"
-        return StbenchError(f"dataset.root={self.folder}: found {found}; {expected}{advice and '; '}{advice}")
+        """Build the error that says what lies directly in the folder, what was expected, and what to do about it."""
+        paths = [path for path in sorted(self.folder.iterdir()) if not path.name.startswith(".")]
+        kinds = {
+            "folder": [path for path in paths if path.is_dir()],
+            "video": [path for path in paths if is_video(path)],
+            "image": [path for path in paths if is_image(path)],
+            "archive": [path for path in paths if path.suffix.lower() in _ARCHIVE_SUFFIXES],
+        }
+        counted = []  # such as "1 folder (sky_train)" and "101 videos (a.avi, b.avi, c.avi, ...)"
+        for kind, some in kinds.items():
+            names = [path.name for path in some[:3]] + ["..."] * (len(some) > 3)
+            if some:
+                counted.append(f"{len(some)} {kind}{'s' * (len(some) > 1)} ({', '.join(names)})")
+        found = " and ".join(counted) or (f"only {paths[0].name}" if paths else "an empty folder")
+        return StbenchError(
+            f"dataset.root={self.folder}: found {found}; {self.name} expects {self.expected}{advice and '; '}{advice}"
+        )
 
     @abstractmethod
     def _find(self) -> list[tuple[Path, int]]:
@@ -272,22 +286,3 @@ def files_below(root: Path) -> Iterator[Path]:
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         yield from (Path(folder) / name for name in sorted(files) if not name.startswith("."))
-
-
-def _what_is_in(root: Path) -> str:
-    """Describe what lies directly in a folder: "1 folder (sky_train)", "101 folders (ApplyEyeMakeup, ...) and ..."."""
-    paths = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]
-    if not paths:
-        return "an empty folder"
-    kinds = {
-        "folder": [path for path in paths if path.is_dir()],
-        "video": [path for path in paths if is_video(path)],
-        "image": [path for path in paths if is_image(path)],
-        "archive": [path for path in paths if path.suffix.lower() in _ARCHIVE_SUFFIXES],
-    }
-    counted = []
-    for kind, some in kinds.items():
-        names = [path.name for path in some[:3]] + ["..."] * (len(some) > 3)
-        if some:
-            counted.append(f"{len(some)} {kind}{'s' * (len(some) > 1)} ({', '.join(names)})")
-    return " and ".join(counted) or f"only {paths[0].name}"

@@ -6,8 +6,9 @@ Every frame is brought to a square by a rule of `spatial`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,8 +26,8 @@ VIDEO_SUFFIXES = (
 )
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
-# Codecs of which every packet shows exactly one frame, and a key packet needs none before it. Not GIF (a frame is a
-# difference to the last), VP8 (packets that show nothing) and MPEG-4 Part 2 (two frames to a packet in many AVI files).
+# Codecs in which every packet shows exactly one frame, and a key packet needs no packet before it. Not GIF (a frame is
+# stored as what changed), VP8 (some packets show nothing) and MPEG-4 Part 2 (two frames in a packet in many AVI files).
 _SEEKABLE_CODECS = ("h264", "vp9")
 
 
@@ -63,7 +64,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def declared_num_frames(path: Path) -> int:
-    """Return the number of frames by the container's own word, or 0 when it says nothing; of a folder its images."""
+    """Return the number of frames that the container declares, 0 when it declares none; of a folder, of its images."""
     if path.is_dir():
         return len(image_files(path))
     with _opened(path) as container:
@@ -83,9 +84,10 @@ def decodable_num_frames(path: Path) -> int:
 
 
 def frame_size(path: Path) -> tuple[int, int]:
-    """Return width and height in pixels by the container's own word; of a folder those of its first image."""
+    """Return width and height in pixels as the container declares them; of a folder, those of its first image."""
     if path.is_dir():
-        return _image_size(image_files(path)[0])
+        with _opened_image(image_files(path)[0]) as image:
+            return image.size
     with _opened(path) as container:
         context = container.streams.video[0].codec_context
         return context.width, context.height
@@ -94,13 +96,21 @@ def frame_size(path: Path) -> tuple[int, int]:
 def check_whole(path: Path) -> None:
     """Refuse a file that was cut off, or a folder of numbered images in which a number is missing.
 
-    A file is read through, but not decoded.
+    A file is read through, but not decoded. Numbers of images may step by more than 1; one is missing where a step is
+    at least twice the smallest.
 
     Raises:
         UnreadableVideoError: says what is missing.
     """
     if path.is_dir():
-        _check_numbers(path)
+        files = image_files(path)
+        numbers = [int(found[-1]) for file in files if (found := re.findall(r"[0-9]+", file.stem))]
+        steps = [after - before for before, after in pairwise(numbers)]
+        if len(numbers) < len(files) or min(steps, default=0) < 1:
+            return  # not numbered from the first to the last
+        for step, (before, after) in zip(steps, pairwise(files), strict=True):
+            if step >= 2 * min(steps):
+                raise UnreadableVideoError(path, f"a frame is missing (between {before.name} and {after.name})")
         return
     with _opened(path) as container:
         declared = int(container.streams.video[0].frames)
@@ -119,22 +129,30 @@ def read_frames(
         MissingFramesError: the video ends before the last of them.
         UnreadableVideoError: the file or one of its frames cannot be decoded, or the frames differ in size.
     """
-    decode = _read_images if path.is_dir() else _read_container
-    frames = decode(path, set(indices), _Squares(path, image_size, spatial_rule))
-    if missing := sorted(set(indices) - frames.keys()):
+    wanted, to_square = set(indices), _Squares(path, image_size, spatial_rule)
+    if path.is_dir():
+        frames = {}
+        for index, file in enumerate(image_files(path)):
+            if index in wanted:
+                with _opened_image(file) as image:
+                    frames[index] = to_square(image)
+    else:
+        frames = _read_from_key_frame(path, wanted, to_square)
+        if not wanted <= frames.keys():
+            frames = _read_from_start(path, wanted, to_square)
+    if missing := sorted(wanted - frames.keys()):
         raise MissingFramesError(path, f"frame {missing[0]} is not there or cannot be decoded")
     return np.stack([frames[index] for index in indices])
 
 
-_ToSquare = Callable[[Image.Image], NDArray[np.uint8]]
-
-
+@dataclass
 class _Squares:
     """Brings the frames of one video to squares, and refuses a frame of another size than the first."""
 
-    def __init__(self, path: Path, image_size: int, rule: str) -> None:
-        self.path, self.image_size, self.rule = path, image_size, rule
-        self.size: tuple[int, int] | None = None
+    path: Path
+    image_size: int
+    rule: str
+    size: tuple[int, int] | None = None
 
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
         self.size = self.size or image.size
@@ -144,39 +162,7 @@ class _Squares:
         return square(image, self.image_size, self.rule)
 
 
-def _read_images(folder: Path, wanted: set[int], to_square: _ToSquare) -> dict[int, NDArray[np.uint8]]:
-    files = image_files(folder)
-    return {index: _read_image(files[index], to_square) for index in sorted(wanted) if index < len(files)}
-
-
-def _read_image(path: Path, to_square: _ToSquare) -> NDArray[np.uint8]:
-    with _opened_image(path) as image:
-        return to_square(image)
-
-
-def _image_size(path: Path) -> tuple[int, int]:
-    with _opened_image(path) as image:
-        return image.size
-
-
-def _check_numbers(folder: Path) -> None:
-    """Raise where the numbers in the names of images leave one out: where a step is twice the smallest or more."""
-    files = image_files(folder)
-    numbers = [int(found[-1]) for path in files if (found := re.findall(r"[0-9]+", path.stem))]
-    steps = [after - before for before, after in pairwise(numbers)]
-    if len(numbers) < len(files) or min(steps, default=0) < 1:
-        return
-    for step, (before, after) in zip(steps, pairwise(files), strict=True):
-        if step >= 2 * min(steps):
-            raise UnreadableVideoError(folder, f"a frame is missing (between {before.name} and {after.name})")
-
-
-def _read_container(path: Path, wanted: set[int], to_square: _ToSquare) -> dict[int, NDArray[np.uint8]]:
-    frames = _read_from_key_frame(path, wanted, to_square)
-    return frames if wanted <= frames.keys() else _read_from_start(path, wanted, to_square)
-
-
-def _read_from_start(path: Path, wanted: set[int], to_square: _ToSquare) -> dict[int, NDArray[np.uint8]]:
+def _read_from_start(path: Path, wanted: set[int], to_square: _Squares) -> dict[int, NDArray[np.uint8]]:
     """Decode from the first frame on and count."""
     frames = {}
     with _opened(path) as container:
@@ -188,8 +174,8 @@ def _read_from_start(path: Path, wanted: set[int], to_square: _ToSquare) -> dict
     return frames
 
 
-def _read_from_key_frame(path: Path, wanted: set[int], to_square: _ToSquare) -> dict[int, NDArray[np.uint8]]:
-    """Decode from the key frame before the first wanted frame on; {} or a part when that is not safe in this file."""
+def _read_from_key_frame(path: Path, wanted: set[int], to_square: _Squares) -> dict[int, NDArray[np.uint8]]:
+    """Decode from the last key frame before the wanted frames; not all of them where that is not safe."""
     index_of, key_time = _timeline(path, min(wanted))
     frames: dict[int, NDArray[np.uint8]] = {}
     if key_time is None:
@@ -206,10 +192,10 @@ def _read_from_key_frame(path: Path, wanted: set[int], to_square: _ToSquare) -> 
 
 
 def _timeline(path: Path, first: int) -> tuple[dict[int, int], int | None]:
-    """Return the index of the frame shown at each time stamp, and the stamp of the last key frame up to frame `first`.
+    """Return the index of the frame shown at each time stamp, and the time stamp of the last key frame up to `first`.
 
-    The second is None when decoding from there would save nothing, or could give other frames than counting from the
-    start: a codec not known to be safe, or packets that have no time stamp of their own or are not to be shown.
+    The second is None where decoding from there would save nothing, or could give other frames than counting from the
+    start does: the codec is not known to be safe, or some packets have no time stamp of their own or are not shown.
     """
     with _opened(path) as container:
         if container.streams.video[0].codec_context.name not in _SEEKABLE_CODECS:
@@ -229,7 +215,7 @@ def _timeline(path: Path, first: int) -> tuple[dict[int, int], int | None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a video file that has a video stream; whatever FFmpeg finds wrong in it becomes a `UnreadableVideoError`."""
+    """Open a video file that has a video stream; whatever FFmpeg finds wrong becomes an `UnreadableVideoError`."""
     try:
         if path.stat().st_size == 0:
             raise UnreadableVideoError(path, "empty (0 bytes)")
@@ -239,14 +225,14 @@ def _opened(path: Path) -> Iterator[av.container.InputContainer]:
             if container.streams.video[0].codec_context is None:
                 raise UnreadableVideoError(path, "unreadable (unknown codec)")
             yield container
-    # The last three come from the binding: a title that is no text, a stream that was not announced, an absurd size.
+    # The last three come from PyAV: a title that is no text, a stream that was not announced, an absurd size.
     except (av.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
         raise UnreadableVideoError(path, f"unreadable ({getattr(error, 'strerror', None) or error})") from error
 
 
 @contextmanager
 def _opened_image(path: Path) -> Iterator[Image.Image]:
-    """Open an image; whatever Pillow finds wrong in it, at once or on decoding, becomes a `UnreadableVideoError`."""
+    """Open an image; whatever Pillow finds wrong, at once or on decoding, becomes an `UnreadableVideoError`."""
     try:
         with Image.open(path) as image:
             yield image

@@ -113,7 +113,8 @@ class FolderSource(ClipSource):
         self.ignored = [
             each.relative_to(path).as_posix() for each in files_below(path) if not (is_video(each) or is_image(each))
         ]
-        self.storage = ", ".join(sorted({kind for each in paths for kind in _kinds(each)}))
+        files = [file for each in paths for file in (image_files(each) if each.is_dir() else [each])]
+        self.storage = ", ".join(sorted({file.suffix.lower() for file in files}))
 
     def readings(self, video_ids: Sequence[str], rule: ClipRule) -> Iterator[Reading]:
         """Yield the readings in the order of `video_ids`."""
@@ -206,29 +207,25 @@ def read_video(path: Path, video_id: str, rule: ClipRule) -> Reading:
 
 
 def _plan(path: Path, video_id: str, rule: ClipRule) -> tuple[str, range | None]:
-    """Return the fingerprint of a video and the frames of its clip; without frames, the reason is the fingerprint."""
+    """Return the fingerprint of a video and the frames of its clip; without frames, the reason is the fingerprint.
+
+    The fingerprint is the SHA-256 of a video file, or of the names and the content of those images of a folder that are
+    in the clip.
+    """
     try:
         indices = rule.indices(video_id, count_frames(path))
-        return (rule.too_short, None) if indices is None else (_content_sha256(path, indices), indices)
+        if indices is None:
+            return rule.too_short, None
+        if not path.is_dir():
+            return file_sha256(path), indices
+        digest, files = hashlib.sha256(), image_files(path)
+        for index in indices:
+            digest.update(files[index].name.encode() + b"\0" + files[index].read_bytes())
+        return digest.hexdigest(), indices
     except UnreadableVideoError as error:
         return error.reason, None
     except OSError as error:
         return f"unreadable ({error.strerror or error})", None
-
-
-def _content_sha256(path: Path, indices: range) -> str:
-    """SHA-256 of a video file, or of the names and the content of those images of a folder that are in the clip."""
-    if not path.is_dir():
-        return file_sha256(path)
-    digest, files = hashlib.sha256(), image_files(path)
-    for index in indices:
-        digest.update(files[index].name.encode() + b"\0" + files[index].read_bytes())
-    return digest.hexdigest()
-
-
-def _kinds(path: Path) -> Iterable[str]:
-    """The endings of the files that a video consists of."""
-    return {file.suffix.lower() for file in image_files(path)} if path.is_dir() else {path.suffix.lower()}
 
 
 def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
@@ -241,11 +238,12 @@ def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     return shape, dtype
 
 
+@dataclass
 class _Videos(Dataset[Reading]):
-    """Reading number i is that of video number i."""
+    """Reading number i is that of video number i, a path and a name."""
 
-    def __init__(self, videos: Sequence[tuple[Path, str]], rule: ClipRule) -> None:
-        self.videos, self.rule = videos, rule
+    videos: Sequence[tuple[Path, str]]
+    rule: ClipRule
 
     def __len__(self) -> int:
         return len(self.videos)

@@ -80,12 +80,19 @@ _TEXTURE_OCTAVES = 5
 
 
 class _Scene(NamedTuple):
-    """The shapes of some videos, without where they are: `kind` and `color` index the dataset's, radius in widths."""
+    """The shapes of B videos of K shapes.
+
+    Attributes:
+        kind: (B,K), indices into the dataset's `shapes`.
+        color: (B,K), indices into the dataset's `colors`.
+        radius: (B,K), in widths of a frame.
+        pose: where they are, (B,K,F) each.
+    """
 
     kind: NDArray[np.int64]
     color: NDArray[np.int64]
     radius: Floats
-    draws: Draws
+    pose: Pose
 
 
 @dataclass(eq=False, kw_only=True)
@@ -134,44 +141,40 @@ class Shapes(SyntheticDataset):
 
     def _draw(self, videos: NDArray[np.int64]) -> Floats:
         scene = self._scene(videos)
-        pose = self._pose(scene, self._labels(videos))
         canvas = self._background(videos)
         for shape in range(self.num_shapes):
-            coverage = self._coverage(scene, pose, shape)
+            coverage = self._coverage(scene, shape)
             color = np.array([COLORS[name] for name in self.colors], dtype=np.float32)[scene.color[:, shape]]
             for channel in range(3):
                 canvas[channel] += coverage * (color[:, channel, None, None, None] - canvas[channel])
         return canvas
 
     def _scene(self, videos: NDArray[np.int64]) -> _Scene:
-        """Draw what the shapes of each video are and how they move."""
-        B, K = len(videos), self.num_shapes
+        """Draw by chance what the shapes of each video are, and move them as its class says."""
+        B, K, labels = len(videos), self.num_shapes, self._labels(videos)
         chance = uniform(self.seed, videos, SCENE_STREAM, (K, 8))
         kind, color, radius, across, speed, along, phase, turn = np.moveaxis(chance, -1, 0)
         kinds = (kind * len(self.shapes)).astype(np.int64)
         if "rotate" in self.motions:  # there, only among shapes that are not round
-            rows = self._labels(videos) == self.class_names.index("rotate")
+            rows = labels == self.class_names.index("rotate")
             turnable = np.array([index for index, name in enumerate(self.shapes) if name not in ROUND_SHAPES])
             kinds[rows] = turnable[(kind[rows] * len(turnable)).astype(np.int64)]
         # Each shape keeps to a lane of its own; the first takes a random colour, the others the colours that follow it.
         across = 0.2 + 0.6 * (np.arange(K, dtype=np.float32) + across) / K
         first_color = (color[:, :1] * len(self.colors)).astype(np.int64)
+        draws = Draws(*(value.reshape(B, K, 1) for value in (speed, along, across, phase, turn)))
+        pose = at_rest(draws, self.time)
+        for label in np.unique(labels):
+            rows = labels == label
+            moved = MOTIONS[self.class_names[label]](Draws(*(value[rows] for value in draws)), self.time)
+            for whole, part in zip(pose, moved, strict=True):
+                whole[rows] = part
         return _Scene(
             kind=kinds,
             color=(first_color + np.arange(K)) % len(self.colors),
             radius=(0.18 + 0.04 * radius) * K ** (-1 / 3),
-            draws=Draws(*(value.reshape(B, K, 1) for value in (speed, along, across, phase, turn))),
+            pose=pose,
         )
-
-    def _pose(self, scene: _Scene, labels: NDArray[np.int64]) -> Pose:
-        """Move the shapes of each video as its class says."""
-        pose = at_rest(scene.draws, self.time)
-        for label in np.unique(labels):
-            rows = labels == label
-            moved = MOTIONS[self.class_names[label]](Draws(*(value[rows] for value in scene.draws)), self.time)
-            for whole, part in zip(pose, moved, strict=True):
-                whole[rows] = part
-        return pose
 
     def _background(self, videos: NDArray[np.int64]) -> Floats:
         """Return what the shapes are drawn on, float32 (3,B,F,H,W)."""
@@ -187,9 +190,9 @@ class Shapes(SyntheticDataset):
         canvas[:] = first + second * noise
         return canvas
 
-    def _coverage(self, scene: _Scene, pose: Pose, shape: int) -> Floats:
+    def _coverage(self, scene: _Scene, shape: int) -> Floats:
         """Return how much of each pixel a shape covers, (B,F,H,W) in [0,1]."""
-        B, F, S = len(scene.kind), self.num_frames, self.image_size
+        B, F, S, pose = len(scene.kind), self.num_frames, self.image_size, scene.pose
         radius = (scene.radius[:, shape, None] * pose.scale[:, shape])[..., None, None]
         pixels = pixel_centres(S)
         coverage = np.empty((B, F, S, S), dtype=np.float32)
