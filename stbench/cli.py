@@ -272,7 +272,10 @@ def _write_json(path: str, content: Any) -> None:
     if path == "-":
         print(json.dumps(content, indent=1, allow_nan=False))
     else:
-        write_json(Path(path), content)
+        try:
+            write_json(Path(path), content)
+        except OSError as error:
+            raise StbenchError(f"--json {path}: cannot be written: {error.strerror}") from error
 
 
 if __name__ == "__main__":

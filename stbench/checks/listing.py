@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stbench import paths
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
 
 def print_listing(what: str) -> None:
     """Print one table of what there is: "variants", "datasets", "presets", "protocols" or "detectors"."""
-    header, rows = _LISTINGS[what]()
     print(what)
-    print_rows([header, *rows], indent=2)
+    print_rows(_LISTINGS[what](), indent=2)
     print()
 
 
@@ -29,63 +29,50 @@ def print_config(config: RunConfig) -> None:
     print(f"run_id: {config.run_id}")
 
 
-_Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+def _components(kind: str) -> list[tuple[str, ...]]:
+    from stbench.settings.components import TARGET_KEYS, describe_file
 
-
-def _variants() -> _Table:
-    return ("name", "backbone", "source"), _component_rows("variant")
-
-
-def _datasets() -> _Table:
-    return ("name", "dataset", "source"), _component_rows("dataset")
-
-
-def _component_rows(kind: str) -> list[tuple[str, ...]]:
-    from stbench.settings.components import describe_file
-
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[str, ...]] = [("name", TARGET_KEYS[kind], "source")]
     for name, path in paths.config_files(f"{kind}s").items():
         try:
-            about = describe_file(kind, path)
+            target, source = describe_file(kind, path)
         except StbenchError as error:  # one broken file of the user's must not hide the others
-            about = {"target": "?", "source": str(error)}
-        rows.append((name, about["target"], about["source"]))
+            target, source = "?", str(error)
+        rows.append((name, target, source))
     return rows
 
 
-def _presets() -> _Table:
+def _presets() -> list[tuple[str, ...]]:
     from stbench.settings.presets import PRESETS
 
-    names = list(PRESETS)
     keys = list(dict.fromkeys(key for preset in PRESETS.values() for key in preset))
-    return ("setting", *names), [(key, *(str(PRESETS[name].get(key, "")) for name in names)) for key in keys]
+    return [("setting", *PRESETS), *((key, *(str(each.get(key, "")) for each in PRESETS.values())) for key in keys)]
 
 
-def _protocols() -> _Table:
+def _protocols() -> list[tuple[str, ...]]:
     from stbench.metrics.protocol import PROTOCOLS
 
-    rows: list[tuple[str, ...]] = [
-        (name, each.detector, each.preprocessing, str(each.num_frames or "the run's"),
-         str(each.frame_stride_real or "the run's"), str(each.num_real or "all"))
-        for name, each in PROTOCOLS.items()
-    ]  # fmt: skip
-    return ("name", "detector", "preprocessing", "frames", "real stride", "clips"), rows
+    rows: list[tuple[str, ...]] = [("name", "detector", "preprocessing", "frames", "real stride", "clips")]
+    for name, each in PROTOCOLS.items():
+        frames, stride = each.num_frames or "the run's", each.frame_stride_real or "the run's"
+        rows.append((name, each.detector, each.preprocessing, str(frames), str(stride), str(each.num_real or "all")))
+    return rows
 
 
-def _detectors() -> _Table:
+def _detectors() -> list[tuple[str, ...]]:
     from stbench.metrics.catalogue import DETECTORS
     from stbench.metrics.detector_weights import describe_weights
 
-    rows: list[tuple[str, ...]] = [
-        (name, str(info.feature_dim or "the weights'"), info.description, describe_weights(name))
-        for name, info in DETECTORS.items()
-    ]
-    return ("name", "features", "what it is", "weights"), rows
+    rows: list[tuple[str, ...]] = [("name", "features", "what it is", "weights")]
+    for name, info in DETECTORS.items():
+        rows.append((name, str(info.feature_dim or "the weights'"), info.description, describe_weights(name)))
+    return rows
 
 
-_LISTINGS = {
-    "variants": _variants,
-    "datasets": _datasets,
+# Each with its header as the first row.
+_LISTINGS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
+    "variants": lambda: _components("variant"),
+    "datasets": lambda: _components("dataset"),
     "presets": _presets,
     "protocols": _protocols,
     "detectors": _detectors,

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 TARGET_KEYS = {"variant": "backbone", "dataset": "dataset"}
-DESCRIPTIVE_KEYS = ("source", "expect", "presets")
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,10 @@ class Component:
         Raises:
             StbenchError: for an argument that the constructor does not have.
         """
+        known = signature_parameters(self) if overrides else {}
         for key in overrides:
-            self.check_argument(key)
+            if key not in known:
+                raise unknown_name(f"key of {self.kind} {self.name!r}", key, known)
         return replace(self, arguments={**self.arguments, **overrides})
 
     def with_preset(self, preset: str) -> tuple[Component, dict[str, Any]]:
@@ -67,12 +68,6 @@ class Component:
         arguments = {key: value for key, value in block.items() if "." not in key}
         settings = {key: value for key, value in block.items() if "." in key}
         return self.with_arguments(arguments), settings
-
-    def check_argument(self, key: str) -> None:
-        """Refuse a key that the constructor does not accept."""
-        known = signature_parameters(self)
-        if key not in known:
-            raise unknown_name(f"key of {self.kind} {self.name!r}", key, known)
 
     def construct(self, facts: Mapping[str, Any] | None = None) -> Any:
         """Build the thing.
@@ -84,14 +79,9 @@ class Component:
             StbenchError: when the arguments do not fit together, with the constructor's reason.
         """
         known = signature_parameters(self)
-        wanted = {key: value for key, value in (facts or {}).items() if key in known}
-        arguments = {**self.arguments, **wanted}
-        missing = [
-            name
-            for name, parameter in known.items()
-            if parameter.default is inspect.Parameter.empty and name not in arguments
-        ]
-        if missing:
+        arguments = {**self.arguments, **{key: value for key, value in (facts or {}).items() if key in known}}
+        required = [name for name, each in known.items() if each.default is each.empty]
+        if missing := [name for name in required if name not in arguments]:
             raise StbenchError(f"{self.kind} {self.name!r} lacks {', '.join(missing)}, which {self.target} needs")
         try:
             return load_target(self)(**arguments)
@@ -120,18 +110,20 @@ def load_component(kind: str, name_or_path: str) -> Component:
     target_key = TARGET_KEYS[kind]
     if not isinstance(content.get(target_key), str) or ":" not in content[target_key]:
         raise StbenchError(f"{path}: a {kind} needs the key `{target_key}: module:Class`")
-    descriptive = {key: content.pop(key) for key in DESCRIPTIVE_KEYS if key in content}
+    presets = content.pop("presets", None) or {}
+    if not isinstance(presets, dict) or not all(isinstance(block, dict) for block in presets.values()):
+        raise StbenchError(f"{path}: presets must map a preset's name to a mapping of keys")
     component = Component(
         kind=kind,
         name=path.stem,
         target=content.pop(target_key),
         arguments={},
-        presets=_preset_blocks(path, descriptive.get("presets") or {}),
-        source=str(descriptive.get("source", "")),
-        expect=descriptive.get("expect") or {},
+        presets=presets,
+        source=str(content.pop("source", "")),
+        expect=content.pop("expect", None) or {},
     )
     try:
-        return component.with_arguments(content)
+        return component.with_arguments(content)  # every other key
     except StbenchError as error:
         raise StbenchError(f"{path}: {error}") from error
 
@@ -156,11 +148,26 @@ def signature_parameters(component: Component) -> dict[str, inspect.Parameter]:
     return {name: parameter for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
 
 
-def describe_file(kind: str, path: Path) -> dict[str, str]:
-    """Name, target and source of a YAML file as it stands, without importing what it names."""
+def build_backbone(variant: str, **overrides: Any) -> nn.Module:
+    """Build the backbone of a variant.
+
+    Args:
+        variant: the name of a file in `variants/`, or the path of a YAML file.
+        overrides: constructor arguments that differ from the file's.
+
+    Returns:
+        The network, in train mode, with the weights that its constructor drew.
+
+    Raises:
+        StbenchError: for an unknown variant or argument, or figures that do not fit together.
+    """
+    return load_component("variant", variant).with_arguments(overrides).construct()
+
+
+def describe_file(kind: str, path: Path) -> tuple[str, str]:
+    """Target and source of a YAML file as it stands, without importing what it names."""
     content = _read_mapping(path)
-    target = str(content.get(TARGET_KEYS[kind], "?"))
-    return {"name": path.stem, "target": target, "source": str(content.get("source", ""))}
+    return str(content.get(TARGET_KEYS[kind], "?")), str(content.get("source", ""))
 
 
 def _find(kind: str, name_or_path: str) -> Path:
@@ -183,25 +190,3 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise StbenchError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}")
     return content
-
-
-def _preset_blocks(path: Path, blocks: Any) -> dict[str, dict[str, Any]]:
-    if not isinstance(blocks, dict) or not all(isinstance(block, dict) for block in blocks.values()):
-        raise StbenchError(f"{path}: presets must map a preset's name to a mapping of keys")
-    return blocks
-
-
-def build_backbone(variant: str, **overrides: Any) -> nn.Module:
-    """Build the backbone of a variant.
-
-    Args:
-        variant: the name of a file in `variants/`, or the path of a YAML file.
-        overrides: constructor arguments that differ from the file's.
-
-    Returns:
-        The network, in train mode, with the weights that its constructor drew.
-
-    Raises:
-        StbenchError: for an unknown variant or argument, or figures that do not fit together.
-    """
-    return load_component("variant", variant).with_arguments(overrides).construct()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stbench.errors import StbenchError, first_line, unknown_name
@@ -33,21 +33,43 @@ def resolve(overrides: Iterable[str]) -> RunConfig:
         raise unknown_name("preset", str(preset), PRESETS)
     variant, variant_settings = _resolve_component("variant", given, preset)
     dataset, dataset_settings = _resolve_component("dataset", given, preset)
-    layers = (PRESETS[preset], variant_settings, dataset_settings, given)
-    settings = _settings_from([layer for layer in layers if layer])
-    if settings.eval.sampler not in ("auto", *OBJECTIVE_SAMPLERS[settings.diffusion.objective]):
-        raise StbenchError(f"eval.sampler={settings.eval.sampler} does not sample diffusion.objective="
-                           f"{settings.diffusion.objective}: expected one of "
-                           f"{', '.join(OBJECTIVE_SAMPLERS[settings.diffusion.objective])}")  # fmt: skip
-    if settings.diffusion.timestep_density != "uniform" and settings.diffusion.objective != "flow":
-        raise StbenchError(f"diffusion.timestep_density={settings.diffusion.timestep_density} is for "
-                           f"diffusion.objective=flow, not {settings.diffusion.objective}")  # fmt: skip
+    settings = resolve_settings(PRESETS[preset], variant_settings, dataset_settings, given)
     return RunConfig(variant, dataset, settings, preset)
 
 
-def resolve_settings(given: Mapping[str, Any]) -> Settings:
-    """The defaults with some dotted keys changed, for commands that need no dataset."""
-    return _settings_from([given])
+def resolve_settings(*layers: Mapping[str, Any]) -> Settings:
+    """Put layers of dotted keys over the defaults, each over those before it.
+
+    Raises:
+        StbenchError: for an unknown key, a value of the wrong type or out of range, or two that exclude each other.
+    """
+    merged = OmegaConf.structured(Settings)
+    for node in (merged, *filter(OmegaConf.is_config, merged.values())):
+        OmegaConf.set_readonly(node, False)  # as frozen dataclasses they begin as read-only
+    known = dotted_settings()
+    for key, value in ((key, value) for layer in layers for key, value in layer.items()):
+        if key not in known:
+            raise unknown_name("key", key, [*known, "variant", "dataset", "preset"])
+        if value is False and "off" in (known[key].metadata["choices"] or ()):
+            value = "off"  # which YAML reads as a truth value
+        try:
+            OmegaConf.update(merged, key, value)
+        except OmegaConfBaseException as error:
+            raise StbenchError(f"{key}={value!r}: {first_line(error)}") from error
+    settings = OmegaConf.to_object(merged)
+    assert isinstance(settings, Settings)
+    for key, declared in known.items():
+        _check_range(key, lookup(settings, key), declared.metadata)
+    objective, sampler = settings.diffusion.objective, settings.eval.sampler
+    if sampler not in ("auto", *OBJECTIVE_SAMPLERS[objective]):
+        raise StbenchError(
+            f"eval.sampler={sampler} does not sample diffusion.objective={objective}: expected one of "
+            f"{', '.join(OBJECTIVE_SAMPLERS[objective])}"
+        )
+    density = settings.diffusion.timestep_density
+    if density != "uniform" and objective != "flow":
+        raise StbenchError(f"diffusion.timestep_density={density} is for diffusion.objective=flow, not {objective}")
+    return settings
 
 
 def override(config: RunConfig, words: Iterable[str], allowed: tuple[str, ...]) -> RunConfig:
@@ -63,12 +85,12 @@ def override(config: RunConfig, words: Iterable[str], allowed: tuple[str, ...]) 
     content = config.to_dict()
     if "dataset.root" in given:
         content["dataset"]["arguments"]["root"] = given.pop("dataset.root")
-    return _from_flat({**_flatten(content), **given}, config.preset)
+    return _from_flat({**_flatten(content), **given})
 
 
 def from_dict(content: Mapping[str, Any]) -> RunConfig:
     """Rebuild a run from what `RunConfig.to_dict` gave, checking it as strictly as `resolve` does."""
-    return _from_flat(_flatten(content), content["preset"])
+    return _from_flat(_flatten(content))
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
@@ -96,18 +118,13 @@ def take_arguments(given: dict[str, Any], kind: str) -> dict[str, Any]:
     return {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith(f"{kind}.")}
 
 
-def _from_flat(flat: Mapping[str, Any], preset: str) -> RunConfig:
-    """A run from dotted keys, those of the components included."""
-    components = [
-        Component(kind, flat[f"{kind}.name"], flat[f"{kind}.{target_key}"], {}).with_arguments(
-            flat[f"{kind}.arguments"]
-        )
-        for kind, target_key in TARGET_KEYS.items()
-    ]
-    rest = {
-        key: value for key, value in flat.items() if not key.startswith(("variant.", "dataset.")) and key != "preset"
-    }
-    return RunConfig(components[0], components[1], _settings_from([rest]), preset)
+def _from_flat(flat: dict[str, Any]) -> RunConfig:
+    """A run from dotted keys, which are used up: those of the components first, what is left are the settings."""
+    preset, components = flat.pop("preset"), {}
+    for kind, target_key in TARGET_KEYS.items():
+        component = Component(kind, flat.pop(f"{kind}.name"), flat.pop(f"{kind}.{target_key}"), {})
+        components[kind] = component.with_arguments(flat.pop(f"{kind}.arguments"))
+    return RunConfig(**components, settings=resolve_settings(flat), preset=preset)
 
 
 def _resolve_component(kind: str, given: dict[str, Any], preset: str) -> tuple[Component, dict[str, Any]]:
@@ -118,33 +135,6 @@ def _resolve_component(kind: str, given: dict[str, Any], preset: str) -> tuple[C
     own = take_arguments(given, kind)
     component, settings = load_component(kind, name).with_preset(preset)
     return component.with_arguments(own), settings
-
-
-def _settings_from(layers: list[Mapping[str, Any]]) -> Settings:
-    """Merge layers of dotted keys over the defaults, later ones first in rank; check types and ranges."""
-    merged = OmegaConf.structured(Settings)
-    for node in (merged, *filter(OmegaConf.is_config, merged.values())):
-        OmegaConf.set_readonly(node, False)  # as frozen dataclasses they begin as read-only
-    known = dotted_settings()
-    for layer in layers:
-        for key, value in layer.items():
-            if key not in known:
-                raise unknown_name("key", key, [*known, "variant", "dataset", "preset"])
-            if value is False and "off" in (known[key].metadata["choices"] or ()):
-                value = "off"  # which YAML reads as a truth value
-            _assign(merged, key, value)
-    settings = OmegaConf.to_object(merged)
-    assert isinstance(settings, Settings)
-    for key, declared in known.items():
-        _check_range(key, lookup(settings, key), declared.metadata)
-    return settings
-
-
-def _assign(merged: DictConfig, key: str, value: Any) -> None:
-    try:
-        OmegaConf.update(merged, key, value)
-    except OmegaConfBaseException as error:
-        raise StbenchError(f"{key}={value!r}: {first_line(error)}") from error
 
 
 def _check_range(key: str, value: Any, declared: Mapping[str, Any]) -> None:
@@ -159,9 +149,8 @@ def _check_range(key: str, value: Any, declared: Mapping[str, Any]) -> None:
 
 
 def _flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """One level of sections as dotted keys; what lies deeper stays as it is."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
-        flat |= (
-            {f"{key}.{inner}": each for inner, each in value.items()} if isinstance(value, Mapping) else {key: value}
-        )
+        flat |= {f"{key}.{each}": value[each] for each in value} if isinstance(value, Mapping) else {key: value}
     return flat
