@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 
-from stbench.errors import StbenchError
+from stbench.errors import NotComparable, StbenchError
 from stbench.paths import CONFIG_DIR_VARIABLE
-from stbench.settings.components import load_component
+from stbench.settings.components import (
+    Component,
+    build_backbone,
+    describe_file,
+    load_component,
+    load_target,
+    signature_parameters,
+)
 
 
 @pytest.fixture
@@ -79,3 +86,61 @@ def test_folders_of_ones_own_come_first(write: Any, tmp_path: Path, monkeypatch:
     write("")
     assert load_component("variant", "latte1").arguments == {"width": 7}
     assert load_component("variant", "latte2").target == "stbench.backbones.latte:Latte"
+
+
+def test_constructor_of_its_own_names(write: Any) -> None:
+    component = load_component("variant", write("backbone: my_backbone:Thing\nwidth: 3\n"))
+    assert load_target(component).__name__ == "Thing"
+    assert list(signature_parameters(component)) == ["width", "height"]
+    misspelt = Component("variant", "mine", "my_backbone:Think", {})
+    with pytest.raises(
+        StbenchError, match=r"^variant 'mine': backbone: my_backbone:Think: unknown class 'Think': did you mean 'Thing'"
+    ):
+        load_target(misspelt)
+
+
+def test_a_constructor_that_takes_anything_lists_no_names_for_it(write: Any, tmp_path: Path) -> None:
+    (tmp_path / "open_backbone.py").write_text("class Thing:\n    def __init__(self, width, **others):\n        pass\n")
+    write("")
+    assert list(signature_parameters(Component("variant", "mine", "open_backbone:Thing", {}))) == ["width"]
+
+
+def test_changed_arguments_make_another_component(write: Any) -> None:
+    component = load_component("variant", write("backbone: my_backbone:Thing\nwidth: 3\n"))
+    wider = component.with_arguments({"width": 5, "height": 1})
+    assert component.arguments == {"width": 3}
+    assert wider.arguments == {"width": 5, "height": 1}
+    assert wider.to_dict() == {"name": "mine", "backbone": "my_backbone:Thing", "arguments": {"width": 5, "height": 1}}
+    assert component.with_preset("no such preset") == (component, {})
+    with pytest.raises(
+        StbenchError, match=r"^unknown key of variant 'mine' 'weight': did you mean .*known: height, width$"
+    ):
+        component.with_arguments({"weight": 1})
+
+
+def test_an_error_of_stbench_keeps_its_kind_and_names_the_component(write: Any, tmp_path: Path) -> None:
+    (tmp_path / "their_backbone.py").write_text(
+        "from stbench.errors import NotComparable\n"
+        "class Thing:\n    def __init__(self):\n        raise NotComparable('other weights')\n"
+    )
+    with pytest.raises(NotComparable, match=r"^variant 'mine': other weights$"):
+        load_component("variant", write("backbone: their_backbone:Thing\n")).construct()
+
+
+def test_a_file_is_described_without_importing_what_it_names(write: Any, tmp_path: Path) -> None:
+    text = "backbone: no_such_module:Thing\nwidht: 3\nsource: a paper\nexpect: {params_m: 2}\n"
+    assert describe_file("variant", Path(write(text))) == ("no_such_module:Thing", "a paper")
+    assert describe_file("dataset", Path(write(text))) == ("?", "a paper")
+    assert describe_file("variant", Path(write("backbone: a:B\n"))) == ("a:B", "")
+    known = load_component("variant", write("backbone: my_backbone:Thing\nsource: a paper\nexpect: {params_m: 2}\n"))
+    assert (known.source, known.expect, known.arguments) == ("a paper", {"params_m": 2}, {})
+
+
+def test_build_a_backbone_by_name_or_by_file(write: Any) -> None:
+    assert build_backbone(write("backbone: my_backbone:Thing\nwidth: 3\n"), height=4).area == 12
+    backbone = build_backbone("latte1", size="tiny", sample_size=8, num_frames=4)
+    assert backbone.training
+    with pytest.raises(StbenchError, match=r"^unknown variant 'late1': did you mean 'latte1'"):
+        build_backbone("late1")
+    with pytest.raises(StbenchError, match=r"^unknown key of variant 'latte1' 'sizes'"):
+        build_backbone("latte1", sizes="S")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from stbench.diffusion.loss import OBJECTIVES
-from stbench.diffusion.samplers import SAMPLERS
 from stbench.errors import StbenchError
 from stbench.settings.presets import PRESETS
-from stbench.settings.resolve import from_dict, override, parse_overrides, resolve, take_arguments
-from stbench.settings.schema import OBJECTIVE_SAMPLERS
+from stbench.settings.resolve import from_dict, override, parse_overrides, resolve, resolve_settings, take_arguments
 
 BASE = ["variant=latte1", "dataset=shapes"]
 DEMO = [*BASE, "preset=demo"]
@@ -143,8 +140,26 @@ def test_arguments_of_a_component_are_taken_out_of_the_words() -> None:
     assert given == {"variant": "latte1", "variants": 2, "seed": 0}
 
 
-def test_samplers_of_the_configuration_are_those_of_the_diffusion_room() -> None:
-    """The configuration keeps its own table, to stay free of torch."""
-    assert set(OBJECTIVE_SAMPLERS) == set(OBJECTIVES)
-    for objective, names in OBJECTIVE_SAMPLERS.items():
-        assert set(names) == {name for name, (needed, _) in SAMPLERS.items() if needed == objective}
+def test_later_layers_go_over_earlier_ones() -> None:
+    settings = resolve_settings({"train.lr": 1, "seed": 2}, {}, {"train.lr": 0.5})
+    assert (settings.train.lr, settings.seed) == (0.5, 2)
+    assert isinstance(settings.train.lr, float)
+    assert resolve_settings({"train.lr": 1}).train.lr == 1.0
+
+
+def test_a_rebuilt_run_is_checked_as_strictly_as_a_new_one() -> None:
+    config = resolve([*DEMO, "diffusion.objective=ddpm", "diffusion.timestep_density=uniform"])
+    with pytest.raises(StbenchError, match=r"^eval\.sampler=euler does not sample .* expected one of ddpm, ddim$"):
+        override(config, ["eval.sampler=euler"], ("eval.",))
+    with pytest.raises(StbenchError, match=r"^unknown key 'dataset\.rooot'"):
+        override(config, ["dataset.rooot=/b"], ("dataset.roo",))
+    broken = config.to_dict()
+    broken["variant"]["arguments"]["sizes"] = "S"
+    with pytest.raises(StbenchError, match=r"^unknown key of variant 'latte1' 'sizes': did you mean 'size'"):
+        from_dict(broken)
+    broken = config.to_dict()
+    broken["train"]["lr"] = "fast"
+    with pytest.raises(
+        StbenchError, match=r"^train\.lr='fast': Value 'fast' of type 'str' could not be converted to Float$"
+    ):
+        from_dict(broken)
