@@ -49,9 +49,7 @@ def test_choices_are_the_names_that_the_code_has(key: str) -> None:
 
 
 def test_every_autoencoder_that_can_be_chosen_is_there_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        autoencoders._ImageAutoencoder, "__init__", lambda self, weights: torch.nn.Module.__init__(self)
-    )
+    monkeypatch.setattr(autoencoders.ImageAutoencoder, "__init__", lambda self, weights: torch.nn.Module.__init__(self))
     choices = KNOWN["autoencoder.name"].metadata["choices"]
     classes = {type(autoencoders.build_autoencoder(name)) for name in choices}
     offered = {
