@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from stbench.errors import StbenchError
+from stbench.errors import StbenchError, first_line
 from stbench.runtime.allocator import keep_freed_memory
 from stbench.runtime.attention.available import resolve_attention
 from stbench.runtime.attention.choice import AttentionChoices
@@ -70,5 +70,5 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise StbenchError(f"device={name} is not available: {str(error).splitlines()[0]}") from error
+        raise StbenchError(f"device={name} is not available: {first_line(error)}") from error
     return device

@@ -12,7 +12,16 @@ import torch
 
 
 def derived_seed(seed: int, *purpose: str | int) -> int:
-    """A seed of its own for every purpose: 63 bits of a hash of (seed, purpose)."""
+    """A seed of its own for every purpose: 63 bits of a hash of (seed, purpose), as torch's generators take it.
+
+    `storage.hashing.hash_uint64` does the same for the order of clips, with another separator and byte order. Both stay
+    as they are: every published figure depends on the draws, and one encoding for both would change half of them.
+
+    Raises:
+        ValueError: for a word with a "/", which would share its seed with the purpose of two words.
+    """
+    if any("/" in str(part) for part in purpose):
+        raise ValueError(f"the purpose {purpose} of a seed has a '/' in it, which separates its parts")
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 

@@ -3,42 +3,60 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
-from stbench.errors import StbenchError
+from stbench.errors import StbenchError, first_line
 from stbench.runtime.attention.backends import AUTO, BACKENDS, check_backend_name
 
-# What torch and xformers need many lines to say.
-WITHOUT_CUDA = {
-    "efficient": "needs a CUDA GPU",
-    "cudnn": "needs a CUDA GPU",
-    "xformers": "xformers is installed but runs only on a GPU",
+
+@dataclass(frozen=True)
+class Need:
+    """What a backend needs, and what to say where it is not met."""
+
+    reason: str
+    met: Callable[[torch.device, torch.dtype], bool]
+
+
+def _on_cuda(device: torch.device, _: torch.dtype) -> bool:
+    return device.type == "cuda"
+
+
+CUDA = Need("needs a CUDA GPU", _on_cuda)
+HALF_PRECISION = Need(
+    "needs bfloat16 or float16 on a GPU",
+    lambda device, dtype: device.type != "cuda" or dtype in (torch.bfloat16, torch.float16),
+)
+AMPERE = Need(
+    "needs a GPU of compute capability 8.0 or more",
+    lambda device, _: device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0),
+)
+# The conditions of torch's kernels (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp), which it tells in warnings
+# that change from version to version, and of packages. Asked only when a trial has failed: the trial decides.
+NEEDS: dict[str, tuple[Need, ...]] = {
+    "flash": (HALF_PRECISION, AMPERE),
+    "efficient": (CUDA,),
+    "cudnn": (CUDA, HALF_PRECISION, AMPERE),
+    "xformers": (Need("xformers is installed but runs only on a GPU", _on_cuda),),
+    "flex": (Need("FlexAttention does not support backward on CPU", _on_cuda),),
 }
 
 
 def unavailable_reason(backend: str, device: torch.device, dtype: torch.dtype) -> str | None:
     """Why `backend` cannot train on `device` in `dtype`, in one line; None when it can. Found out by running it."""
     probe = torch.zeros(1, 2, 16, 32, device=device, dtype=dtype, requires_grad=True)
-    with warnings.catch_warnings(record=True) as caught, torch.enable_grad():
-        warnings.simplefilter("always")
+    with warnings.catch_warnings(), torch.enable_grad():
+        warnings.simplefilter("ignore")
         try:
             BACKENDS[backend](probe, probe, probe).sum().backward()
         except (RuntimeError, ImportError) as error:
             if isinstance(error, ModuleNotFoundError) and str(error.name).startswith("xformers"):
                 return "not installed: pip install 'stbench[xformers]'"
-            if device.type != "cuda" and backend in WITHOUT_CUDA:
-                return WITHOUT_CUDA[backend]
-            notes = [str(note.message) for note in caught if "Triggered internally" in str(note.message)]
-            return _first_sentence([*notes, str(error), type(error).__name__])
+            unmet = (need.reason for need in NEEDS.get(backend, ()) if not need.met(device, dtype))
+            return next(unmet, first_line(error).rstrip(".:"))
     return None
-
-
-def _first_sentence(messages: list[str]) -> str:
-    """The first sentence that says something: torch's kernels give their reasons in warnings, between headlines."""
-    empty = ("not used because", "runtime disabled")
-    sentences = (message.strip().split("\n")[0].split(" (Triggered")[0].split(". ")[0] for message in messages)
-    return next(text.rstrip(".:") for text in sentences if text and not any(words in text for words in empty))
 
 
 def resolve_attention(backend: str, device: torch.device, dtype: torch.dtype) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from stbench.errors import StbenchError
-from stbench.runtime.attention.available import resolve_attention, unavailable_reason
+from stbench.runtime.attention.available import NEEDS, resolve_attention, unavailable_reason
 from stbench.runtime.attention.backends import AUTO, BACKENDS
 
 CPU = torch.device("cpu")
@@ -68,21 +68,71 @@ def test_xformers_beside_a_cpu_torch_is_quiet_and_named(
     assert caplog.records == []
 
 
-def test_the_reason_that_torch_gives_in_warnings_is_the_one_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_torch_says_in_warnings_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*tensors: Tensor) -> Tensor:
-        place = "(Triggered internally at sdp_utils.cpp:1.)"
-        for message in (
-            "Memory efficient kernel not used because:",
-            "Memory Efficient attention has been runtime disabled.",
-            "Flash attention kernel not used because:",
-            "Expected query, key and value to all be of dtype: {Half, BFloat16}. Got Query dtype: float instead.",
-        ):
-            warnings.warn(f"{message} {place}", UserWarning, stacklevel=2)
-        raise RuntimeError("No available kernel. Aborting execution.")
+        warnings.warn("Flash attention kernel not used because: (Triggered internally at x.cpp:1.)", stacklevel=2)
+        raise RuntimeError("No available kernel. Aborting execution.\nmore lines")
 
     monkeypatch.setitem(BACKENDS, "flash", refused)
-    expected = "Expected query, key and value to all be of dtype: {Half, BFloat16}"
-    assert unavailable_reason("flash", CPU, torch.float32) == expected
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        reason = unavailable_reason("flash", CPU, torch.float32)
+    assert reason == "No available kernel. Aborting execution"
+    assert caught == []
+
+
+@pytest.mark.parametrize(
+    ("backend", "dtype", "capability", "reasons"),
+    [
+        ("flash", torch.float32, (9, 0), ["needs bfloat16 or float16 on a GPU"]),
+        ("flash", torch.bfloat16, (9, 0), []),
+        ("flash", torch.bfloat16, (7, 5), ["needs a GPU of compute capability 8.0 or more"]),
+        ("cudnn", torch.float32, (9, 0), ["needs bfloat16 or float16 on a GPU"]),
+        ("cudnn", torch.float16, (8, 0), []),
+        ("efficient", torch.float32, (7, 5), []),
+        ("xformers", torch.float32, (7, 5), []),
+        ("flex", torch.float32, (7, 5), []),
+    ],
+)
+def test_needs_on_a_gpu(
+    backend: str,
+    dtype: torch.dtype,
+    capability: tuple[int, int],
+    reasons: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    cuda = torch.device("cuda")
+    assert [need.reason for need in NEEDS[backend] if not need.met(cuda, dtype)] == reasons
+
+
+def test_a_trial_that_succeeds_is_stronger_than_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKENDS, "cudnn", BACKENDS["math"])
+    assert unavailable_reason("cudnn", CPU, torch.float32) is None
+    assert resolve_attention("cudnn", CPU, torch.float32) == "cudnn"
+
+
+def test_the_trial_includes_the_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ForwardOnly(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, q: Tensor) -> Tensor:
+            return q.clone()
+
+        @staticmethod
+        def backward(ctx: object, gradient: Tensor) -> Tensor:
+            raise NotImplementedError("no backward kernel")
+
+    monkeypatch.setitem(BACKENDS, "flash", lambda q, k, v: ForwardOnly.apply(q))
+    assert unavailable_reason("flash", CPU, torch.float32) == "no backward kernel"
+
+
+def test_mistakes_that_are_not_the_machines_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*tensors: Tensor) -> Tensor:
+        raise TypeError("a bug of ours")
+
+    monkeypatch.setitem(BACKENDS, "flash", mistaken)
+    with pytest.raises(TypeError, match="a bug of ours"):
+        unavailable_reason("flash", CPU, torch.float32)
 
 
 def test_an_error_without_words_is_told_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
