@@ -1,3 +1,7 @@
+"""Freed memory that the C library keeps, seen from outside: in page faults of a process of its own."""
+
+from __future__ import annotations
+
 import subprocess
 import sys
 

@@ -1,5 +1,10 @@
+"""Compiled networks: the same results under the same names, and an error where torch would go on uncompiled."""
+
+from __future__ import annotations
+
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -57,3 +62,25 @@ def test_more_networks_than_the_compiler_keeps_are_an_error(monkeypatch: pytest.
     assert [network(x).sum().item() for network in networks[:2]] == [6, 9]
     with pytest.raises(Exception, match="recompile_limit"):
         networks[2](x)
+
+
+def test_off_leaves_the_network_and_the_compiler_as_they_are() -> None:
+    network = Scale(2)
+    compile_in_place(network, "off")
+    assert network._compiled_call_impl is None
+    assert torch._dynamo.config.recompile_limit == 8
+    assert not torch._dynamo.config.fail_on_recompile_limit_hit
+
+
+@pytest.mark.parametrize("mode", ["default", "max-autotune"])
+def test_what_torch_is_told(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mode's own options, the faster tanh, and shapes that are fixed: every shape is timed as it is."""
+    told: dict[str, Any] = {}
+    network = Scale(2)
+    monkeypatch.setattr(network, "compile", lambda **arguments: told.update(arguments))
+    compile_in_place(network, mode)
+    options = told.pop("options")
+    assert told == {"dynamic": False}
+    assert options.pop("cpp.use_decompose_tanh") is True
+    assert options == torch._inductor.list_mode_options(mode)
+    assert ("max_autotune" in options) == (mode == "max-autotune")

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from stbench.errors import StbenchError
@@ -14,6 +16,7 @@ from stbench.settings.schema import TrainConfig
 from stbench.training import checkpoint
 from stbench.training.checkpoint import (
     KEPT_CHECKPOINTS,
+    TrainingState,
     list_checkpoints,
     load_checkpoint,
     read_ema_weights,
@@ -83,3 +86,80 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(StbenchError, match=r"step-00000001\.safetensors \(100 bytes\) cannot be read"):
         load_checkpoint(state_after(0), path, "a" * 64)
+
+
+def saved_names(path: Path) -> tuple[list[str], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        return sorted(file.keys()), file.metadata()
+
+
+def test_the_names_in_the_file(tmp_path: Path) -> None:
+    """Others read these files: ours of an earlier version, and whoever wants the weights."""
+    weights = ["ema.bias", "ema.weight", "model.bias", "model.weight"]
+    moments = [f"optimizer.{name}.{m}" for name in ("bias", "weight") for m in ("exp_avg", "exp_avg_sq", "step")]
+    first = saved_names(save_checkpoint(state_after(0), tmp_path, "hash"))
+    assert first == (weights, {"step": "0", "config_hash": "hash"})
+    later = saved_names(save_checkpoint(state_after(2), tmp_path, "hash"))
+    assert later == ([*weights, *moments], {"step": "2", "config_hash": "hash"})
+
+
+def test_buffers_are_kept_with_the_weights(tmp_path: Path) -> None:
+    def normed(batches: int) -> TrainingState:
+        state = new_state(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), TrainConfig())
+        for seed in range(batches):
+            state.backbone(torch.randn(4, 3, generator=torch.Generator().manual_seed(seed)))
+            state.ema.update(state.backbone)
+        return state
+
+    saved, loaded = normed(3), normed(0)
+    load_checkpoint(loaded, save_checkpoint(saved, tmp_path, "hash"), "hash")
+    for one, other in ((loaded.backbone, saved.backbone), (loaded.ema.module, saved.ema.module)):
+        assert all(map(torch.equal, one.state_dict().values(), other.state_dict().values()))
+    assert loaded.ema.module[1].num_batches_tracked == 3
+
+
+def test_frozen_weights_have_no_moments(tmp_path: Path) -> None:
+    state = state_after(0)
+    state.backbone.bias.requires_grad_(False)
+    state = new_state(state.backbone, TrainConfig())
+    state.backbone(torch.ones(1, 3)).sum().backward()
+    state.optimizer.step()
+    path = save_checkpoint(state, tmp_path, "hash")
+    assert [name for name in saved_names(path)[0] if name.startswith("optimizer.")] == [
+        "optimizer.weight.exp_avg",
+        "optimizer.weight.exp_avg_sq",
+        "optimizer.weight.step",
+    ]
+    load_checkpoint(state, path, "hash")
+
+
+def test_missing_and_left_over_tensors_are_named(tmp_path: Path) -> None:
+    saved = new_state(nn.Linear(3, 2, bias=False), TrainConfig())
+    path = save_checkpoint(saved, tmp_path, "hash")
+    with pytest.raises(StbenchError) as caught:
+        load_checkpoint(new_state(nn.Linear(3, 2), TrainConfig()), path, "hash")
+    names = "['ema.bias', 'model.bias', 'optimizer.bias.exp_avg']"
+    assert str(caught.value) == f"{path} does not fit: missing {names}, left over nothing (8 and 0 tensors)"
+    path = save_checkpoint(new_state(nn.Linear(3, 2), TrainConfig()), tmp_path, "hash")
+    with pytest.raises(StbenchError) as caught:
+        load_checkpoint(new_state(nn.Linear(3, 2, bias=False), TrainConfig()), path, "hash")
+    names = "['ema.bias', 'model.bias']"
+    assert str(caught.value) == f"{path} does not fit: missing nothing, left over {names} (0 and 2 tensors)"
+
+
+def test_a_file_without_metadata_is_of_no_run(tmp_path: Path) -> None:
+    path = tmp_path / "step-00000001.safetensors"
+    save_file({"ema.weight": torch.zeros(2)}, path)
+    with pytest.raises(StbenchError) as caught:
+        load_checkpoint(state_after(0), path, "b" * 64)
+    assert str(caught.value) == f"{path} was written by configuration ?, this run is bbbbbbbb"
+    assert read_ema_weights(path)["weight"].tolist() == [0, 0]
+
+
+def test_a_missing_checkpoint_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StbenchError, match=r"^checkpoint .*step-00000001\.safetensors \(0 bytes\) cannot be read: "):
+        read_ema_weights(tmp_path / "step-00000001.safetensors")
+
+
+def test_no_folder_holds_no_checkpoints(tmp_path: Path) -> None:
+    assert list_checkpoints(tmp_path / "nothing") == []

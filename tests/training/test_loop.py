@@ -12,17 +12,21 @@ from torch import Tensor, nn
 
 from stbench.backbones.base import Conditioning
 from stbench.data.autoencoders import Autoencoder
-from stbench.data.loading import training_batches
+from stbench.data.loading import Batch, training_batches
 from stbench.data.synthetic.shapes import Shapes
 from stbench.runtime.device import Runtime
 from stbench.settings.schema import TrainConfig
+from stbench.training import loop
+from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
 from stbench.training.divergence import TrainingDiverged
 from stbench.training.loop import (
     LOSS_COLUMNS,
+    StepLog,
     TrainingJob,
     learning_rate,
     new_state,
     train,
+    training_step,
 )
 
 DATASET = Shapes(image_size=8, num_frames=4, frame_stride=1, num_shapes=1, shapes=["disc"], motions=["right", "left"])
@@ -67,6 +71,108 @@ def test_loss_curve_and_checkpoints(tmp_path: Path) -> None:
     ]
 
 
+def test_the_line_of_a_step() -> None:
+    log = StepLog(step=12, loss=0.123456789, mse=1.0, vb=2.5e-7, grad_norm=1234567.89, lr=1e-4)
+    assert tuple(log.line(0.5)) == LOSS_COLUMNS
+    assert list(log.line(0.5).values()) == ["12", "0.1234568", "1", "2.5e-07", "1234568", "0.0001", "0.500000"]
+    without_bound = replace(log, step=10_000_000, vb=None).line(1234.5678901)
+    assert (without_bound["vb"], without_bound["step"], without_bound["seconds"]) == ("", "10000000", "1234.567890")
+
+
+def test_the_whole_text_of_a_loss_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoTime:
+        seconds = 0.25
+
+        def __init__(self, device: torch.device) -> None:
+            pass
+
+        def __enter__(self) -> NoTime:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    logs = iter(
+        StepLog(step=step, loss=1 / step, mse=0.5, vb=None, grad_norm=2.0, lr=0.01 * step) for step in (1, 2, 3)
+    )
+
+    def step(state: TrainingState, job: TrainingJob, batch: Batch) -> StepLog:
+        state.step += 1
+        return next(logs)
+
+    monkeypatch.setattr(loop, "Stopwatch", NoTime)
+    monkeypatch.setattr(loop, "training_step", step)
+    run(job(tmp_path, steps=3))
+    assert (tmp_path / "loss.csv").read_bytes().decode() == (
+        "step,loss,mse,vb,grad_norm,lr,seconds\r\n"
+        "1,1,0.5,,2,0.01,0.250000\r\n"
+        "2,0.5,0.5,,2,0.02,0.250000\r\n"
+        "3,0.3333333,0.5,,2,0.03,0.250000\r\n"
+    )
+
+
+def test_lines_after_the_checkpoint_are_written_anew(tmp_path: Path) -> None:
+    """A run was killed in step 4, and the checkpoint it is resumed from is of step 2."""
+    work = job(tmp_path)
+    run(work)
+    before = work.loss_curve.read_text().splitlines()
+    work.loss_curve.write_text("\n".join([*before, "5,0.1"]))  # a line that was not finished
+    state = new_state(Recorder(), work.config)
+    load_checkpoint(state, list_checkpoints(work.checkpoints)[0], work.config_hash)
+    assert state.step == 2
+    train(state, work, training_batches(DATASET, 6, 0, first_step=2, num_steps=2), lambda state, loss: None)
+    after = work.loss_curve.read_text().splitlines()
+    assert after[:3] == before[:3]
+    assert [line.rpartition(",")[0] for line in after] == [line.rpartition(",")[0] for line in before]  # but seconds
+
+
+def test_no_steps_leave_what_was_started_from(tmp_path: Path) -> None:
+    run(job(tmp_path, steps=0))
+    assert (tmp_path / "loss.csv").read_text() == "step,loss,mse,vb,grad_norm,lr,seconds\n"
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-00000000.safetensors"]
+
+
+def test_every_step_is_told_with_its_loss(tmp_path: Path) -> None:
+    work, told = job(tmp_path), []
+    batches = training_batches(DATASET, 6, 0, 0, 4)
+    train(new_state(Recorder(), work.config), work, batches, lambda state, loss: told.append((state.step, loss)))
+    with work.loss_curve.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [step for step, _ in told] == [1, 2, 3, 4]
+    assert [f"{loss:.7g}" for _, loss in told] == [row["loss"] for row in rows]
+
+
+def test_one_step_is_adamw_on_the_clipped_gradient(tmp_path: Path) -> None:
+    """Held against the optimizer called by hand with the inputs that the backbone saw."""
+    work, network = job(tmp_path, gradient_clip_norm=0.01, weight_decay=0.1, ema_decay=0.9, lr=0.1), Recorder()
+    with torch.no_grad():
+        network.scale.fill_(0.5)
+    state = new_state(network, work.config)
+    (batch,) = training_batches(DATASET, 6, 0, 0, 1)
+    log = training_step(state, work, batch)
+    gradient = network.scale.grad
+    assert gradient is not None
+    assert gradient.norm().item() == pytest.approx(0.01, rel=1e-3)
+    by_hand = nn.Parameter(torch.full((3, 1, 1, 1), 0.5))
+    by_hand.grad = gradient.clone()
+    torch.optim.AdamW([by_hand], lr=0.1, weight_decay=0.1).step()
+    torch.testing.assert_close(network.scale.detach(), by_hand.detach())
+    torch.testing.assert_close(state.ema.module.scale, 0.9 * torch.full((3, 1, 1, 1), 0.5) + 0.1 * by_hand.detach())
+    assert (log.step, state.step, log.lr, log.vb) == (1, 1, 0.1, None)
+    assert log.loss == log.mse > 0
+    assert log.grad_norm > 0.01  # as it was before clipping
+
+
+def test_only_trainable_weights_are_trained() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    network[0].requires_grad_(False)
+    state = new_state(network, TrainConfig(lr=0.5, weight_decay=0.25))
+    (group,) = state.optimizer.param_groups
+    assert group["params"] == list(network[1].parameters())
+    assert (group["lr"], group["weight_decay"], group["betas"], group["eps"]) == (0.5, 0.25, (0.9, 0.999), 1e-8)
+    assert (state.step, network.training) == (0, True)
+
+
 def test_every_step_draws_anew_and_every_run_the_same(tmp_path: Path) -> None:
     first, again = run(job(tmp_path)), run(job(tmp_path))
     for (x, t, c), (y, u, d) in zip(first.seen, again.seen, strict=True):
@@ -93,6 +199,40 @@ def test_joint_images_are_frames_of_the_batch_with_their_labels(tmp_path: Path) 
     assert conditioning.image_labels is not None
     assert conditioning.image_labels.shape == (6, 3)
     assert timesteps.shape == (6,)
+
+
+def test_an_image_of_joint_training_has_the_label_of_its_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without noise (flow, time 0) an image is found among the frames of a clip, and that clip has the same label."""
+    monkeypatch.setattr(loop, "sample_timesteps", lambda objective, count, *_: torch.zeros(count))
+    recorder = run(job(tmp_path, joint_images=3, class_dropout=0.0, steps=1))
+    x, _, conditioning = recorder.seen[0]
+    labels, image_labels = conditioning.class_labels, conditioning.image_labels
+    assert labels is not None
+    assert image_labels is not None
+    frames = x[:, :, :4].transpose(1, 2)  # (B, F, C, H, W)
+    for row in range(6):
+        for index in range(3):
+            same = (frames == x[row, :, 4 + index]).flatten(2).all(dim=2).any(dim=1)  # by clip
+            assert same.any()
+            assert image_labels[row, index] in labels[same]
+
+
+def test_dropped_labels_of_clips_and_images_are_drawn_apart(tmp_path: Path) -> None:
+    recorder = run(job(tmp_path, joint_images=8, class_dropout=0.5, steps=4))
+    clips = torch.cat([c.class_labels for _, _, c in recorder.seen if c.class_labels is not None])
+    images = torch.cat([c.image_labels.flatten() for _, _, c in recorder.seen if c.image_labels is not None])
+    assert (len(clips), len(images)) == (24, 192)
+    assert 4 <= (clips == 2).sum() <= 20
+    assert 70 <= (images == 2).sum() <= 122
+
+
+def test_without_classes_there_are_no_labels(tmp_path: Path) -> None:
+    work = replace(job(tmp_path, joint_images=2, steps=1), num_classes=0)
+    network = Recorder()
+    (batch,) = training_batches(DATASET, 6, 0, 0, 1)
+    training_step(new_state(network, work.config), work, replace(batch, labels=None))
+    _, _, conditioning = network.seen[0]
+    assert (conditioning.class_labels, conditioning.image_labels, conditioning.num_images) == (None, None, 2)
 
 
 def test_gradient_clipping_begins_where_it_is_told(tmp_path: Path) -> None:
@@ -137,8 +277,13 @@ def test_divergence_stops_before_the_step_and_names_the_module(tmp_path: Path) -
     work, network = job(tmp_path), Exploding()
     state = new_state(network, work.config)
     batches = training_batches(DATASET, 6, 0, 0, 4)
-    with pytest.raises(TrainingDiverged, match=r"diverged at step 3: .*bad_layer is not finite; precision=float32"):
+    message = r"diverged at step 3: .*bad_layer is not finite; precision=float32"
+    with pytest.raises(TrainingDiverged, match=message) as caught:
         train(state, work, batches, lambda state, loss: None)
+    assert str(caught.value) == (
+        "training diverged at step 3: loss inf, gradient norm inf; the output of bad_layer is not finite; "
+        "precision=float32, attention=math, lr=0.01"
+    )
     assert state.step == 2
     assert network.scale.isfinite()
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002.safetensors"]
