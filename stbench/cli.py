@@ -128,7 +128,7 @@ def profile(
 
     costs = profile_variants(overrides or [], options)
     if json_path:
-        _write_json(json_path, costs)
+        _write_json(json_path, costs.to_json())
     if json_path != "-":
         print_costs(costs)
     if out:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from stbench import paths
-from stbench.profiling.profile import failure
 from stbench.profiling.variants import profile_variants
-from stbench.records.costs import cost_row, variants_of
+from stbench.records.costs import cost_row
 from stbench.runtime.attention.backends import AUTO, BACKENDS
+from stbench.runtime.failure import Failure, attempt
 from stbench.settings.options import ProfileOptions
 
 # One clip of 256x256 pixels under the SD VAE at the published size on a GPU; what a CPU can do in minutes.
@@ -56,7 +56,7 @@ def _rows(device: str, variants: Sequence[str], attention: str, compile_mode: st
     names = ",".join(variants)
     words = [f"variant={names}", f"preset={PRESET[device]}", f"attention={attention}", f"compile={compile_mode}"]
     options = ProfileOptions(batch_size=BATCH_SIZE, latents=LATENTS[device])
-    try:
-        return [cost_row(sections) for sections in variants_of(profile_variants(words, options))]
-    except Exception as error:  # the backend cannot run here, or a variant that is profiled alone failed in its own way
-        return [{"variant": names, **failure(error)}]
+    profile = attempt(profile_variants, words, options)
+    if isinstance(profile, Failure):  # the backend cannot run here, or a variant that is profiled alone failed
+        return [{"variant": names, "status": profile.status, "reason": profile.reason}]
+    return [cost_row(each) for each in profile.variants]

@@ -4,48 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import torch
 
-from stbench.errors import first_line
 from stbench.profiling.memory import MIB
 from stbench.profiling.workbench import Conditions, Subject, Workbench
-from stbench.runtime.machine import is_out_of_memory, read_text
+from stbench.records.costs import BatchSizeSearch, Trial
+from stbench.runtime.failure import Failure, attempt
+from stbench.runtime.machine import read_text
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One batch size that was tried.
-
-    Attributes:
-        batch_size: clips of the step.
-        status: "fits"; "oom"; or "refused", on a CPU, where the kernel would end the process instead of telling it.
-        peak_mib: peak memory of a step that fits: allocated on a GPU, resident on a CPU.
-        reason: why it does not fit.
-    """
-
-    batch_size: int
-    status: str
-    peak_mib: float | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class BatchSizeSearch:
-    """Every batch size that was tried, in rising order."""
-
-    trials: list[Trial]
-
-    @property
-    def largest(self) -> int | None:
-        """The largest batch that fits; None when not even one clip does."""
-        return max((trial.batch_size for trial in self.trials if trial.status == "fits"), default=None)
-
-    def to_json(self) -> dict[str, Any]:
-        """The search as `stbench profile` writes it."""
-        return {"largest_batch_size": self.largest, "trials": [vars(trial) for trial in self.trials]}
+def search_batch_size(subject: Subject, conditions: Conditions, limit: int) -> BatchSizeSearch:
+    """Search the largest batch of a training step of a subject; see `find_batch_size`."""
+    on_cpu = conditions.runtime.device.type == "cpu"
+    return find_batch_size(
+        lambda batch_size: peak_of_training_step(subject, replace(conditions, batch_size=batch_size)),
+        limit,
+        host_memory_mib() if on_cpu else None,
+    )
 
 
 def find_batch_size(
@@ -60,23 +37,26 @@ def find_batch_size(
             need twice the memory.
     """
     trials: list[Trial] = []
-    batch_size, expected_mib = 1, 0.0
+    largest, batch_size, expected_mib = None, 1, 0.0
     while batch_size <= limit:
         if available_mib is not None and expected_mib > available_mib:
             reason = f"about {expected_mib:.0f} MiB expected, {available_mib:.0f} MiB there"
-            trials.append(Trial(batch_size, "refused", reason=reason))
+            trials.append(Trial(batch_size=batch_size, status="refused", reason=reason))
             break
-        trials.append(_try(peak_mib_of, batch_size))
-        if trials[-1].peak_mib is None:
+        peak_mib = attempt(peak_mib_of, batch_size)
+        if isinstance(peak_mib, Failure):
+            if peak_mib.status != "oom":
+                raise peak_mib.error
+            trials.append(Trial(batch_size=batch_size, status="oom", reason=peak_mib.reason))
             break
-        batch_size, expected_mib = 2 * batch_size, 2 * trials[-1].peak_mib
-    return BatchSizeSearch(trials)
+        trials.append(Trial(batch_size=batch_size, status="fits", peak_mib=peak_mib))
+        largest, batch_size, expected_mib = batch_size, 2 * batch_size, 2 * peak_mib
+    return BatchSizeSearch(largest_batch_size=largest, trials=tuple(trials))
 
 
 def peak_of_training_step(subject: Subject, conditions: Conditions) -> float:
     """Peak memory of a training step in MiB: allocated on a GPU, resident on a CPU."""
-    device = conditions.runtime.device
-    if device.type == "cuda":
+    if conditions.runtime.device.type == "cuda":
         torch.cuda.empty_cache()
     peak = Workbench(subject, conditions).peaks().peak_mib
     assert peak is not None  # the process's is always there
@@ -88,12 +68,3 @@ def host_memory_mib() -> float:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     group = read_text("/sys/fs/cgroup/memory.max").strip()
     return min([machine, *([int(group)] if group.isdecimal() else [])]) / MIB
-
-
-def _try(peak_mib_of: Callable[[int], float], batch_size: int) -> Trial:
-    try:
-        return Trial(batch_size, "fits", peak_mib=peak_mib_of(batch_size))
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        return Trial(batch_size, "oom", reason=first_line(error))

@@ -6,116 +6,86 @@ backend, on random latents: what a step costs does not depend on the values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
 
-from stbench.errors import first_line
 from stbench.profiling.counts import count
 from stbench.profiling.workbench import Conditions, Subject, Workbench
-from stbench.profiling.workload import Workload
-from stbench.records.sections import Cost, Timing
-from stbench.runtime.compilation import compile_in_place
-from stbench.runtime.device import Runtime
-from stbench.runtime.machine import is_out_of_memory
-from stbench.runtime.timing import keeping_failure, measure_interleaved
-
-__all__ = ["Workload", "compile_in_place", "failure", "profile_backbone", "profile_together"]
+from stbench.records.sections import Cost, Counts, Timing
+from stbench.runtime.failure import Failure, attempt
+from stbench.runtime.timing import attempt_interleaved
 
 STEPS = ("forward", "train_step", "sampling_step")
 MIN_SAMPLES = 5
 MAX_SECONDS = 2.0  # of sampling, for each piece of work of each backbone
 
 
-def profile_backbone(
-    construct: Callable[[], nn.Module],
-    runtime: Runtime,
-    workload: Workload,
-    *,
-    objective: str,
-    batch_size: int,
-    compile_mode: str = "off",
-) -> Cost:
-    """Count and measure a backbone on weights of its own, which are thrown away.
-
-    Args:
-        construct: builds the backbone on torch's current default device.
-        runtime: device, precision and attention backend.
-        workload: the input.
-        objective: of the training and the sampling step.
-        batch_size: clips of every step.
-        compile_mode: "off", "default" or "max-autotune".
-    """
-    subject = Subject(construct, workload)
-    conditions = Conditions(runtime, objective, batch_size, compile_mode)
-    return profile_together({"": subject}, conditions)[""]
-
-
-def profile_together(
-    subjects: Mapping[str, Subject], conditions: Conditions, failures: dict[str, Exception] | None = None
-) -> dict[str, Cost]:
-    """Count and measure several backbones, timed in turn, so that a drift of the machine meets all of them alike.
+def measure_costs(subjects: Sequence[Subject], conditions: Conditions) -> list[Cost | Failure]:
+    """Count and measure backbones, timed in turn, so that a drift of the machine meets all of them alike.
 
     All of them are on the device while they are timed; memory and energy are measured on each alone, afterwards. (On a
     CPU the resident set of a process that measured several still holds what earlier ones left.)
 
     Args:
-        subjects: what to measure, by name.
+        subjects: what to measure; each has weights of its own, which are thrown away.
         conditions: under what.
-        failures: gets the exception of each backbone that cannot be built, compiled or held in memory, which is then
-            left out; without it, the first exception goes up.
 
     Returns:
-        A profile for each that did not fail, by name.
+        For each subject its cost, or why it could not be built, compiled, run or held in memory.
     """
-    counts, workbenches = {}, {}
-    for name, subject in subjects.items():
-        with keeping_failure(name, failures):
-            counts[name] = count(subject.construct, subject.workload)
-            workbenches[name] = Workbench(subject, conditions)
-    timing = _time_in_turn(workbenches, conditions, failures)
-    alone = len(workbenches) == 1
-    profiles: dict[str, Cost] = {}
-    for name in timing:
-        workbench = workbenches[name] if alone else None
-        workbenches.clear()
-        _free_unused(conditions.runtime.device)
-        with keeping_failure(name, failures):
-            workbench = workbench or Workbench(subjects[name], conditions)
-            profiles[name] = Cost(
-                counts=counts[name], timing=timing[name], memory=workbench.peaks(), energy=workbench.energy()
-            )
-    return profiles
+    outcomes: list[Cost | Failure] = []
+    counts = [attempt(count, subject.construct, subject.workload) for subject in subjects]
+    workbenches = [
+        counted if isinstance(counted, Failure) else attempt(Workbench, subject, conditions)
+        for subject, counted in zip(subjects, counts, strict=True)
+    ]
+    timings = _time_in_turn(workbenches, conditions)
+    alone = sum(isinstance(each, Workbench) for each in workbenches) == 1
+    kept = [each if alone or isinstance(each, Failure) else None for each in workbenches]
+    del workbenches
+    for subject, counted, workbench, timing in zip(subjects, counts, kept, timings, strict=True):
+        if isinstance(counted, Failure):
+            outcomes.append(counted)
+        elif isinstance(workbench, Failure):
+            outcomes.append(workbench)
+        else:
+            outcomes.append(attempt(_finish, subject, conditions, workbench, counted, timing))
+    return outcomes
 
 
-def failure(error: Exception) -> dict[str, str]:
-    """The status and the reason, in one line, of what could not be measured."""
-    return {"status": "oom" if is_out_of_memory(error) else "failed", "reason": first_line(error)}
-
-
-def _time_in_turn(
-    workbenches: dict[str, Workbench], conditions: Conditions, failures: dict[str, Exception] | None
-) -> dict[str, dict[str, Timing]]:
-    """Time each step of all workbenches in turn; workbenches that fail are dropped."""
-    timing: dict[str, dict[str, Timing]] = {name: {} for name in workbenches}
+def _time_in_turn(workbenches: list[Workbench | Failure], conditions: Conditions) -> list[dict[str, Timing]]:
+    """Time each step of all workbenches in turn. Failures take the places of workbenches that fail on the way."""
+    timings: list[dict[str, Timing]] = [{} for _ in workbenches]
     for step in STEPS:
-        works = {}
-        for name, workbench in workbenches.items():
-            with keeping_failure(name, failures):
-                works[name] = workbench.work(step)
-        taken = measure_interleaved(
-            works, conditions.runtime.device, min_samples=MIN_SAMPLES, max_seconds=MAX_SECONDS * max(1, len(works)),
-            batch_size=conditions.batch_size, failures=failures,
-        )  # fmt: skip
-        for name in set(workbenches) - set(taken):
-            del workbenches[name], timing[name]
-        for name, one in taken.items():
-            timing[name][step] = replace(one, what=step)
-    return timing
+        works = {
+            index: attempt(workbench.work, step)
+            for index, workbench in enumerate(workbenches)
+            if isinstance(workbench, Workbench)
+        }
+        ready = {str(index): work for index, work in works.items() if not isinstance(work, Failure)}
+        taken = attempt_interleaved(
+            ready,
+            conditions.runtime.device,
+            min_samples=MIN_SAMPLES,
+            max_seconds=MAX_SECONDS * max(1, len(ready)),
+            batch_size=conditions.batch_size,
+        )
+        for index, work in works.items():
+            outcome = work if isinstance(work, Failure) else taken[str(index)]
+            if isinstance(outcome, Failure):
+                workbenches[index] = outcome
+            else:
+                timings[index][step] = replace(outcome, what=step)
+    return timings
 
 
-def _free_unused(device: torch.device) -> None:
-    if device.type == "cuda":
+def _finish(
+    subject: Subject, conditions: Conditions, workbench: Workbench | None, counts: Counts, timing: dict[str, Timing]
+) -> Cost:
+    """Measure what wants a device for itself, on the workbench that is left or on a new one."""
+    if conditions.runtime.device.type == "cuda":
         torch.cuda.empty_cache()
+    workbench = workbench or Workbench(subject, conditions)
+    return Cost(counts=counts, timing=timing, memory=workbench.peaks(), energy=workbench.energy())

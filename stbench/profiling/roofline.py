@@ -8,86 +8,59 @@ each byte it moves by min(peak FLOP/s, I * bandwidth).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stbench.profiling.ceilings import copy_ceiling, matmul_ceiling
-from stbench.profiling.peaks import PEAKS, Peak
+from stbench.profiling.peaks import PEAKS
 from stbench.profiling.workbench import Subject
-from stbench.records.sections import Counts, Timing
+from stbench.records.costs import Ceilings, Utilisation
+from stbench.records.sections import Cost
 from stbench.runtime.device import PRECISIONS, Runtime
 
 
-@dataclass(frozen=True)
-class Ceilings:
-    """What a device does at most.
-
-    Attributes:
-        device_name: the GPU's, or "cpu".
-        precision: of the network's products.
-        matmul_gflops_per_s: measured speed of a large matrix product, by precision.
-        copy_gb_per_s: measured speed of copying memory, bytes read and written.
-        peak: from the data sheet; None for a device that is not in the table.
-    """
-
-    device_name: str
-    precision: str
-    matmul_gflops_per_s: dict[str, float]
-    copy_gb_per_s: float
-    peak: Peak | None
-
-    def to_json(self) -> dict[str, Any]:
-        """The ceilings as `stbench profile` writes them."""
-        return {
-            "device_name": self.device_name,
-            "precision": self.precision,
-            "matmul_gflops_per_s": self.matmul_gflops_per_s,
-            "copy_gb_per_s": self.copy_gb_per_s,
-            "datasheet_gflops_per_s": self.peak.tflops[self.precision] * 1e3 if self.peak else None,
-            "datasheet_gb_per_s": self.peak.memory_gb_per_s if self.peak else None,
-            "datasheet": self.peak.source if self.peak else f"peak FLOPs unknown for {self.device_name}",
-        }
-
-
 def measure_ceilings(runtime: Runtime) -> Ceilings:
-    """Measure the ceilings of a device, and look up its data sheet."""
-    name = torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type
-    speeds = {precision: matmul_ceiling(runtime.device, dtype) for precision, dtype in PRECISIONS.items()}
-    return Ceilings(name, runtime.precision, speeds, copy_ceiling(runtime.device), PEAKS.get(name))
+    """Measure the ceilings of a device, and look up its data sheet; an unknown device has none."""
+    device, precision = runtime.device, runtime.precision
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    peak = PEAKS.get(name)
+    return Ceilings(
+        device_name=name,
+        precision=precision,
+        matmul_gflops_per_s={name: matmul_ceiling(device, dtype) for name, dtype in PRECISIONS.items()},
+        copy_gb_per_s=copy_ceiling(device),
+        datasheet_gflops_per_s=peak.tflops[precision] * 1e3 if peak else None,
+        datasheet_gb_per_s=peak.memory_gb_per_s if peak else None,
+        datasheet=peak.source if peak else f"peak FLOPs unknown for {name}",
+    )
 
 
-def utilisation(counts: Counts, timing: dict[str, Timing], ceilings: Ceilings) -> dict[str, Any]:
-    """MFU of each step that was timed.
-
-    Args:
-        counts: of one clip, as in the record.
-        timing: by step.
-        ceilings: of the device.
-
-    Returns:
-        For each step: model_gflops (of the batch), gflops_per_s, mfu_of_measured_ceiling, and mfu_of_datasheet, which
-        is None for an unknown device.
-    """
-    gmacs: dict[str, float | None] = {**dict.fromkeys(timing, counts.gmacs), "train_step": counts.gmacs_train_step}
-    return {
-        step: _step_utilisation(2 * macs * one.batch_size, one.median, ceilings)
-        for step, one in timing.items()
-        if (macs := gmacs[step]) is not None
-    }
-
-
-def _step_utilisation(model_gflops: float, seconds: float, ceilings: Ceilings) -> dict[str, Any]:
-    speed = model_gflops / seconds
-    datasheet = ceilings.peak.tflops[ceilings.precision] * 1e3 if ceilings.peak else None
-    return {
-        "model_gflops": model_gflops,
-        "gflops_per_s": speed,
-        "mfu_of_measured_ceiling": speed / ceilings.matmul_gflops_per_s[ceilings.precision],
-        "mfu_of_datasheet": None if datasheet is None else speed / datasheet,
-    }
+def utilisation(subject: Subject, cost: Cost, ceilings: Ceilings) -> dict[str, Utilisation]:
+    """MFU of each step that was timed and whose operations are known, and the forward pass's place on the roofline."""
+    gmacs: dict[str, float | None] = dict.fromkeys(cost.timing, cost.counts.gmacs)
+    gmacs["train_step"] = cost.counts.gmacs_train_step
+    peak, promised = ceilings.matmul_gflops_per_s[ceilings.precision], ceilings.datasheet_gflops_per_s
+    used = {}
+    for step, timing in cost.timing.items():
+        macs = gmacs[step]
+        if macs is None:
+            continue
+        model_gflops = 2 * macs * timing.batch_size
+        speed = model_gflops / timing.median
+        used[step] = Utilisation(
+            model_gflops=model_gflops,
+            gflops_per_s=speed,
+            mfu_of_measured_ceiling=speed / peak,
+            mfu_of_datasheet=None if promised is None else speed / promised,
+        )
+    if "forward" in used:
+        traffic_gb = forward_traffic_gb(subject, cost.timing["forward"].batch_size, ceilings.precision)
+        intensity = used["forward"].model_gflops / traffic_gb
+        used["forward"] = replace(used["forward"], traffic_gb_estimate=traffic_gb, flop_per_byte_estimate=intensity)
+    return used
 
 
 def forward_traffic_gb(subject: Subject, batch_size: int, precision: str) -> float:
@@ -96,23 +69,17 @@ def forward_traffic_gb(subject: Subject, batch_size: int, precision: str) -> flo
     Every parameter is read once, and every leaf module's inputs are read and its output is written once, in the given
     precision. Caches and fused operators move less, work between the modules moves more.
     """
-    traffic = _LeafTraffic()
+    elements = 0
+
+    def add(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal elements
+        elements += sum(value.numel() for value in (*inputs, output) if isinstance(value, Tensor))
+
     with torch.device("meta"), torch.no_grad():
         network, inputs = subject.construct().eval(), subject.workload.inputs(batch_size)
-        leaves = [module for module in network.modules() if not any(True for _ in module.children())]
-        handles = [leaf.register_forward_hook(traffic.add) for leaf in leaves]
+        for module in network.modules():
+            if not any(True for _ in module.children()):
+                module.register_forward_hook(add)
         network(*inputs)
-    for handle in handles:
-        handle.remove()
-    elements = traffic.elements + sum(p.numel() for p in network.parameters())
+    elements += sum(p.numel() for p in network.parameters())
     return elements * PRECISIONS[precision].itemsize / 1e9
-
-
-class _LeafTraffic:
-    """Counts the elements that go into and out of modules."""
-
-    def __init__(self) -> None:
-        self.elements = 0
-
-    def add(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        self.elements += sum(value.numel() for value in (*inputs, output) if isinstance(value, Tensor))

@@ -32,8 +32,8 @@ class Software:
 
     stbench: str
     python: str
-    torch: str | None
     cuda: str | None = None
+    torch: str | None
     numpy: str | None = None
     diffusers: str | None = None
     xformers: str | None = None

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from stbench.data.loading import training_batches
 from stbench.errors import FinishedInPart, StbenchError, first_line
-from stbench.profiling.profile import Workload, profile_backbone
+from stbench.profiling.profile import measure_costs
+from stbench.profiling.workbench import Conditions, Subject
+from stbench.profiling.workload import Workload
 from stbench.progress import console, progress_bar
 from stbench.records.schema import Record
 from stbench.records.sections import Cost, CurvePoint, Training
@@ -21,6 +23,7 @@ from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
 from stbench.run.setup import Setup, prepare
 from stbench.runtime.compilation import compile_in_place
+from stbench.runtime.failure import value_of
 from stbench.runtime.machine import describe_machine, is_out_of_memory, software_versions
 from stbench.settings.schema import RunConfig
 from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
@@ -107,16 +110,16 @@ class RunStages:
 
     def profile(self) -> Cost:
         """The cost of the backbone, measured on weights of its own that are thrown away; once per run."""
-        return self.folder.read_cost() or profile_backbone(
-            self.setup.construct_backbone,
-            self.setup.runtime,
-            Workload(
-                self.setup.latent_shape, self.setup.dataset.num_classes, joint_images=self.settings.train.joint_images
-            ),
-            objective=self.settings.diffusion.objective,
-            batch_size=self.settings.train.batch_size,
-            compile_mode=self.settings.compile,
+        known = self.folder.read_cost()
+        if known:
+            return known
+        setup, settings = self.setup, self.settings
+        workload = Workload(setup.latent_shape, setup.dataset.num_classes, joint_images=settings.train.joint_images)
+        [cost] = measure_costs(
+            [Subject(setup.construct_backbone, workload)],
+            Conditions(setup.runtime, settings.diffusion.objective, settings.train.batch_size, settings.compile),
         )
+        return value_of(cost)
 
     def initial_state(self) -> TrainingState:
         """The newest checkpoint, or the weights that training starts from."""

@@ -8,13 +8,13 @@ slow tail says more about the neighbours than about the work.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
 from stbench.records.sections import Timing
 from stbench.records.statistics import median, spread
+from stbench.runtime.failure import Failure, attempt, value_of
 
 Work = Callable[[], object]
 
@@ -26,7 +26,7 @@ PRECISE = 0.05  # sampling may stop when the interquartile range is below this s
 def measure(
     work: Work, device: torch.device, *, what: str, min_samples: int, max_seconds: float, batch_size: int
 ) -> Timing:
-    """Time one piece of work; see `measure_interleaved`."""
+    """Time one piece of work; see `attempt_interleaved`. An exception goes up."""
     works = {what: work}
     return measure_interleaved(works, device, min_samples=min_samples, max_seconds=max_seconds, batch_size=batch_size)[
         what
@@ -34,14 +34,18 @@ def measure(
 
 
 def measure_interleaved(
-    works: Mapping[str, Work],
-    device: torch.device,
-    *,
-    min_samples: int,
-    max_seconds: float,
-    batch_size: int,
-    failures: dict[str, Exception] | None = None,
+    works: Mapping[str, Work], device: torch.device, *, min_samples: int, max_seconds: float, batch_size: int
 ) -> dict[str, Timing]:
+    """Time several pieces of work in turn; see `attempt_interleaved`. An exception goes up at the end."""
+    outcomes = attempt_interleaved(
+        works, device, min_samples=min_samples, max_seconds=max_seconds, batch_size=batch_size
+    )
+    return {name: value_of(outcome) for name, outcome in outcomes.items()}
+
+
+def attempt_interleaved(
+    works: Mapping[str, Work], device: torch.device, *, min_samples: int, max_seconds: float, batch_size: int
+) -> dict[str, Timing | Failure]:
     """Time several pieces of work in turn, so that a drift of the machine meets all of them alike.
 
     Args:
@@ -51,42 +55,31 @@ def measure_interleaved(
         max_seconds: no further round begins after this many seconds of sampling; sampling ends sooner once every
             interquartile range is below 5 % of its median. Warm-up may take a third of this on top.
         batch_size: clips that one call processes.
-        failures: gets the exception of each piece of work that raises one, which is then left out; without it, the
-            first exception goes up.
 
     Returns:
-        A timing for each that did not fail, by name.
+        The timing of each by name, or why it failed; a failure costs the others nothing.
     """
-    failed = {} if failures is None else failures
-    first_calls: dict[str, float] = {}
-    for name, work in works.items():
-        with keeping_failure(name, failures):
-            first_calls[name] = _warm_up(work, device, WARMUP_SHARE * max_seconds / len(works))
-    samples: dict[str, list[float]] = {name: [] for name in first_calls}
+    first_calls = {
+        name: attempt(_warm_up, work, device, WARMUP_SHARE * max_seconds / len(works)) for name, work in works.items()
+    }
+    failures = {name: first for name, first in first_calls.items() if isinstance(first, Failure)}
+    samples: dict[str, list[float]] = {name: [] for name in works if name not in failures}
     spent, rounds = 0.0, 0
     while samples and (rounds < min_samples or (spent < max_seconds and not all(map(_is_precise, samples.values())))):
-        # Every other round runs backwards: nobody is always the one after a particular neighbour.
+        # Every other round runs backwards, so that no work always follows the same one.
         for name in list(samples)[:: -1 if rounds % 2 else 1]:
-            with keeping_failure(name, failures):
-                samples[name].append(time_once(works[name], device))
-                spent += samples[name][-1]
-        samples = {name: taken for name, taken in samples.items() if name not in failed}
+            seconds = attempt(time_once, works[name], device)
+            if isinstance(seconds, Failure):
+                failures[name] = seconds
+                del samples[name]
+            else:
+                samples[name].append(seconds)
+                spent += seconds
         rounds += 1
-    return {name: timing_of(name, taken, batch_size, first_s=first_calls[name]) for name, taken in samples.items()}
-
-
-@contextmanager
-def keeping_failure(name: str, failures: dict[str, Exception] | None) -> Iterator[None]:
-    """Put an exception of the block into `failures` under `name`, or let it go up where there is no such dict.
-
-    It is kept without its traceback, whose frames would keep tensors alive on a device that may have run out of memory.
-    """
-    try:
-        yield
-    except Exception as error:
-        if failures is None:
-            raise
-        failures[name] = error.with_traceback(None)
+    timings = {
+        name: timing_of(name, taken, batch_size, first_s=value_of(first_calls[name])) for name, taken in samples.items()
+    }
+    return {name: failures[name] if name in failures else timings[name] for name in works}
 
 
 def timing_of(what: str, samples: Sequence[float], batch_size: int, first_s: float = 0.0) -> Timing:

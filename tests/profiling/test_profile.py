@@ -12,11 +12,12 @@ from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.backbones.latte import Latte
 from stbench.profiling import profile
 from stbench.profiling.counts import count
-from stbench.profiling.profile import failure, profile_backbone, profile_together
+from stbench.profiling.profile import measure_costs
 from stbench.profiling.workbench import Conditions, Subject, Workbench
 from stbench.profiling.workload import Workload
-from stbench.records.sections import Energy
+from stbench.records.sections import Cost, Energy
 from stbench.runtime.device import Runtime
+from stbench.runtime.failure import Failure
 
 RUNTIME = Runtime(torch.device("cpu"), "float32", "math")
 TINY: dict[str, Any] = {"hidden_size": 16, "depth": 2, "num_heads": 2, "sample_size": 8, "num_frames": 4}
@@ -62,7 +63,9 @@ def test_lean_modulation_saves_what_the_authors_copies_cost() -> None:
 
 def test_sections_of_the_record() -> None:
     workload = Workload((4, 4, 8, 8), num_classes=3, joint_images=2)
-    cost = profile_backbone(lambda: Latte(**TINY, num_classes=3), RUNTIME, workload, objective="ddpm", batch_size=2)
+    subject = Subject(lambda: Latte(**TINY, num_classes=3), workload)
+    [cost] = measure_costs([subject], Conditions(RUNTIME, "ddpm", batch_size=2))
+    assert isinstance(cost, Cost)
     assert set(cost.timing) == {"forward", "train_step", "sampling_step"}
     for name, timing in cost.timing.items():
         assert timing.what == name
@@ -96,23 +99,43 @@ class Hungry(Latte):
 
 
 def test_a_failure_costs_the_others_nothing() -> None:
-    subjects = {
-        "good": Subject(lambda: Latte(**TINY), WORKLOAD),
-        "odd": Subject(lambda: Latte(**{**TINY, "depth": 3}), WORKLOAD),
-        "hungry": Subject(lambda: Hungry(**TINY), WORKLOAD),
-        "fine": Subject(lambda: Latte(**TINY, arrangement="parallel"), WORKLOAD),
-    }
-    failures: dict[str, Exception] = {}
-    profiles = profile_together(subjects, CONDITIONS, failures)
-    assert list(profiles) == ["good", "fine"]
-    assert all(set(profile.timing) == {"forward", "train_step", "sampling_step"} for profile in profiles.values())
-    assert {name: failure(error)["status"] for name, error in failures.items()} == {"odd": "failed", "hungry": "oom"}
-    assert failure(failures["hungry"])["reason"] == "CUDA out of memory. Tried to allocate 2.00 GiB"
+    subjects = [
+        Subject(lambda: Latte(**TINY), WORKLOAD),
+        Subject(lambda: Latte(**{**TINY, "depth": 3}), WORKLOAD),
+        Subject(lambda: Hungry(**TINY), WORKLOAD),
+        Subject(lambda: Latte(**TINY, arrangement="parallel"), WORKLOAD),
+    ]
+    good, odd, hungry, fine = measure_costs(subjects, CONDITIONS)
+    for cost in (good, fine):
+        assert isinstance(cost, Cost)
+        assert set(cost.timing) == {"forward", "train_step", "sampling_step"}
+        assert cost.memory is not None
+    assert isinstance(odd, Failure)
+    assert odd.status == "failed"
+    assert hungry == Failure("oom", "CUDA out of memory. Tried to allocate 2.00 GiB", Exception())
 
 
-def test_alone_a_failure_goes_up() -> None:
-    with pytest.raises(torch.OutOfMemoryError):
-        profile_together({"hungry": Subject(lambda: Hungry(**TINY), WORKLOAD)}, CONDITIONS)
+def test_nothing_is_measured_of_nothing() -> None:
+    assert measure_costs([], CONDITIONS) == []
+
+
+def test_a_backbone_that_is_left_alone_is_not_built_again() -> None:
+    """One is kept on the device between the timing and the memory; several would be in each other's way."""
+    built: list[bool] = []
+
+    def construct() -> Latte:
+        built.append(torch.get_default_device().type == "meta")
+        return Latte(**TINY)
+
+    subject = Subject(construct, WORKLOAD)
+    measure_costs([subject], CONDITIONS)
+    once = built.count(False)
+    built.clear()
+    measure_costs([subject, Subject(lambda: Latte(**{**TINY, "depth": 3}), WORKLOAD)], CONDITIONS)
+    assert built.count(False) == once
+    built.clear()
+    measure_costs([subject, subject], CONDITIONS)
+    assert built.count(False) == 2 * once + 2
 
 
 @pytest.mark.parametrize(("objective", "learned_variance"), [("ddpm", True), ("flow", False)])

@@ -17,7 +17,7 @@ from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling import profile
 from stbench.profiling import variants as costs_module
 from stbench.profiling.variants import check_complete, profile_variants
-from stbench.records.costs import cost_row
+from stbench.records.costs import Scaling, cost_row
 from stbench.reports.costs.tables import print_costs, write_costs
 from stbench.settings.options import ProfileOptions
 
@@ -43,9 +43,16 @@ def odd(tmp_path: Path) -> Path:
     return path
 
 
+def scaled(words: list[str], options: ProfileOptions) -> Scaling:
+    [variant] = profile_variants(words, options).variants
+    assert variant.scaling is not None
+    return variant.scaling
+
+
 def exponent(words: list[str], scale: str, figure: str = "gmacs") -> float:
-    scaling = profile_variants(words, replace(COUNTS, scale=scale))["scaling"]
-    return scaling["exponents"][figure]
+    value = scaled(words, replace(COUNTS, scale=scale)).exponents[figure]
+    assert value is not None
+    return value
 
 
 @pytest.mark.parametrize("variant", ["latte1", "latte2", "latte3", "latte4"])
@@ -67,31 +74,30 @@ def test_operations_grow_as_the_pixels_and_as_the_batch() -> None:
 
 
 def test_a_size_that_cannot_be_built_is_a_result() -> None:
-    scaling = profile_variants(["variant=latte1", "preset=smoke"], replace(COUNTS, scale="resolution=8,9,16"))[
-        "scaling"
-    ]
-    assert [point["status"] for point in scaling["points"]] == ["finished", "failed", "finished"]
-    assert "not a multiple of patch_size" in scaling["points"][1]["reason"]
-    assert scaling["points"][1]["gmacs"] is None
-    assert scaling["exponents"]["gmacs"] > 1
+    scaling = scaled(["variant=latte1", "preset=smoke"], replace(COUNTS, scale="resolution=8,9,16"))
+    assert [point["status"] for point in scaling.points] == ["finished", "failed", "finished"]
+    assert "not a multiple of patch_size" in scaling.points[1]["reason"]
+    assert scaling.points[1]["gmacs"] is None
+    assert scaling.exponents["gmacs"] is not None and scaling.exponents["gmacs"] > 1
 
 
 def test_scaling_measures_time_and_memory_too() -> None:
-    scaling = profile_variants(["variant=latte1", *SMOKE], replace(TIMES, scale="batch=1,2"))["scaling"]
-    for point in scaling["points"]:
+    scaling = scaled(["variant=latte1", *SMOKE], replace(TIMES, scale="batch=1,2"))
+    for point in scaling.points:
         assert min(point["forward_s"], point["train_step_s"], point["sampling_step_s"], point["peak_rss_mib"]) > 0
-    assert set(scaling["exponents"]) >= {"gmacs", "train_step_s", "peak_rss_mib"}
+    assert set(scaling.exponents) >= {"gmacs", "train_step_s", "peak_rss_mib"}
 
 
 def test_several_variants_with_one_that_fails(odd: Path, capsys: pytest.CaptureFixture[str]) -> None:
     costs = profile_variants([f"variant=latte1,{odd},latte4", *SMOKE], TIMES)
-    assert [row["status"] for row in costs["variants"]] == ["finished", "failed", "finished"]
-    assert "depth=3 is odd" in costs["variants"][1]["reason"]
+    assert [row.status for row in costs.variants] == ["finished", "failed", "finished"]
+    assert costs.variants[1].reason is not None and "depth=3 is odd" in costs.variants[1].reason
+    assert list(costs.variants[1].to_json()) == ["variant", "input", "status", "reason"]
     with pytest.raises(
         FinishedInPart, match=r"1 of 3 variants could not be profiled: odd \(failed\): .*depth=3 is odd"
     ):
         check_complete(costs)
-    json.dumps(costs, allow_nan=False)
+    json.dumps(costs.to_json(), allow_nan=False)
     print_costs(costs)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:3] == ["variant", "status", "params"]
@@ -127,10 +133,11 @@ def test_batch_size_search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return 10.0
 
-    monkeypatch.setattr(costs_module, "peak_of_training_step", peak)
+    monkeypatch.setattr("stbench.profiling.batch_size.peak_of_training_step", peak)
     costs = profile_variants(["variant=latte1", *SMOKE], replace(TIMES, find_batch_size=True, max_batch_size=64))
-    assert costs["batch_size_search"]["largest_batch_size"] == 4
-    assert cost_row(costs)["largest_batch_size"] == 4
+    search = costs.variants[0].batch_size_search
+    assert search is not None and search.largest_batch_size == 4
+    assert cost_row(costs.variants[0])["largest_batch_size"] == 4
     print_costs(costs)
     assert "largest batch of a training step that fits: 4" in capsys.readouterr().out
 
@@ -155,8 +162,9 @@ def test_wrong_use(words: list[str], options: ProfileOptions, message: str) -> N
 
 def test_objective_decides_on_the_channels() -> None:
     costs = profile_variants(["variant=latte1", *SMOKE, "diffusion.objective=flow"], TIMES)
-    assert costs["input"]["learned_variance"] is False
-    assert set(costs["timing"]) == {"forward", "train_step", "sampling_step"}
+    assert costs.variants[0].input["learned_variance"] is False
+    assert costs.variants[0].cost is not None
+    assert set(costs.variants[0].cost.timing) == {"forward", "train_step", "sampling_step"}
 
 
 def test_what_is_written(tmp_path: Path) -> None:
@@ -164,11 +172,12 @@ def test_what_is_written(tmp_path: Path) -> None:
     out = tmp_path / "costs"
     write_costs(costs, out)
     write_costs(costs, out)  # an earlier output is replaced
-    assert json.loads((out / "costs.json").read_text()) == json.loads(json.dumps(costs))
+    assert json.loads((out / "costs.json").read_text()) == json.loads(json.dumps(costs.to_json()))
     with (out / "costs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["variant"] for row in rows] == ["latte1", "dit"]
-    assert float(rows[0]["gmacs"]) == costs["variants"][0]["counts"]["gmacs"]
+    assert costs.variants[0].cost is not None
+    assert float(rows[0]["gmacs"]) == costs.variants[0].cost.counts.gmacs
     assert {"params_m", "train_step_ms", "sampling_step_ms", "train_clips_per_s", "peak_mib"} <= set(rows[0])
     with (out / "scaling.csv").open() as file:
         assert [(row["variant"], row["batch"]) for row in csv.DictReader(file)] == [

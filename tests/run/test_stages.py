@@ -154,7 +154,7 @@ def test_divergence_and_memory_are_results(tmp_path: Path, monkeypatch: pytest.M
     def exhausted(*args: object, **options: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB.")
 
-    monkeypatch.setattr(stages, "profile_backbone", exhausted)
+    monkeypatch.setattr(stages, "measure_costs", exhausted)
     with pytest.raises(FinishedInPart, match="out of memory"):
         run(resolve(["variant=latte2", *SMOKE]), tmp_path)
     records = {path.name.split("-")[0]: read_record(path) for path in tmp_path.iterdir()}

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from stbench.runtime import timing
-from stbench.runtime.timing import measure, measure_interleaved, time_once, timing_of
+from stbench.runtime.failure import Failure
+from stbench.runtime.timing import attempt_interleaved, measure, measure_interleaved, time_once, timing_of
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -144,16 +145,18 @@ def fails_after(calls: int, work: Callable[[], None]) -> Callable[[], None]:
     return call
 
 
-def test_work_that_fails_is_left_out_and_kept_as_a_failure(clock: Clock) -> None:
+def test_a_failure_takes_the_place_of_a_timing_and_costs_the_others_nothing(clock: Clock) -> None:
     durations = {name: clock.work(after()) for name in ("a", "b", "c")}
     works = {"a": durations["a"], "b": fails_after(0, durations["b"]), "c": fails_after(3, durations["c"])}
-    failures: dict[str, Exception] = {}
-    taken = measure_interleaved(works, CPU, min_samples=4, max_seconds=0, batch_size=1, failures=failures)
-    assert {name: one.samples for name, one in taken.items()} == {"a": (1.0,) * 4}
-    assert {name: str(error) for name, error in failures.items()} == {"b": "broken", "c": "broken"}
-    assert all(error.__traceback__ is None for error in failures.values())
+    taken = attempt_interleaved(works, CPU, min_samples=4, max_seconds=0, batch_size=1)
+    assert taken == {
+        "a": timing_of("a", [1.0] * 4, batch_size=1, first_s=1.0),
+        "b": Failure("failed", "broken", RuntimeError()),
+        "c": Failure("failed", "broken", RuntimeError()),
+    }
+    assert list(taken) == ["a", "b", "c"]
 
 
-def test_without_a_place_for_failures_the_first_goes_up(clock: Clock) -> None:
+def test_where_timings_are_asked_for_a_failure_goes_up(clock: Clock) -> None:
     with pytest.raises(RuntimeError, match="broken"):
         measure(fails_after(1, clock.work(after())), CPU, what="x", min_samples=2, max_seconds=0, batch_size=1)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from stbench.records.costs import Ceilings, Profile, Scaling, Utilisation
 from stbench.reports.drawing import INK, NEUTRAL, STYLE, file_stem, format_tick, label_points, new_figure
 from stbench.reports.runs import PALETTE
 
@@ -28,28 +28,26 @@ SIZES = {
 }
 
 
-def draw_cost_plots(variants: Sequence[Mapping[str, Any]], ceilings: Mapping[str, Any] | None) -> dict[str, Figure]:
-    """Draw every plot that a profile allows.
-
-    Args:
-        variants: the sections of each variant, as `stbench profile` writes them; those that failed have no plots.
-        ceilings: of the device; None when nothing was measured.
+def draw_cost_plots(profile: Profile) -> dict[str, Figure]:
+    """Draw every plot that a profile allows; variants that failed have none.
 
     Returns:
         Stem of a file's name -> figure.
     """
-    everything = {each["variant"]["name"]: each for each in variants if each["status"] == "finished"}
-    figures = {
-        f"breakdown-{file_stem(name)}": breakdown(name, each["counts"]["gmacs_by_part"])
-        for name, each in everything.items()
-    }
-    scalings = {name: each["scaling"] for name, each in everything.items() if "scaling" in each}
+    figures, scalings, measured = {}, {}, {}
+    for each in profile.variants:
+        name = each.variant["name"]
+        if each.cost:
+            figures[f"breakdown-{file_stem(name)}"] = breakdown(name, each.cost.counts.gmacs_by_part)
+        if each.scaling:
+            scalings[name] = each.scaling
+        if each.utilisation:
+            measured[name] = each.utilisation["forward"]
     for figure in SCALED:
-        if any(point.get(figure) for scaling in scalings.values() for point in scaling["points"]):
+        if any(point.get(figure) for scaling in scalings.values() for point in scaling.points):
             figures[f"scaling-{figure.replace('_', '-')}"] = scaling_plot(scalings, figure)
-    measured = {name: each["utilisation"]["forward"] for name, each in everything.items() if "utilisation" in each}
-    if ceilings and measured:
-        figures["roofline"] = roofline(ceilings, measured)
+    if profile.ceilings and measured:
+        figures["roofline"] = roofline(profile.ceilings, measured)
     return figures
 
 
@@ -76,27 +74,27 @@ def breakdown(name: str, gmacs_by_part: Mapping[str, float]) -> Figure:
 
 
 @matplotlib.rc_context(STYLE)
-def scaling_plot(scalings: Mapping[str, Mapping[str, Any]], figure_name: str) -> Figure:
+def scaling_plot(scalings: Mapping[str, Scaling], figure_name: str) -> Figure:
     """Plot a cost against a size on logarithmic axes, with the fitted exponents as labels.
 
     Args:
-        scalings: of each variant, as `stbench profile --scale` writes them; all along one axis.
+        scalings: of each variant; all along one axis.
         figure_name: a name of `SCALED`.
     """
-    axis = next(iter(scalings.values()))["axis"]
+    axis = next(iter(scalings.values())).axis
     title, y_axis = SCALED[figure_name]
     figure, axes = new_figure(f"{title} by {axis}", SIZES[axis], y_axis)
     axes.set_xscale("log")
     axes.set_yscale("log")
     ends = []
     for colour, (name, scaling) in zip(_colours(len(scalings)), scalings.items(), strict=True):
-        points = [(point[axis], point[figure_name]) for point in scaling["points"] if point.get(figure_name)]
+        points = [(point[axis], point[figure_name]) for point in scaling.points if point.get(figure_name)]
         if points:
             axes.plot(*zip(*points, strict=True), "o-", color=colour, linewidth=1.8, markersize=6)
-            exponent = scaling["exponents"].get(figure_name)
+            exponent = scaling.exponents.get(figure_name)
             note = name if exponent is None else f"{name}, exponent {exponent:.2f}"
             ends.append((*points[-1], note, colour))
-    sizes = sorted({point[axis] for scaling in scalings.values() for point in scaling["points"]})
+    sizes = sorted({point[axis] for scaling in scalings.values() for point in scaling.points})
     axes.xaxis.set_major_locator(FixedLocator(sizes))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -108,21 +106,26 @@ def scaling_plot(scalings: Mapping[str, Mapping[str, Any]], figure_name: str) ->
 
 
 @matplotlib.rc_context(STYLE)
-def roofline(ceilings: Mapping[str, Any], measured: Mapping[str, Mapping[str, float]]) -> Figure:
+def roofline(ceilings: Ceilings, measured: Mapping[str, Utilisation]) -> Figure:
     """Plot the speed of each variant's forward pass under the ceilings of its device.
 
     Args:
-        ceilings: measured and data sheet ceilings, as `stbench profile` writes them.
-        measured: of each variant, `flop_per_byte_estimate` and `gflops_per_s`.
+        ceilings: of the device.
+        measured: the forward pass of each variant.
     """
     x_axis = "FLOPs per byte (estimate: weights, inputs and outputs of every layer moved once)"
-    figure, axes = new_figure(f"Roofline of {ceilings['device_name']}, {ceilings['precision']}", x_axis, "GFLOP/s")
+    figure, axes = new_figure(f"Roofline of {ceilings.device_name}, {ceilings.precision}", x_axis, "GFLOP/s")
     figure.set_size_inches(7.2, 4.4)
-    peak, bandwidth = ceilings["matmul_gflops_per_s"][ceilings["precision"]], ceilings["copy_gb_per_s"]
+    peak, bandwidth = ceilings.matmul_gflops_per_s[ceilings.precision], ceilings.copy_gb_per_s
     roofs = {"measured": (peak, bandwidth)}
-    if ceilings["datasheet_gflops_per_s"] is not None:
-        roofs["data sheet"] = (ceilings["datasheet_gflops_per_s"], ceilings["datasheet_gb_per_s"])
-    intensities = [each["flop_per_byte_estimate"] for each in measured.values()]
+    if ceilings.datasheet_gflops_per_s is not None and ceilings.datasheet_gb_per_s is not None:
+        roofs["data sheet"] = (ceilings.datasheet_gflops_per_s, ceilings.datasheet_gb_per_s)
+    points = {
+        name: (each.flop_per_byte_estimate, each.gflops_per_s)
+        for name, each in measured.items()
+        if each.flop_per_byte_estimate is not None
+    }
+    intensities = [intensity for intensity, _ in points.values()]
     ridges = [peak / bandwidth for peak, bandwidth in roofs.values()]
     x = np.geomspace(min(intensities + ridges) / 4, 4 * max(intensities + ridges), 200)
     for (name, (peak, bandwidth)), line in zip(roofs.items(), ("-", "--"), strict=False):
@@ -132,8 +135,7 @@ def roofline(ceilings: Mapping[str, Any], measured: Mapping[str, Mapping[str, fl
     axes.set_xscale("log")
     axes.set_yscale("log")
     names = []
-    for colour, (name, each) in zip(_colours(len(measured)), measured.items(), strict=True):
-        point = (each["flop_per_byte_estimate"], each["gflops_per_s"])
+    for colour, (name, point) in zip(_colours(len(points)), points.items(), strict=True):
         axes.plot(*point, "o", color=colour, markersize=9)
         names.append((*point, name, INK))
     axes.margins(y=0.1)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 
+from stbench.records.costs import Ceilings, Scaling, Utilisation
 from stbench.reports.costs.plots import SCALED, breakdown, roofline, scaling_plot
 from stbench.reports.drawing import to_svg
 
-CEILINGS: dict[str, Any] = {
-    "device_name": "NVIDIA H100 80GB HBM3",
-    "precision": "bfloat16",
-    "matmul_gflops_per_s": {"bfloat16": 700_000.0, "float32": 50_000.0},
-    "copy_gb_per_s": 2800.0,
-    "datasheet_gflops_per_s": 989_400.0,
-    "datasheet_gb_per_s": 3350.0,
+CEILINGS = Ceilings(
+    device_name="NVIDIA H100 80GB HBM3",
+    precision="bfloat16",
+    matmul_gflops_per_s={"bfloat16": 700_000.0, "float32": 50_000.0},
+    copy_gb_per_s=2800.0,
+    datasheet_gflops_per_s=989_400.0,
+    datasheet_gb_per_s=3350.0,
+    datasheet="NVIDIA H100 Tensor Core GPU data sheet, column SXM",
+)
+MEASURED = {
+    "latte1": Utilisation(
+        model_gflops=400.0,
+        gflops_per_s=200_000.0,
+        mfu_of_measured_ceiling=0.3,
+        traffic_gb_estimate=4.0,
+        flop_per_byte_estimate=100.0,
+    )
 }
-MEASURED = {"latte1": {"flop_per_byte_estimate": 100.0, "gflops_per_s": 200_000.0}}
 
 
 def texts(figure: Figure) -> list[str]:
@@ -47,15 +58,17 @@ def test_roofline_bends_where_peak_and_bandwidth_meet() -> None:
 
 
 def test_roofline_of_an_unknown_device_has_one_roof() -> None:
-    figure = roofline({**CEILINGS, "datasheet_gflops_per_s": None, "datasheet_gb_per_s": None}, MEASURED)
+    figure = roofline(replace(CEILINGS, datasheet_gflops_per_s=None, datasheet_gb_per_s=None), MEASURED)
     assert texts(figure) == ["measured", "latte1"]
 
 
 @pytest.mark.parametrize("name", SCALED)
 def test_scaling_has_logarithmic_axes_and_the_exponent(name: str) -> None:
-    points = [{"frames": frames, name: 2.0 * frames, "status": "finished"} for frames in (8, 16, 32)]
+    points: list[dict[str, Any]] = [
+        {"frames": frames, name: 2.0 * frames, "status": "finished"} for frames in (8, 16, 32)
+    ]
     failed = {"frames": 64, "status": "oom"}
-    scaling = {"axis": "frames", "points": [*points, failed], "exponents": {name: 1.0}}
+    scaling = Scaling(axis="frames", points=(*points, failed), exponents={name: 1.0}, formula="")
     figure = scaling_plot({"latte1": scaling}, name)
     axes = figure.axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
