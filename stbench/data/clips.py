@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +42,31 @@ class Dropped:
 
     video_id: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a dataset says of itself.
+
+    Attributes:
+        dataset: name of its class.
+        num_videos: how many can be used.
+        class_names: names of the labels 0, 1, ...
+        dropped_by_reason: how many cannot be used for each reason, most frequent first.
+        manifest_sha256: SHA-256 of what decides the videos' content.
+        root: the folder where they lie, None when they are drawn.
+        probe: how their frames were counted, None when they are drawn.
+        resize: how their frames become squares, of `SPATIAL_RULES`; None when they are drawn as squares.
+    """
+
+    dataset: str
+    num_videos: int
+    class_names: tuple[str, ...]
+    dropped_by_reason: dict[str, int]
+    manifest_sha256: str
+    root: str | None = None
+    probe: str | None = None
+    resize: str | None = None
 
 
 @dataclass(frozen=True)
@@ -153,17 +177,15 @@ class ClipDataset(ABC):
         clips = [self.clip(index, draw) for index, draw in zip(indices, draws, strict=True)]
         return np.stack([clip.frames for clip in clips]), np.array([clip.label for clip in clips], dtype=np.int64)
 
-    def describe(self) -> dict[str, Any]:
-        """Return what was found, what was dropped and why, and the content's hash, as JSON can hold it."""
-        return {
-            "dataset": type(self).__name__,
-            "num_videos": len(self),
-            "num_classes": self.num_classes,
-            "class_names": list(self.class_names),
-            "num_dropped": len(self.dropped),
-            "dropped_by_reason": count_reasons(self.dropped),
-            "manifest_sha256": sha256_of(self.content()),
-        }
+    def describe(self) -> Description:
+        """Return what was found, what was dropped and why, and the content's hash."""
+        return Description(
+            dataset=type(self).__name__,
+            num_videos=len(self),
+            class_names=self.class_names,
+            dropped_by_reason=count_reasons(self.dropped),
+            manifest_sha256=sha256_of(self.content()),
+        )
 
 
 def count_reasons(dropped: Iterable[Dropped]) -> dict[str, int]:

@@ -136,7 +136,7 @@ def _load(dataset: ClipDataset, plan: Callable[[int], _Plan], steps: range, num_
         batch_size=None,
         sampler=steps,
         num_workers=num_workers,
-        # Its own generator: a DataLoader would else draw from the global one, and shift the training noise.
+        # Without a generator of its own, a DataLoader draws from the global one, and shifts the training noise.
         generator=torch.Generator(),
     )
     for item in items:

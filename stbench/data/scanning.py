@@ -12,14 +12,14 @@ import copy
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.console import Console
 from rich.progress import track
 
-from stbench.data.clips import Clip, ClipDataset, ClipRule, Dropped, count_reasons
+from stbench.data.clips import Clip, ClipDataset, ClipRule, Description, Dropped, count_reasons
 from stbench.data.spatial import DEFAULT_SPATIAL_RULE, check_spatial_rule
 from stbench.data.video import (
     MissingFramesError,
@@ -210,9 +210,9 @@ class FolderDataset(ClipDataset):
         """Return path, size and number of frames of every video found, the dropped ones included."""
         return self.scan.manifest()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Description:
         """Return what was found, what was dropped and why, how frames are resized, and the content's hash."""
-        return {**super().describe(), "root": str(self.folder), "probe": self.probe, "resize": self.spatial_rule}
+        return replace(super().describe(), root=str(self.folder), probe=self.probe, resize=self.spatial_rule)
 
     def id_of(self, path: Path) -> str:
         """Return the name of the video at `path`: the path below the root, with forward slashes."""

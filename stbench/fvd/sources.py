@@ -84,7 +84,7 @@ class ClipSource(ABC):
 
     @abstractmethod
     def short_side(self) -> int:
-        """Return the shorter side of a frame of the first video that says, pixels."""
+        """Return the shorter side of a frame, in pixels, of the first video that can be opened."""
 
 
 def ranked(video_ids: Iterable[str], seed: int) -> list[str]:
@@ -119,7 +119,7 @@ class FolderSource(ClipSource):
     def readings(self, video_ids: Sequence[str], rule: ClipRule) -> Iterator[Reading]:
         """Yield the readings in the order of `video_ids`."""
         videos = _Videos([(self._paths[video_id], video_id) for video_id in video_ids], rule)
-        # Its own generator: a DataLoader would else draw from the global one.
+        # Without a generator of its own, a DataLoader draws from the global one.
         yield from DataLoader(
             videos, batch_size=None, num_workers=self.num_workers, collate_fn=_as_it_is, generator=torch.Generator()
         )
@@ -229,7 +229,7 @@ def _plan(path: Path, video_id: str, rule: ClipRule) -> tuple[str, range | None]
 
 
 def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Read the header of an array in C order, as numpy's own format has it."""
+    """Read the header of an array in C order, by the rules of numpy's file format."""
     version = np.lib.format.read_magic(member)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran_order, dtype = read_header(member)

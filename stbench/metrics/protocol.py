@@ -66,8 +66,8 @@ def described(detector: Detector, component: Component, dataset: ClipDataset) ->
         "num_frames": dataset.num_frames,
         "frame_stride_real": dataset.frame_stride,
         "resolution": dataset.image_size,
-        "spatial_rule": about.get("resize", "drawn at this resolution"),
+        "spatial_rule": about.resize or "drawn at this resolution",
         "dataset": component.name,
-        "dataset_manifest_sha256": about["manifest_sha256"],
+        "dataset_manifest_sha256": about.manifest_sha256,
         "split": component.arguments.get("split", "all"),
     }

@@ -1,3 +1,7 @@
+"""The order of clips is a function of (seed, step), and their values survive the way to torch and back."""
+
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain

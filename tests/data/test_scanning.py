@@ -128,7 +128,7 @@ def test_another_reading_shares_the_scan(three: Path, looked_at: list[Path]) -> 
     sparse = dense.with_reading(frame_stride=4, spatial_rule="resize-crop-lanczos")
     assert len(looked_at) == 3
     assert sparse.scan is dense.scan
-    assert sparse.describe()["manifest_sha256"] == dense.describe()["manifest_sha256"]
+    assert sparse.describe().manifest_sha256 == dense.describe().manifest_sha256
 
 
 def test_another_reading_is_what_the_constructor_would_have_made(three: Path) -> None:
@@ -174,7 +174,7 @@ def test_broken_videos_stay_dropped_behind_the_short_ones(three: Path) -> None:
     assert dataset.dropped == [Dropped("0.mp4", "empty (0 bytes)")]
     sparse = dataset.with_reading(frame_stride=4, spatial_rule=dataset.spatial_rule)
     assert [video.video_id for video in sparse.dropped] == ["a", "0.mp4"]
-    assert sparse.describe()["dropped_by_reason"] == {"shorter than a clip, 9 frames": 1, "empty (0 bytes)": 1}
+    assert sparse.describe().dropped_by_reason == {"shorter than a clip, 9 frames": 1, "empty (0 bytes)": 1}
 
 
 def test_a_clip_is_what_its_rule_reads(three: Path) -> None:

@@ -1,3 +1,7 @@
+"""How a frame becomes a square: which comes first, the crop or the resize, and what neither may change."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from PIL import Image

@@ -1,3 +1,7 @@
+"""Frames of a video by their indices are those of a full decode, and what cannot be decoded is named."""
+
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

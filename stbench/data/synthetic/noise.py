@@ -1,8 +1,9 @@
 """Random numbers by counter, and fractal noise.
 
 Random numbers come from a counter hash, splitmix64 (Steele, Lea and Flood, OOPSLA 2014, "Fast splittable pseudorandom
-number generators"), so that those of any video can be had without those before it, for many videos at once. The noise
-is value noise (Ebert et al., "Texturing and Modeling", chapter 2) on lattices that wrap round.
+number generators"), so that the numbers of any video can be computed without those of the videos before it, and for
+many videos at once. The noise is value noise (Ebert et al., "Texturing and Modeling", chapter 2) on lattices that wrap
+round.
 """
 
 from __future__ import annotations

@@ -88,12 +88,12 @@ def test_every_clip_moves_and_none_is_like_another(name: str) -> None:
 def test_another_seed_gives_other_videos(name: str) -> None:
     one, other = DATASETS[name](16, 4, 1), DATASETS[name](16, 4, 1, seed=1)
     assert not np.array_equal(one.clip(0, 0).frames, other.clip(0, 0).frames)
-    assert one.describe()["manifest_sha256"] != other.describe()["manifest_sha256"]
+    assert one.describe().manifest_sha256 != other.describe().manifest_sha256
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_content_does_not_depend_on_how_it_is_cut(name: str) -> None:
-    hashes = {DATASETS[name](size, frames, 1).describe()["manifest_sha256"] for size, frames in [(16, 8), (64, 16)]}
+    hashes = {DATASETS[name](size, frames, 1).describe().manifest_sha256 for size, frames in [(16, 8), (64, 16)]}
     assert len(hashes) == 1
 
 

@@ -28,8 +28,8 @@ def test_clouds_are_unconditional_and_sky_coloured() -> None:
 def test_what_decides_the_videos_is_told() -> None:
     dataset = Clouds(16, 4, 2, seed=3, length=7)
     assert dataset.content() == {"generator": "clouds-1", "seed": 3, "length": 7}
-    assert dataset.describe()["num_classes"] == 0
-    assert dataset.describe()["num_videos"] == len(dataset) == 7
+    assert dataset.num_classes == 0
+    assert dataset.describe().num_videos == len(dataset) == 7
 
 
 def shifted(frame: NDArray[np.float64], by: int) -> NDArray[np.float64]:

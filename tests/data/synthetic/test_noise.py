@@ -1,3 +1,7 @@
+"""Random numbers are the published generator's, and noise moves, repeats and blurs as its formula says."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
