@@ -1,13 +1,8 @@
-"""Records on disk: one `result.json` a run folder, written whole and last, and read back as a table.
-
-A record is written under a temporary name in the run folder, flushed to the disk, then renamed: a reader sees the whole
-record or none, whatever happens in between.
-"""
+"""Records on disk, read back one by one or as a table: one `result.json` a run folder, which a run writes last."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,35 +35,6 @@ class StoredRecord:
         if not path.resolve().is_relative_to(self.run_dir.resolve()):
             raise StbenchError(f"run {self.record.run_id!r}: {name!r} lies outside the run folder {self.run_dir}")
         return path if path.is_file() else None
-
-
-def write_record(record: Record, run_dir: Path) -> Path:
-    """Write `record` to `run_dir/result.json`, replacing an earlier one as a whole.
-
-    Returns:
-        The path written.
-
-    Raises:
-        StbenchError: the record is wrong, or the disk refused it; an earlier record is then untouched.
-    """
-    path = Path(run_dir) / RECORD_NAME
-    text = json.dumps(record.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    temporary = path.with_name(f".{RECORD_NAME}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_through(temporary, text)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StbenchError(f"cannot write {path} ({len(text.encode())} bytes): {error.strerror}") from error
-    return path
-
-
-def _write_through(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_record(path: Path | str) -> Record:

@@ -26,11 +26,12 @@ from pydantic import TypeAdapter
 
 from stbench.errors import StbenchError
 from stbench.records.clips import Clips
+from stbench.records.schema import Record
 from stbench.records.sections import AttentionChoice, Cost, CurvePoint
 from stbench.records.store import RECORD_NAME, read_record
 from stbench.settings.resolve import from_dict
 from stbench.settings.schema import RunConfig
-from stbench.storage.files import write_json
+from stbench.storage.files import write_json, write_whole
 
 T = TypeVar("T")
 
@@ -101,6 +102,21 @@ class RunFolder:
         """Keep the features of every judged clip; returns the file's name for the record."""
         np.savez_compressed(self.path / "features.npz", real=real, fake=fake)
         return {"features": "features.npz"}
+
+    def write_record(self, record: Record) -> None:
+        """Write the record, whole and on the disk, in place of an earlier one.
+
+        Raises:
+            StbenchError: the record is wrong, or the disk refused it; an earlier record is then untouched.
+        """
+        path = self.path / RECORD_NAME
+        text = json.dumps(record.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with write_whole(path, flush=True) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StbenchError(f"cannot write {path} ({len(text.encode())} bytes): {error.strerror}") from error
 
     def _read(self, name: str, kind: type[T]) -> T | None:
         path = self.path / name

@@ -18,7 +18,6 @@ from stbench.profiling.workload import Workload
 from stbench.progress import console, progress_bar
 from stbench.records.schema import Record
 from stbench.records.sections import Cost, CurvePoint, Training
-from stbench.records.store import write_record
 from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
 from stbench.run.setup import Setup, prepare
@@ -209,7 +208,7 @@ class RunStages:
             files={**files, "loss_curve": self.job.loss_curve.name},
             **rest,
         )
-        write_record(record, self.folder.path)
+        self.folder.write_record(record)
 
     def _evaluate_on_the_way(self, state: TrainingState) -> None:
         """Add a point to the curve when it is due. A point that a resumed run meets again is not computed twice."""

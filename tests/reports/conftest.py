@@ -15,7 +15,6 @@ import pytest
 
 from stbench.records.protocol import Protocol
 from stbench.records.schema import SCHEMA_VERSION, Record
-from stbench.records.store import write_record
 
 CLASS_NAMES = ["circle", "square"]
 
@@ -132,7 +131,8 @@ def run_maker() -> Callable[[Path], MakeRun]:
             (run_dir / "loss.csv").write_text("step,loss\n" + "".join(f"{i},{1 / (i + 1)}\n" for i in range(40)))
             write_clips(run_dir / "samples.npz", [0, 1, 0, 1], 80)
             write_clips(run_dir / "real.npz", [1, 0, 1, 0], 200)
-            write_record(Record.from_json({"group_hash": group_of(content), **content}), run_dir)
+            record = Record.from_json({"group_hash": group_of(content), **content})
+            (run_dir / "result.json").write_text(json.dumps(record.to_json()), encoding="utf-8")
             return run_dir
 
         return make

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from stbench.errors import StbenchError
 from stbench.records.clips import Clips, load_clips
 from stbench.records.sections import AttentionChoice, Cost, Counts, CurvePoint, Memory, Timing
+from stbench.records.store import read_record
 from stbench.run.folder import RunFolder
 from stbench.settings.resolve import resolve
 
@@ -74,6 +77,23 @@ def test_what_is_kept_for_the_report(tmp_path: Path) -> None:
     assert load_clips(tmp_path / "real.npz").class_names == ("a", "b")
     with np.load(tmp_path / "features.npz") as kept:
         assert np.array_equal(kept["real"], features) and np.array_equal(kept["fake"], -features)
+
+
+def test_a_record_replaces_an_earlier_one_as_a_whole(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, folder = read_record(finished), RunFolder(tmp_path / "run")
+    folder.write_record(record)
+    assert read_record(folder.path) == record
+
+    def full_disk(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(StbenchError, match=r"cannot write .*result\.json \(\d+ bytes\): No space left on device"):
+        folder.write_record(dataclasses.replace(record, status="oom", reason="out of memory"))
+    assert read_record(folder.path) == record
+    assert [file.name for file in folder.path.iterdir()] == ["result.json"]
 
 
 def test_finished_is_what_the_record_says(finished: Path, tmp_path: Path) -> None:
