@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import inspect
 from collections.abc import Callable
-from itertools import product
 from typing import Any
 
 import pytest
@@ -13,19 +12,17 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from stbench.backbones.base import Conditioning
-from stbench.backbones.pseudo3d_unet.layers import (
-    Attention,
-    FeedForward,
-    PositionBias,
-    PseudoAttention3d,
-    PseudoConv3d,
-    ResNetBlock,
-    TemporalConv,
+from stbench.backbones.pseudo3d_unet.layers import Attention, PseudoAttention3d, ResNetBlock
+from stbench.backbones.pseudo3d_unet.network import (
+    SIZES,
+    DownLevel,
+    Pseudo3DUNet,
+    TimestepLinear,
+    UpLevel,
+    upsample_conv,
 )
-from stbench.backbones.pseudo3d_unet.network import SIZES, Pseudo3DUNet, upsample_conv
 from stbench.errors import StbenchError
 from stbench.runtime.attention.attend import Attend, set_attention_backend
-from stbench.runtime.attention.backends import math_attention
 
 TINY: dict[str, Any] = {
     "size": "tiny",
@@ -37,53 +34,9 @@ TINY: dict[str, Any] = {
 }
 TIMESTEPS = torch.tensor([3.0, 700.0])
 
-# The names of make-a-video-pytorch 0.4.0, from those here, rule after rule.
-AUTHORS_NAMES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
-    (r"^timestep_embed\.linear", "to_timestep_cond.1"),
-    (r"^middle_first", "mid_block1"),
-    (r"^middle_attention", "mid_attn"),
-    (r"^middle_last", "mid_block2"),
-    (r"^ups\.(\d)", lambda match: f"ups.{1 - int(match[1])}"),  # two levels; theirs count from the top
-    (r"^(downs|ups)\.(\d)\.first", r"\1.\2.0"),
-    (r"^(downs|ups)\.(\d)\.rest", r"\1.\2.1"),
-    (r"^(downs|ups)\.(\d)\.attention", r"\1.\2.2"),
-    (r"downsample\.0", "3.down_space.1"),
-    (r"upsample\.0", "3.up_space.0"),
-    (r"modulation\.1", "timestep_mlp.1"),
-    (r"residual", "res_conv.spatial_conv"),
-    (r"first\.(conv|norm)", r"block1.\1"),
-    (r"last\.(conv|norm)", r"block2.\1"),
-    (r"\.conv\.", ".project."),
-    (r"feed_forward\.norm\.weight", "ff.proj_out.0.gamma"),
-    (r"feed_forward\.proj_(in|out)", lambda match: f"ff.proj_{match[1]}.{'0' if match[1] == 'in' else '1'}"),
-    (r"(spatial|temporal)\.position_bias\.0", r"\1_rel_pos_bias.net.0.0"),
-    (r"(spatial|temporal)\.position_bias\.2", r"\1_rel_pos_bias.net.1.0"),
-    (r"(spatial|temporal)\.position_bias\.4", r"\1_rel_pos_bias.net.2"),
-    (r"(spatial|temporal)\.(norm|to_)", r"\1_attn.\2"),
-    (r"norm\.weight", "norm.gamma"),
-    (r"spatial\.0\.(weight|bias)", r"spatial_conv.\1"),
-    (r"temporal\.(weight|bias)", r"temporal_conv.\1"),
-]
-
-
-def authors_name(name: str) -> str:
-    for pattern, replacement in AUTHORS_NAMES:
-        name = re.sub(pattern, replacement, name)
-    return name
-
 
 def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def fill_zeros(module: nn.Module, keep_temporal: bool) -> None:
-    """Give noise to every weight that starts at zero; those that make time start as nothing only on request."""
-    temporal = [m for m in module.modules() if isinstance(m, TemporalConv)]
-    temporal_out = [m.temporal.to_out for m in module.modules() if isinstance(m, PseudoAttention3d) and m.temporal]
-    kept = {id(p) for m in [*temporal, *temporal_out] for p in m.parameters()} if keep_temporal else set()
-    for parameter in module.parameters():
-        if not parameter.any() and id(parameter) not in kept:
-            nn.init.normal_(parameter, std=0.3)
 
 
 def per_frame(network: Callable[[Tensor], Tensor], x: Tensor, axis: int) -> Tensor:
@@ -93,7 +46,9 @@ def per_frame(network: Callable[[Tensor], Tensor], x: Tensor, axis: int) -> Tens
 # Against the authors' figures
 
 
-def test_golden_network(golden: Any, formula_input: Any, formula_fill: Any, assert_golden: Any) -> None:
+def test_golden_network(
+    golden: Any, formula_input: Any, formula_fill: Any, assert_golden: Any, authors_name: Any
+) -> None:
     network = Pseudo3DUNet(
         dim=16,
         dim_multipliers=(1, 2),
@@ -110,14 +65,6 @@ def test_golden_network(golden: Any, formula_input: Any, formula_fill: Any, asse
     assert_golden(network(formula_input((2, 4, 4, 8, 8)), TIMESTEPS), golden["mav"])
 
 
-def test_golden_convolution(golden: Any, formula_input: Any, formula_fill: Any, assert_golden: Any) -> None:
-    conv = PseudoConv3d(4, 6)
-    formula_fill(conv, authors_name)
-    assert count_parameters(conv) == golden["mav_pconv"]["params"]
-    x = formula_input((2, 4, 4, 8, 8)).permute(0, 2, 3, 4, 1)
-    assert_golden(conv(x).permute(0, 4, 1, 2, 3), golden["mav_pconv"])
-
-
 # Parameters and FLOPs (2 a multiply-add) of make-a-video-pytorch 0.4.0 at dim 64, 4 channels, no temporal compression.
 @pytest.mark.parametrize(
     ("enable_time", "parameters", "flops"),
@@ -132,47 +79,10 @@ def test_counts_of_the_published_network(enable_time: bool, parameters: int, flo
     assert counter.get_total_flops() == flops
 
 
-@pytest.mark.parametrize(
-    ("layer", "parameters"),
-    [(lambda: PseudoConv3d(256, 256), 786_944), (lambda: PseudoAttention3d(256, 8, 64, True, True), 1_609_274)],
-)
-def test_parameters_of_the_published_layers(layer: Callable[[], nn.Module], parameters: int) -> None:
-    # The second figure is that of the library's SpatioTemporalAttention(256, heads 8 x 64) with its feed-forward.
-    with torch.device("meta"):
-        assert count_parameters(layer()) == parameters
-
-
 # The video network starts as the image network
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda time: PseudoConv3d(6, 10, enable_time=time),
-        lambda time: PseudoConv3d(6, 4, kernel_size=7, enable_time=time),
-        lambda time: PseudoAttention3d(6, num_heads=2, head_dim=4, enable_time=time, token_shift=False),
-    ],
-    ids=["convolution", "convolution-7", "attention"],
-)
-def test_layers_start_as_image_layers(build: Callable[[bool], nn.Module]) -> None:
-    torch.manual_seed(0)
-    video, image = build(True), build(False)
-    fill_zeros(video, keep_temporal=True)
-    image.load_state_dict({name: video.state_dict()[name] for name in image.state_dict()})
-    x = torch.randn(2, 5, 8, 8, 6)
-    assert torch.equal(video(x), image(x))
-    torch.testing.assert_close(video(x), per_frame(video, x, axis=1), rtol=0, atol=1e-6)
-
-
-def test_residual_block_starts_as_image_block() -> None:
-    torch.manual_seed(0)
-    video, image = (ResNetBlock(6, 10, enable_time, embed_dim=12) for enable_time in (True, False))
-    image.load_state_dict({name: video.state_dict()[name] for name in image.state_dict()})
-    x, embedding = torch.randn(2, 5, 8, 8, 6), torch.randn(2, 12)
-    assert torch.equal(video(x, embedding), image(x, embedding))
-
-
-def test_network_starts_as_image_network() -> None:
+def test_network_starts_as_image_network(fill_zeros: Any) -> None:
     torch.manual_seed(0)
     video, image = (Pseudo3DUNet(**TINY, enable_time=enable_time).eval() for enable_time in (True, False))
     fill_zeros(video, keep_temporal=True)
@@ -185,7 +95,7 @@ def test_network_starts_as_image_network() -> None:
 
 
 @pytest.mark.parametrize("options", [{"keep_temporal": False}, {"keep_temporal": True, "token_shift": True}])
-def test_frames_mix_when_they_should(options: dict[str, bool]) -> None:
+def test_frames_mix_when_they_should(options: dict[str, bool], fill_zeros: Any) -> None:
     torch.manual_seed(0)
     network = Pseudo3DUNet(**TINY, token_shift=options.get("token_shift", False)).eval()
     fill_zeros(network, keep_temporal=options["keep_temporal"])
@@ -197,16 +107,6 @@ def test_frames_mix_when_they_should(options: dict[str, bool]) -> None:
 # Parts against independent formulas
 
 
-@pytest.mark.parametrize("sizes", [(4,), (2, 3)])
-def test_position_bias_is_a_function_of_the_offset(sizes: tuple[int, ...]) -> None:
-    bias = PositionBias(len(sizes), hidden_dim=5, num_heads=2)
-    positions = list(product(*map(range, sizes)))
-    for i, query in enumerate(positions):
-        for j, key in enumerate(positions):
-            offset = torch.tensor([float(a - b) for a, b in zip(query, key, strict=True)])
-            torch.testing.assert_close(bias(sizes)[:, i, j], nn.Sequential.forward(bias, offset))
-
-
 def test_upsampling_starts_as_nearest_neighbour() -> None:
     upsample = upsample_conv(3)
     x = torch.randn(1, 2, 4, 5, 3)
@@ -215,26 +115,75 @@ def test_upsampling_starts_as_nearest_neighbour() -> None:
     assert torch.equal(out, out[:, :, ::2, ::2].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
 
 
-def test_token_shift_takes_half_of_the_channels_from_the_frame_before() -> None:
+def test_timestep_embedding_by_its_formula() -> None:
+    """Sines first, frequencies from 1 to 1/10000 with both ends; one linear layer and SiLU."""
     torch.manual_seed(0)
-    shifted, plain = FeedForward(6, token_shift=True), FeedForward(6, token_shift=False)
-    plain.load_state_dict(shifted.state_dict())
-    still = torch.randn(1, 1, 2, 2, 6).expand(1, 3, 2, 2, 6)
-    torch.testing.assert_close(shifted(still)[:, 1:], plain(still)[:, 1:])  # nothing moves: only frame 0 lacks a past
-    assert (shifted(still)[:, 0] - plain(still)[:, 0]).abs().max() > 1e-3
+    embed, timesteps = TimestepLinear(8, 12), torch.tensor([0.0, 5.5, 700.0])
+    angles = timesteps[:, None] * torch.tensor([10000 ** (-i / 3) for i in range(4)])
+    hidden = torch.cat([angles.sin(), angles.cos()], dim=1) @ embed.linear.weight.T + embed.linear.bias
+    torch.testing.assert_close(embed(timesteps), hidden * hidden.sigmoid(), rtol=1e-4, atol=1e-4)
+    embed.bfloat16()
+    assert embed(timesteps).dtype == torch.bfloat16
 
 
-def test_attention_bias_is_the_same_in_every_backend_that_has_it() -> None:
+def test_levels_halve_and_double_the_resolution() -> None:
+    x, embedding = torch.randn(2, 3, 4, 6, 8), torch.randn(2, 12)
+    down, up = DownLevel(8, 16, 12, 2, enable_time=True), UpLevel(16, 8, 12, 2, enable_time=True)
+    below, skips = down(x, embedding)
+    assert below.shape == (2, 3, 2, 3, 16)
+    assert [tuple(skip.shape) for skip in skips] == [(2, 3, 4, 6, 16)] * 2
+    assert up(below, skips, embedding).shape == (2, 3, 4, 6, 8)
+
+
+def test_a_level_up_by_its_steps() -> None:
+    """The later skip joins what comes from below, the earlier one the first block's output, both by 1 / sqrt(2)."""
     torch.manual_seed(0)
-    q, k, v = (torch.randn(2, 3, 4, 5, 8) for _ in range(3))  # (B, F, heads, N, E)
-    bias = torch.randn(4, 5, 5)
-    attend = Attend()
-    plain = attend(q, k, v, bias)
-    scores = torch.einsum("bfhne,bfhme->bfhnm", q, k) / 8**0.5 + bias
-    torch.testing.assert_close(plain, torch.einsum("bfhnm,bfhme->bfhne", scores.softmax(-1), v))
-    attend.backend = "sdpa"
-    torch.testing.assert_close(attend(q, k, v, bias), plain)
-    torch.testing.assert_close(attend(q, k, v), math_attention(q, k, v))
+    up, below, embedding = UpLevel(6, 4, 12, 3, enable_time=True), torch.randn(1, 2, 2, 2, 6), torch.randn(1, 12)
+    early, late = torch.randn(1, 2, 4, 4, 6), torch.randn(1, 2, 4, 4, 6)
+    x = up.first(torch.cat([late / 2**0.5, up.upsample(below)], dim=-1), embedding)
+    x = up.rest[0](torch.cat([early / 2**0.5, x], dim=-1), embedding)
+    x = up.rest[1](x, embedding)
+    torch.testing.assert_close(up(below, [early, late], embedding), x, rtol=1e-5, atol=1e-5)
+
+
+def test_the_first_block_of_a_level_alone_sees_the_timestep() -> None:
+    with torch.device("meta"):
+        network = Pseudo3DUNet(**TINY, blocks_per_level=3)
+    modulated = [name for name, m in network.named_modules() if isinstance(m, ResNetBlock) and m.modulation is not None]
+    expected = ["downs.0.first", "downs.1.first", "middle_first", "middle_last", "ups.0.first", "ups.1.first"]
+    assert modulated == expected
+
+
+def test_which_levels_attend_changes_no_other_initial_weight() -> None:
+    states = []
+    for levels in ((), (0, 1)):
+        torch.manual_seed(0)
+        network = Pseudo3DUNet(**{**TINY, "attention_levels": levels}, num_classes=2)
+        states.append(network.state_dict())
+    without, everywhere = states
+    added = everywhere.keys() - without.keys()
+    assert {name.rsplit(".attention.", 1)[0] for name in added} == {"downs.0", "downs.1", "ups.0", "ups.1"}
+    assert all(torch.equal(everywhere[name], tensor) for name, tensor in without.items())
+
+
+def test_widths_of_attention_are_those_of_its_level() -> None:
+    with torch.device("meta"):
+        network = Pseudo3DUNet(**{**TINY, "dim_multipliers": (1, 3), "attention_levels": (0, 1)})
+    widths = {name: m.spatial.norm.weight.numel() for name, m in network.named_modules() if is_attention(m)}
+    assert widths == {
+        "downs.0.attention": 8,
+        "downs.1.attention": 24,
+        "middle_attention": 24,
+        "ups.0.attention": 8,
+        "ups.1.attention": 8,
+    }
+
+
+def is_attention(module: nn.Module) -> bool:
+    return isinstance(module, PseudoAttention3d)
+
+
+# Attention backends
 
 
 def test_attention_backend_without_bias_is_refused() -> None:
@@ -244,7 +193,7 @@ def test_attention_backend_without_bias_is_refused() -> None:
         network(torch.randn(2, 4, 2, 8, 8), TIMESTEPS)
 
 
-def test_whole_network_agrees_between_backends() -> None:
+def test_whole_network_agrees_between_backends(fill_zeros: Any) -> None:
     torch.manual_seed(0)
     network = Pseudo3DUNet(**TINY).eval()
     fill_zeros(network, keep_temporal=False)
@@ -271,7 +220,7 @@ def test_every_size_builds(size: str) -> None:
         assert network(torch.empty(1, 4, 2, 16, 16), torch.empty(1)).shape == (1, 8, 2, 16, 16)
 
 
-def test_gradients_reach_every_parameter() -> None:
+def test_gradients_reach_every_parameter(fill_zeros: Any) -> None:
     torch.manual_seed(0)
     network = Pseudo3DUNet(**TINY, blocks_per_level=3, num_classes=2)
     fill_zeros(network, keep_temporal=False)
@@ -293,7 +242,7 @@ def test_output_depends_on_timestep_and_class() -> None:
     assert not torch.allclose(predict(3, 0), predict(3, 2))
 
 
-def test_bfloat16_autocast_is_close() -> None:
+def test_bfloat16_autocast_is_close(fill_zeros: Any) -> None:
     torch.manual_seed(0)
     network = Pseudo3DUNet(**TINY).eval()
     fill_zeros(network, keep_temporal=True)
@@ -310,20 +259,52 @@ def test_all_attentions_go_through_attend() -> None:
     assert attends == sum(isinstance(module, Attention) for module in network.modules()) == 2 * 3
 
 
+def test_arguments_and_their_defaults() -> None:
+    """They are part of a run's identity: another name or default would give old YAML files another meaning."""
+    parameters = inspect.signature(Pseudo3DUNet).parameters
+    assert {name: parameter.default for name, parameter in parameters.items()} == {
+        "size": "S",
+        "dim": None,
+        "dim_multipliers": None,
+        "blocks_per_level": None,
+        "attention_levels": None,
+        "num_heads": None,
+        "head_dim": None,
+        "token_shift": False,
+        "enable_time": True,
+        "in_channels": 4,
+        "num_classes": 0,
+        "learned_variance": True,
+    }
+
+
+def test_a_given_figure_replaces_that_of_the_size_even_when_it_is_empty() -> None:
+    with torch.device("meta"):
+        small, plain = Pseudo3DUNet(size="S"), Pseudo3DUNet(size="S", attention_levels=(), dim=16)
+    attentions = [sum(map(is_attention, network.modules())) for network in (small, plain)]
+    assert attentions == [3, 1]  # one level down, up, and the middle
+    assert [network.conv_in.spatial[0].out_channels for network in (small, plain)] == [48, 16]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": "smal"}, "unknown size 'smal'"),
-        ({"dim_multipliers": ()}, "at least one level"),
-        ({"blocks_per_level": 1}, "two skips of a level need 2 blocks"),
-        ({"attention_levels": (4,)}, "levels of this network are 0 to 3"),
-        ({"attention_levels": (-1,)}, "levels of this network are 0 to 3"),
-        ({"dim": 7}, "dim=7 must be even"),
+        ({"size": "tin"}, "unknown size 'tin': did you mean 'tiny'? known: B, L, S, XL, tiny"),
+        (
+            {"dim_multipliers": ()},
+            "dim_multipliers is empty: a U-Net has at least one level, e.g. dim_multipliers=[1,2,4]",
+        ),
+        ({"blocks_per_level": 1}, "blocks_per_level=1 is too few: the two skips of a level need 2 blocks"),
+        ({"attention_levels": (4,)}, "attention_levels=[4]: the levels of this network are 0 to 3"),
+        ({"attention_levels": (-1,)}, "attention_levels=[-1]: the levels of this network are 0 to 3"),
+        ({"dim": 7}, "dim=7 must be even and at least 4, for the sinusoid of the timestep"),
+        ({"dim": 2}, "dim=2 must be even and at least 4, for the sinusoid of the timestep"),
     ],
 )
 def test_impossible_figures(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(StbenchError, match=message):
+    with pytest.raises(StbenchError) as caught:
         Pseudo3DUNet(**arguments)
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
