@@ -1,1 +1,1 @@
-"""Spatio-temporal backbones: the contract (`base`), shared parts (`layers`, `attention`) and one file per family."""
+"""Spatio-temporal backbones: the contract (`base`), what families share (`layers`, `published`), a folder a family."""

@@ -1,6 +1,6 @@
 """The pseudo-3D U-Net of Make-A-Video (arXiv 2209.14792, section 3.2): an image U-Net that learns time on top.
 
-Every convolution and attention in space is followed by one in time that starts as the identity (`pseudo3d_layers`), so
+Every convolution and attention in space is followed by one in time that starts as the identity (`layers`), so
 that the video network starts as the image network applied to each frame.
 
 The paper does not print its U-Net. The one here is that of the public make-a-video-pytorch 0.4.0, whose outputs it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -13,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stbench.backbones.base import Conditioning
-from stbench.backbones.latte.network import SIZES, Latte
+from stbench.backbones.latte.network import CHOICES, SIZES, Latte
+from stbench.backbones.layers import sincos_table, sincos_table_2d
 from stbench.backbones.published import published_layout, to_published
 from stbench.errors import StbenchError
 from stbench.runtime.attention.attend import set_attention_backend
@@ -342,6 +344,113 @@ def test_an_image_is_what_the_image_model_makes_of_it(arrangement: str) -> None:
     torch.testing.assert_close(out[:, :, 4:], expected, rtol=1e-5, atol=1e-6)
 
 
+# ---- what the network adds to its blocks ----
+
+
+def mixers_of(latte: Latte) -> list[list[str]]:
+    """Of every block, the axes of its attentions, or the name of the attention that has both."""
+    return [[getattr(mixer, "axis", type(mixer).__name__) for mixer in block.mixers] for block in latte.blocks]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"arrangement": "interleaved"}, [["spatial"], ["temporal"], ["spatial"], ["temporal"]]),
+        ({"arrangement": "late_fusion"}, [["spatial"], ["spatial"], ["temporal"], ["temporal"]]),
+        ({"arrangement": "sequential"}, [["spatial", "temporal"]] * 4),
+        ({"arrangement": "sequential", "attention_order": "temporal_first"}, [["temporal", "spatial"]] * 4),
+        ({"arrangement": "parallel"}, [["ParallelAttention"]] * 4),
+        ({"arrangement": "parallel", "reading": "split"}, [["SplitAttention"]] * 4),
+        ({"arrangement": "spatial"}, [["spatial"]] * 4),
+    ],
+    ids=str,
+)
+def test_attentions_of_every_block(options: dict[str, str], expected: list[list[str]]) -> None:
+    latte = build(**options)
+    assert mixers_of(latte) == expected
+    assert [block.video_only for block in latte.blocks] == [axes == ["temporal"] for axes in expected]
+
+
+@pytest.mark.parametrize(
+    ("arrangement", "block"),
+    [("interleaved", 1), ("late_fusion", 2), ("sequential", 0), ("parallel", 0), ("spatial", None)],
+)
+def test_the_temporal_table_enters_before_the_first_block_that_attends_over_time(
+    arrangement: str, block: int | None
+) -> None:
+    seen: list[Tensor] = []
+    for position in ("absolute", "none"):
+        latte = noisy(build(arrangement=arrangement, temporal_position=position))
+        inputs: list[Tensor] = []
+        for each in latte.blocks:
+            each.register_forward_pre_hook(lambda module, args, kept=inputs: kept.append(args[0]))
+        latte(normal(*SHAPE), TIMESTEPS, LABELS)
+        seen.append(torch.stack(inputs))
+    differs = [bool((a - b).any()) for a, b in zip(*seen, strict=True)]
+    assert differs == [block is not None and index >= block for index in range(4)]
+    if block is not None:
+        table = latte.temporal_table[:, :, None].expand(2, -1, 16, -1)
+        torch.testing.assert_close(seen[0][block] - seen[1][block], table, rtol=0, atol=1e-5)
+
+
+def test_tables_are_those_of_the_grid_and_of_the_frames() -> None:
+    latte = build(patch_embedding="compression", tubelet_length=2)
+    assert torch.equal(latte.spatial_table[0], sincos_table_2d(4, 32))
+    assert torch.equal(latte.temporal_table[0], sincos_table(torch.arange(2), 32))
+    assert not any("table" in name for name, _ in latte.named_parameters())
+
+
+@pytest.mark.parametrize("patch", [(1, 1), (1, 4), (2, 2), (4, 2)])
+def test_unpatchify_undoes_patches(patch: tuple[int, int]) -> None:
+    """A patch's values are laid out as (frame, row, column, channel), by a rearrangement written out here."""
+    length, size = patch
+    latte = build(patch_embedding="compression", tubelet_length=length, patch_size=size)
+    clip = normal(2, 8, 4, 8, 8)
+    tokens = []
+    for frame in range(0, 4, length):
+        for row in range(0, 8, size):
+            for column in range(0, 8, size):
+                block = clip[:, :, frame : frame + length, row : row + size, column : column + size]
+                tokens.append(block.permute(0, 2, 3, 4, 1).flatten(1))
+    patches = torch.stack(tokens, dim=1).unflatten(1, (4 // length, -1))  # (B, F, N, patch volume * channels)
+    assert torch.equal(latte.unpatchify(patches), clip)
+
+
+def test_condition_tokens_join_every_frame_and_are_cut_off_again() -> None:
+    latte = noisy(build(conditioning="tokens", text_dim=6))
+    lengths: list[int] = []
+    for module in [*latte.blocks, latte.final]:
+        module.register_forward_pre_hook(lambda module, args: lengths.append(args[0].shape[2]))
+    latte(normal(*SHAPE), TIMESTEPS, Conditioning(CLASSES, context=normal(2, 2, 3)))
+    assert lengths == [16 + 3] * 4 + [16]  # timestep, class and text beside 16 patches
+
+
+def test_labels_of_clips_come_before_those_of_their_images() -> None:
+    latte = noisy(build())
+    images = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    parts = latte._embed_conditions(TIMESTEPS, Conditioning(CLASSES, num_images=3, image_labels=images))
+    assert parts.shape == (2, 1 + 3, 2, 32)
+    labels = torch.tensor([[1, 0, 1, 2], [4, 3, 4, 5]])
+    assert torch.equal(parts[:, :, 1], latte.class_embed.weight[labels])
+    assert torch.equal(parts[:, :, 0], latte.timestep_embed(TIMESTEPS)[:, None].expand(-1, 4, -1))
+
+
+def test_initial_weights_are_those_of_dit() -> None:
+    """Xavier in the layers, 0.02 in the embeddings, zero in biases and wherever a branch ends."""
+    torch.manual_seed(0)
+    latte = build(hidden_size=128, num_classes=200)
+    for name, parameter in latte.named_parameters():
+        if name.endswith("bias") or ".modulation." in name or name == "final.linear.weight":
+            assert not parameter.any(), name
+        elif name in ("timestep_embed.mlp.0.weight", "timestep_embed.mlp.2.weight", "class_embed.weight"):
+            assert parameter.std().item() == pytest.approx(0.02, rel=0.05), name
+        else:
+            matrix = parameter.flatten(1)
+            bound = (6 / sum(matrix.shape)) ** 0.5
+            assert 0.95 * bound < matrix.abs().max().item() <= bound, name
+            assert matrix.std().item() == pytest.approx(bound / 3**0.5, rel=0.05), name
+
+
 # ---- text, counts, wrong use ----
 
 
@@ -404,6 +513,61 @@ def test_paper_counts_of_variants_3_and_4() -> None:
     assert parameters(size="XL", arrangement="parallel", patch_size=4) - 74_880 == 676_446_464
 
 
+def test_arguments_and_their_defaults() -> None:
+    """They are part of a run's identity: another name or default would give old YAML files another meaning."""
+    parameters = inspect.signature(Latte).parameters
+    assert {name: parameter.default for name, parameter in parameters.items()} == {
+        "size": "S",
+        "arrangement": "interleaved",
+        "reading": "full-width",
+        "attention_order": "spatial_first",
+        "patch_size": 2,
+        "patch_embedding": "uniform",
+        "tubelet_length": 2,
+        "conditioning": "adaln",
+        "temporal_position": "absolute",
+        "hidden_size": None,
+        "depth": None,
+        "num_heads": None,
+        "mlp_ratio": None,
+        "in_channels": 4,
+        "sample_size": 32,
+        "num_frames": 16,
+        "num_classes": 0,
+        "text_dim": 0,
+        "learned_variance": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "depth", "hidden_width"),
+    [
+        ({}, 4, 768),
+        ({"arrangement": "sequential"}, 3, 960),
+        ({"arrangement": "parallel"}, 3, 960),
+        ({"arrangement": "parallel", "reading": "split"}, 4, 768),
+        ({"arrangement": "sequential", "depth": 2, "mlp_ratio": 1.5, "hidden_size": 64}, 2, 96),
+    ],
+)
+def test_a_size_has_other_figures_for_blocks_of_two_attentions(
+    options: dict[str, Any], depth: int, hidden_width: int
+) -> None:
+    with torch.device("meta"):
+        latte = Latte(size="tiny", **options)
+    assert len(latte.blocks) == depth
+    assert latte.blocks[0].mlp.hidden_width == hidden_width
+
+
+@pytest.mark.parametrize("option", CHOICES)
+def test_every_choice_is_checked_under_its_own_name(option: str) -> None:
+    with pytest.raises(StbenchError) as caught:
+        build(**{option: "zzz"})
+    assert str(caught.value) == f"unknown {option} 'zzz': known: {', '.join(sorted(CHOICES[option]))}"
+    for known in CHOICES[option]:
+        with torch.device("meta"):
+            build(**{option: known})
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -444,3 +608,21 @@ def test_wrong_input_is_named(
 ) -> None:
     with pytest.raises(StbenchError, match=message):
         build(**options)(normal(*shape), TIMESTEPS, conditioning)
+
+
+def test_the_message_about_a_wrong_shape_says_both() -> None:
+    with pytest.raises(StbenchError) as caught:
+        build()(normal(2, 4, 8, 8), TIMESTEPS, LABELS)
+    assert str(caught.value) == "Latte expects latents (B, C, F, H, W) = (B, 4, 4, 8, 8), got (2, 4, 8, 8)"
+
+
+def test_the_messages_about_missing_conditions() -> None:
+    with pytest.raises(StbenchError) as caught:
+        build()(normal(*SHAPE), TIMESTEPS)
+    assert str(caught.value) == "this Latte has 5 classes: conditioning.class_labels (B,) is missing"
+    with pytest.raises(StbenchError) as caught:
+        build()(normal(2, 4, 6, 8, 8), TIMESTEPS, Conditioning(CLASSES, num_images=2))
+    assert str(caught.value) == "2 images need conditioning.image_labels (B, K) of their own"
+    with pytest.raises(StbenchError) as caught:
+        build(num_classes=0, text_dim=4)(normal(*SHAPE), TIMESTEPS)
+    assert str(caught.value) == "this Latte is conditioned on text: conditioning.context (B, ...) is missing"
