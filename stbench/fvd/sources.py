@@ -13,6 +13,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from stbench.data.clips import ClipRule
 from stbench.data.folders import find_videos
@@ -118,10 +119,13 @@ class FolderSource(ClipSource):
 
     def readings(self, video_ids: Sequence[str], rule: ClipRule) -> Iterator[Reading]:
         """Yield the readings in the order of `video_ids`."""
-        videos = _Videos([(self._paths[video_id], video_id) for video_id in video_ids], rule)
-        # Without a generator of its own, a DataLoader draws from the global one.
+        videos: Any = [(self._paths[video_id], video_id) for video_id in video_ids]  # any sequence is a data set
         yield from DataLoader(
-            videos, batch_size=None, num_workers=self.num_workers, collate_fn=_as_it_is, generator=torch.Generator()
+            videos,
+            batch_size=None,
+            num_workers=self.num_workers,
+            collate_fn=partial(read_video, rule),  # runs in the workers
+            generator=torch.Generator(),  # without one of its own, a DataLoader draws from the global one
         )
 
     def fingerprints(self, video_ids: Sequence[str], rule: ClipRule) -> Iterator[tuple[str, str]]:
@@ -194,8 +198,14 @@ class ClipsFile(ClipSource):
             raise StbenchError(f"{self.path}: damaged: {error}") from error
 
 
-def read_video(path: Path, video_id: str, rule: ClipRule) -> Reading:
-    """Read the clip of one video file or folder of images; whatever is wrong with it becomes the reading's reason."""
+def read_video(rule: ClipRule, video: tuple[Path, str]) -> Reading:
+    """Read the clip of one video file or folder of images; whatever is wrong with it becomes the reading's reason.
+
+    Args:
+        rule: which frames make the clip.
+        video: where the video lies, and its name.
+    """
+    path, video_id = video
     fingerprint, indices = _plan(path, video_id, rule)
     if indices is None:
         return Reading(video_id, fingerprint, None, fingerprint)
@@ -236,22 +246,3 @@ def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     if fortran_order:
         raise ValueError("the clips are in Fortran order")
     return shape, dtype
-
-
-@dataclass
-class _Videos(Dataset[Reading]):
-    """Reading number i is that of video number i, a path and a name."""
-
-    videos: Sequence[tuple[Path, str]]
-    rule: ClipRule
-
-    def __len__(self) -> int:
-        return len(self.videos)
-
-    def __getitem__(self, index: int) -> Reading:
-        path, video_id = self.videos[index]
-        return read_video(path, video_id, self.rule)
-
-
-def _as_it_is(reading: Any) -> Any:
-    return reading

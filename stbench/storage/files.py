@@ -28,8 +28,9 @@ def write_whole(path: Path, *, flush: bool = False) -> Iterator[Path]:
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
         temporary.replace(path)
-    finally:
+    except BaseException:  # an interrupt as well
         temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -208,10 +208,18 @@ def test_a_file_that_was_cut_off_is_told(write_video: WriteVideo, share: float) 
         check_whole(path)
 
 
-@pytest.mark.parametrize(("numbers", "gap"), [
-    ([0, 1, 2, 3], None), ([5, 10, 15], None), ([33, 67, 100, 134], None), ([7], None), ([], None),
-    ([1, 2, 4, 5], "frame_2.png and frame_4.png"), ([8, 9, 11], "frame_9.png and frame_11.png"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("numbers", "gap"),
+    [
+        ([0, 1, 2, 3], None),
+        ([5, 10, 15], None),
+        ([33, 67, 100, 134], None),
+        ([7], None),
+        ([], None),
+        ([1, 2, 4, 5], "frame_2.png and frame_4.png"),
+        ([8, 9, 11], "frame_9.png and frame_11.png"),
+    ],
+)
 def test_a_missing_number_is_told(tmp_path: Path, numbers: list[int], gap: str | None) -> None:
     for number in numbers:
         (tmp_path / f"frame_{number}.png").write_bytes(b"")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from stbench.data.clips import ClipRule, clip_start
 from stbench.errors import StbenchError
-from stbench.fvd.sources import ClipsFile, FolderSource, ranked
+from stbench.fvd.sources import ClipsFile, FolderSource, ranked, read_video
 from stbench.records.protocol import FIRST_FRAME, HASHED_OFFSET
 
 RULE = ClipRule(
@@ -99,6 +102,45 @@ def test_workers_change_nothing(frame_folders: Path, num_workers: int) -> None:
         assert (one.clip is None) == (other.clip is None)
         if one.clip is not None and other.clip is not None:
             assert np.array_equal(one.clip, other.clip)
+
+
+def test_the_global_generator_is_left_alone(frame_folders: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    source = FolderSource(frame_folders)
+    assert len(list(source.readings(source.video_ids, RULE))) == 6
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_no_video_asked_for_is_no_reading(frame_folders: Path, clips_file: Path) -> None:
+    for source in (FolderSource(frame_folders), ClipsFile(clips_file)):
+        assert list(source.readings([], RULE)) == []
+        assert list(source.fingerprints([], RULE)) == []
+
+
+def test_a_file_that_was_cut_off_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "cut.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for frame in some_clips(1, 40, size=32)[0]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    reading = read_video(RULE, (path, "cut.avi"))
+    assert (reading.video_id, reading.clip) == ("cut.avi", None)
+    assert re.fullmatch(r"truncated \(declares 40 frames, holds [123]?[0-9]\)", str(reading.reason))
+    assert reading.fingerprint == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_fingerprint_of_a_folder_is_that_of_the_images_in_the_clip(frame_folders: Path) -> None:
+    folder = frame_folders / "group0" / "video0"
+    digest = hashlib.sha256()
+    for name in ("0.png", "2.png", "4.png", "6.png"):
+        digest.update(name.encode() + b"\0" + (folder / name).read_bytes())
+    assert read_video(RULE, (folder, "group0/video0")).fingerprint == digest.hexdigest()
 
 
 def test_fingerprints_need_no_decoding_and_follow_the_bytes(clips_file: Path, frame_folders: Path) -> None:
