@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 
 import torch
 
 from stbench import paths
-from stbench.data.autoencoders import build_autoencoder
+from stbench.data.autoencoders import AUTOENCODERS, Autoencoder, build_autoencoder
 from stbench.errors import StbenchError
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detectors import build_detector
@@ -26,12 +25,17 @@ EXTRAS = {"diffusers": "sd-vae", "transformers": "videomae", "pynvml": "nvml", "
 def print_diagnosis() -> None:
     """Print everything that a run may want, and whether it is there."""
     device = choose_device("auto")
+    packages = [
+        (package, "installed" if importlib.util.find_spec(package) else f"missing: pip install 'stbench[{extra}]'")
+        for package, extra in EXTRAS.items()
+    ]
+    folders = [(kind, ", ".join(map(str, paths.config_folders(kind)))) for kind in ("variants", "datasets")]
     for title, rows in (
         ("machine", _machine(device)),
         ("attention backends", _attention(device)),
         ("weights", _weights()),
-        ("optional packages", _packages()),
-        ("configuration folders", _folders()),
+        ("optional packages", packages),
+        ("configuration folders", folders),
     ):
         print(title)
         print_rows(rows, indent=2)
@@ -39,65 +43,45 @@ def print_diagnosis() -> None:
 
 
 def _machine(device: torch.device) -> list[tuple[str, str]]:
-    facts = describe_machine()
-    versions = software_versions()
-    speeds = {
-        name: f"{matmul_ceiling(device, dtype):.0f} GFLOP/s in a large matrix product"
-        for name, dtype in PRECISIONS.items()
-    }
-    automatic = "bfloat16" if fast_bfloat16(device) else "float32"
+    facts, versions = describe_machine(), software_versions()
+    speeds = {name: matmul_ceiling(device, dtype) for name, dtype in PRECISIONS.items()}
     return [
         ("device", f"{device}: {facts.gpu or facts.cpu}"),
         ("processor", f"{facts.cpu}, {facts.cores} cores, {facts.memory_gib} GiB"),
-        ("software", ", ".join(f"{name} {getattr(versions, name)}" for name in ("python", "torch", "stbench"))),
-        *speeds.items(),
-        ("precision=auto", automatic),
+        ("software", f"python {versions.python}, torch {versions.torch}, stbench {versions.stbench}"),
+        *((name, f"{speed:.0f} GFLOP/s in a large matrix product") for name, speed in speeds.items()),
+        ("precision=auto", "bfloat16" if fast_bfloat16(device) else "float32"),
     ]
 
 
 def _attention(device: torch.device) -> list[tuple[str, str]]:
+    """Whether each backend runs; a reason against it that holds in every precision stands there once."""
+    rows = []
+    for backend in BACKENDS:
+        reasons = {name: unavailable_reason(backend, device, dtype) for name, dtype in PRECISIONS.items()}
+        if not any(reasons.values()):
+            verdict = "available"
+        elif len(set(reasons.values())) == 1:
+            verdict = f"unavailable: {reasons['float32']}"
+        else:
+            verdict = "; ".join(f"not in {name}: {reason}" for name, reason in reasons.items() if reason)
+        rows.append((backend, verdict))
     automatic = f"the fastest that runs of {', '.join(candidates(device))}; timed at the first call of each shape"
-    return [*((backend, _availability(backend, device)) for backend in BACKENDS), ("attention=auto", automatic)]
-
-
-def _availability(backend: str, device: torch.device) -> str:
-    """Whether a backend runs; a reason against it that holds in every precision stands there once."""
-    reasons = {name: unavailable_reason(backend, device, dtype) for name, dtype in PRECISIONS.items()}
-    if not any(reasons.values()):
-        return "available"
-    if len(set(reasons.values())) == 1:
-        return f"unavailable: {reasons['float32']}"
-    return "; ".join(f"not in {name}: {reason}" for name, reason in reasons.items() if reason)
+    return [*rows, ("attention=auto", automatic)]
 
 
 def _weights() -> list[tuple[str, str]]:
-    detectors = [(name, _found(_describe_detector, name)) for name in DETECTORS]
-    autoencoders = [(name, _found(_describe_autoencoder, name)) for name in ("sd-vae", "taesd")]
-    return detectors + autoencoders
-
-
-def _describe_detector(name: str) -> str:
-    return f"sha256 {build_detector(name).weights_sha256[:12]}"
-
-
-def _describe_autoencoder(name: str) -> str:
-    autoencoder = build_autoencoder(name)
-    return f"{autoencoder.channels} channels, 1/{autoencoder.downsampling} per side"
-
-
-def _found(describe: Callable[[str], str], name: str) -> str:
-    try:
-        return f"found, {describe(name)}"
-    except StbenchError as error:
-        return f"missing: {error}"
-
-
-def _packages() -> list[tuple[str, str]]:
-    return [
-        (package, "installed" if importlib.util.find_spec(package) else f"missing: pip install 'stbench[{extra}]'")
-        for package, extra in EXTRAS.items()
-    ]
-
-
-def _folders() -> list[tuple[str, str]]:
-    return [(kind, ", ".join(map(str, paths.config_folders(kind)))) for kind in ("variants", "datasets")]
+    """What loads of the detectors and autoencoders, and how to get the others."""
+    rows = []
+    with_weights = [name for name, kind in AUTOENCODERS.items() if kind is not Autoencoder]  # pixels as they are
+    for name in (*DETECTORS, *with_weights):
+        try:
+            if name in DETECTORS:
+                found = f"sha256 {build_detector(name).weights_sha256[:12]}"
+            else:
+                autoencoder = build_autoencoder(name)
+                found = f"{autoencoder.channels} channels, 1/{autoencoder.downsampling} per side"
+            rows.append((name, f"found, {found}"))
+        except StbenchError as error:
+            rows.append((name, f"missing: {error}"))
+    return rows
