@@ -162,9 +162,20 @@ class _ProductOperators(TorchDispatchMode):
 
 
 def _convolution_backward(
-    grad_output: Any, x: Any, weight: Any, _bias: Any, _stride: Any, _padding: Any, _dilation: Any, transposed: bool,
-    _output_padding: Any, _groups: int, output_mask: list[bool], out_shape: Any = None, **_: Any,
-) -> int:  # fmt: skip
+    grad_output: Any,
+    x: Any,
+    weight: Any,
+    _bias: Any,
+    _stride: Any,
+    _padding: Any,
+    _dilation: Any,
+    transposed: bool,
+    _output_padding: Any,
+    _groups: int,
+    output_mask: list[bool],
+    out_shape: Any = None,
+    **_: Any,
+) -> int:
     """FLOPs of a convolution's gradients: each is as much as the convolution. Torch's own formula takes the gradient of
     a weight in g groups for g times as much.
     """

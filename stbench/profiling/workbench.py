@@ -111,10 +111,15 @@ class Workbench:
             try:
                 with self.conditions.runtime.autocast():
                     sample(
-                        self.backbone, latents, conditioning, objective=objective,
-                        sampler=OBJECTIVE_SAMPLERS[objective][0], num_sampling_steps=2,
-                        num_classes=self.subject.workload.num_classes, progress=_stop_after_the_first,
-                    )  # fmt: skip
+                        self.backbone,
+                        latents,
+                        conditioning,
+                        objective=objective,
+                        sampler=OBJECTIVE_SAMPLERS[objective][0],
+                        num_sampling_steps=2,
+                        num_classes=self.subject.workload.num_classes,
+                        progress=_stop_after_the_first,
+                    )
             except _FirstStepDone:
                 pass
 

@@ -1,4 +1,4 @@
-"""What a machine can do at most."""
+"""Ceilings on devices whose speed the test decides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stbench.profiling import ceilings as hardware
-from stbench.profiling.ceilings import matmul_ceiling
+from stbench.profiling.ceilings import copy_ceiling, matmul_ceiling
 
 CPU = torch.device("cpu")
 
@@ -29,3 +29,9 @@ def test_ceiling_is_the_best_product_in_gflop_per_second(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_ceiling_of_this_machine_is_a_speed(dtype: torch.dtype) -> None:
     assert matmul_ceiling(CPU, dtype) > 0
+
+
+def test_copying_counts_bytes_read_and_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "COPIED_BYTES", 4000)
+    monkeypatch.setattr(hardware, "time_once", lambda work, device: 2e-6)
+    assert copy_ceiling(torch.device("cpu")) == pytest.approx(8000 / 2e-6 / 1e9)

@@ -80,6 +80,8 @@ def test_what_fvcore_cannot_trace_is_said(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_large_networks_are_not_traced() -> None:
-    counted = count(lambda: load_component("variant", "latte1").with_arguments({"size": "B"}).construct(),
-                    Workload((4, 16, 32, 32)))  # fmt: skip
+    counted = count(
+        lambda: load_component("variant", "latte1").with_arguments({"size": "B"}).construct(),
+        Workload((4, 16, 32, 32)),
+    )
     assert set(counted.gmacs_by_counter) == {"closed_form", "torch"}

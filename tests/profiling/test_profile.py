@@ -13,7 +13,7 @@ from stbench.backbones.latte import Latte
 from stbench.profiling import profile
 from stbench.profiling.counts import count
 from stbench.profiling.profile import measure_costs
-from stbench.profiling.workbench import Conditions, Subject, Workbench
+from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
 from stbench.records.sections import Cost, Energy
 from stbench.runtime.device import Runtime
@@ -136,14 +136,3 @@ def test_a_backbone_that_is_left_alone_is_not_built_again() -> None:
     built.clear()
     measure_costs([subject, subject], CONDITIONS)
     assert built.count(False) == 2 * once + 2
-
-
-@pytest.mark.parametrize(("objective", "learned_variance"), [("ddpm", True), ("flow", False)])
-def test_a_sampling_step_evaluates_the_network_once(objective: str, learned_variance: bool) -> None:
-    calls: list[int] = []
-    latte = Latte(**TINY, learned_variance=learned_variance)
-    latte.register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
-    workbench = Workbench(Subject(lambda: latte, WORKLOAD), Conditions(RUNTIME, objective, batch_size=3))
-    workbench.work("sampling_step")()
-    assert calls == [3]
-    assert not latte.training

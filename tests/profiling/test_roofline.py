@@ -7,10 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench.backbones.base import Conditioning
-from stbench.profiling import ceilings as hardware
 from stbench.profiling import roofline
-from stbench.profiling.ceilings import copy_ceiling
-from stbench.profiling.peaks import PEAKS
 from stbench.profiling.roofline import forward_traffic_gb, measure_ceilings, utilisation
 from stbench.profiling.workbench import Subject
 from stbench.profiling.workload import Workload
@@ -85,14 +82,6 @@ def test_a_training_step_that_was_not_counted_has_no_mfu() -> None:
     assert utilisation(SUBJECT, cost(1.0, None, 1, train_step=1.0), ceilings()) == {}
 
 
-@pytest.mark.parametrize("name", PEAKS)
-def test_every_peak_has_figures_and_a_source(name: str) -> None:
-    peak = PEAKS[name]
-    assert set(peak.tflops) == {"bfloat16", "float32"}
-    assert peak.tflops["bfloat16"] > peak.tflops["float32"] > 0
-    assert "NVIDIA" in peak.source
-
-
 def test_ceilings_of_a_known_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: H100)
     monkeypatch.setattr(roofline, "matmul_ceiling", lambda device, dtype: 1.0 if dtype == torch.float32 else 2.0)
@@ -115,12 +104,6 @@ def test_peak_of_an_unknown_device_is_never_guessed(monkeypatch: pytest.MonkeyPa
     unknown = measure_ceilings(Runtime(torch.device("cuda"), "bfloat16", "math"))
     assert unknown.datasheet == "peak FLOPs unknown for Some GPU"
     assert (unknown.datasheet_gflops_per_s, unknown.datasheet_gb_per_s) == (None, None)
-
-
-def test_copying_counts_bytes_read_and_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "COPIED_BYTES", 4000)
-    monkeypatch.setattr(hardware, "time_once", lambda work, device: 2e-6)
-    assert copy_ceiling(torch.device("cpu")) == pytest.approx(8000 / 2e-6 / 1e9)
 
 
 @pytest.mark.parametrize(("precision", "size"), [("float32", 4), ("bfloat16", 2)])

@@ -181,8 +181,11 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert {"params_m", "train_step_ms", "sampling_step_ms", "train_clips_per_s", "peak_mib"} <= set(rows[0])
     with (out / "scaling.csv").open() as file:
         assert [(row["variant"], row["batch"]) for row in csv.DictReader(file)] == [
-            ("latte1", "1"), ("latte1", "2"), ("dit", "1"), ("dit", "2")
-        ]  # fmt: skip
+            ("latte1", "1"),
+            ("latte1", "2"),
+            ("dit", "1"),
+            ("dit", "2"),
+        ]
     names = {path.name for path in (out / "plots").iterdir()}
     plots = ("breakdown-latte1", "breakdown-dit", "roofline", "scaling-gmacs", "scaling-train-step-s")
     assert names >= {f"{plot}.{ending}" for plot in plots for ending in ("svg", "png")}

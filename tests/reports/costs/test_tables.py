@@ -1,0 +1,148 @@
+"""What `stbench profile` prints, as whole texts, and the files that it writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stbench.errors import StbenchError
+from stbench.records.costs import Profile
+from stbench.reports.costs.tables import print_costs, write_costs
+
+COUNTED = """\
+variant           latte1
+latents           4x16x32x32
+parameters        2,878,784 (2,863,424 trainable)
+operations        2.000 GMACs = 4.000 GFLOPs, executed, one clip
+  train step      5.500 GMACs, forward and backward, one clip
+  by torch        2.000 GMACs
+  by closed_form  1.750 GMACs
+  as thop_batch3  6.125 G
+  incomplete      fvcore does not know aten::mv
+
+module        GMACs   share
+blocks.*.mlp  1.2500  62.5 %
+embed         0.5000  25.0 %
+(itself)      0.2500  12.5 %
+thop_batch3: as the Latte paper counts
+"""
+
+MEASURED = """\
+variant             latte1
+latents             4x16x32x32
+parameters          2,878,784 (2,863,424 trainable)
+operations          2.000 GMACs = 4.000 GFLOPs, executed, one clip
+  train step        5.500 GMACs, forward and backward, one clip
+  by torch          2.000 GMACs
+  by closed_form    1.750 GMACs
+  as thop_batch3    6.125 G
+  incomplete        fvcore does not know aten::mv
+forward             10.00 ms ± 0.50 ms over 2 samples, 4 clips, 400 clips/s, compile 0.25 s
+train_step          50.00 ms ± 0.50 ms over 2 samples, 4 clips, 80 clips/s, compile 0.25 s
+sampling_step       20.00 ms ± 0.50 ms over 2 samples, 4 clips, 200 clips/s, compile 0.25 s
+peak_allocated_mib  300 MiB
+peak_reserved_mib   400 MiB
+peak_rss_mib        900 MiB
+MFU of forward      25.0 % of the measured ceiling, 12.5 % of the data sheet
+MFU of train_step   50.0 % of the measured ceiling, 25.0 % of the data sheet
+energy              12.50 J a training step
+precision           bfloat16
+attention           auto
+device              cuda
+
+module        GMACs   share
+blocks.*.mlp  1.2500  62.5 %
+embed         0.5000  25.0 %
+(itself)      0.2500  12.5 %
+
+batch size  status  peak (MiB)  reason
+1           fits    110
+2           oom     -           CUDA out of memory.
+largest batch of a training step that fits: 1
+thop_batch3: as the Latte paper counts
+"""
+
+SCALING = """
+latte1 by frames; operations of the batch
+frames    gmacs  train_step_s  status
+8         1      0.25          finished
+16        2      1             finished
+32        -      -             oom: CUDA out of memory.
+exponent  1.000  2.000         y = c * x^exponent
+"""
+
+CEILINGS = """
+measured ceilings: 500 GFLOP/s float32, 1000 GFLOP/s bfloat16, 100.0 GB/s; data sheet: its data sheet
+"""
+
+# Two spaces between columns, and no column that nobody has a figure in.
+SEVERAL = (
+    "variant  status    params (M)  GMACs  GMACs train  forward (ms)  train step (ms)  sampling step (ms)  compile (s)"
+    "  train clips/s  peak (MiB)  MFU of measured  MFU of data sheet  largest batch  reason\n"
+    "latte1   finished  2.88        2.00   5.50         10.0          50.0             20.0                0.2        "
+    "  80             300         0.500            0.250              1\n"
+    "odd      failed    -           -      -            -             -                -                   -          "
+    "  -              -           -                -                  -              depth=3 is odd\n"
+)
+
+
+def test_one_variant_that_was_counted(counted: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+    print_costs(counted)
+    assert capsys.readouterr().out == COUNTED
+
+
+def test_one_variant_that_was_measured(measured: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+    print_costs(measured)
+    assert capsys.readouterr().out == MEASURED + SCALING + CEILINGS
+
+
+def test_several_variants(several: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+    print_costs(several)
+    assert capsys.readouterr().out == SEVERAL + SCALING + CEILINGS
+
+
+def test_columns_without_a_figure_are_left_out(counted: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+    print_costs(replace(counted, variants=counted.variants * 2))
+    assert capsys.readouterr().out == (
+        "variant  status    params (M)  GMACs  GMACs train  reason\n"
+        "latte1   finished  2.88        2.00   5.50\n"
+        "latte1   finished  2.88        2.00   5.50\n"
+    )
+
+
+def test_files(several: Profile, tmp_path: Path) -> None:
+    out = tmp_path / "costs"
+    write_costs(several, out)
+    assert json.loads((out / "costs.json").read_text()) == json.loads(json.dumps(several.to_json()))
+    with (out / "costs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["variant"], row["status"], row["peak_mib"]) for row in rows] == [
+        ("latte1", "finished", "300.0"),
+        ("odd", "failed", ""),
+    ]
+    assert (out / "scaling.csv").read_text() == (
+        "variant,frames,gmacs,train_step_s,status,reason\n"
+        "latte1,8,1.0,0.25,finished,\n"
+        "latte1,16,2.0,1.0,finished,\n"
+        "latte1,32,,,oom,CUDA out of memory.\n"
+    )
+    assert sorted(path.name for path in (out / "plots").iterdir()) == [
+        f"{plot}.{ending}"
+        for plot in ("breakdown-latte1", "roofline", "scaling-gmacs", "scaling-train-step-s")
+        for ending in ("png", "svg")
+    ]
+
+
+def test_an_earlier_output_is_replaced_and_anything_else_is_kept(counted: Profile, tmp_path: Path) -> None:
+    write_costs(counted, tmp_path / "costs")
+    write_costs(counted, tmp_path / "costs")
+    assert not (tmp_path / "costs" / "scaling.csv").exists()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    with pytest.raises(StbenchError, match=r"mine\.txt"):
+        write_costs(counted, tmp_path / "notes")
+    assert (tmp_path / "notes" / "mine.txt").read_text() == "mine"
