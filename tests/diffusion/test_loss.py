@@ -201,3 +201,47 @@ def test_logit_normal_timesteps_have_the_density_of_the_logistic_of_a_normal() -
     torch.testing.assert_close(draws.quantile(probabilities), expected, rtol=0.02, atol=5)
     with pytest.raises(StbenchError, match="unknown timestep density of objective ddpm 'logit_normal'"):
         sample_timesteps("ddpm", 2, None, torch.device("cpu"), "logit_normal")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_timesteps_do_not_depend_on_where_they_are_wanted(objective: str) -> None:
+    """They are drawn where the generator is, so that a CPU and a GPU train on the same ones."""
+    here, there = (torch.Generator().manual_seed(0) for _ in range(2))
+    sample_timesteps(objective, 5, here, torch.device("cpu"))
+    elsewhere = sample_timesteps(objective, 5, there, torch.device("meta"))
+    assert (elsewhere.device.type, elsewhere.shape) == ("meta", (5,))
+    assert torch.equal(here.get_state(), there.get_state())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_one_clip_of_a_batch_does_not_change_the_loss_of_another(objective: str) -> None:
+    channels = 8 if objective == "ddpm" else 4
+    clean, noise = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(4))
+    prediction = torch.randn(6, channels, 2, 4, 4, generator=torch.Generator().manual_seed(5))
+    whole = diffusion_loss(lambda x, t, c: prediction, clean, TIMESTEPS, noise, UNCONDITIONAL, objective).total
+    for i in range(6):
+        alone = diffusion_loss(
+            lambda x, t, c, i=i: prediction[i : i + 1],  # type: ignore[misc]
+            clean[i : i + 1],
+            TIMESTEPS[i : i + 1],
+            noise[i : i + 1],
+            UNCONDITIONAL,
+            objective,
+        ).total
+        torch.testing.assert_close(alone, whole[i : i + 1])
+
+
+def test_the_total_is_the_sum_of_the_terms_there_are() -> None:
+    mse, vb = torch.tensor([1.0, 2.0]), torch.tensor([0.25, 0.5])
+    assert LossTerms(mse, vb).total.tolist() == [1.25, 2.5]
+    assert LossTerms(mse, None).total is mse
+
+
+def test_the_true_noise_has_no_squared_error() -> None:
+    clean, noise = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(6))
+    doubled = torch.cat([noise, torch.zeros_like(noise)], dim=1)
+    terms = diffusion_loss(lambda x, t, c: doubled, clean, TIMESTEPS, noise, UNCONDITIONAL)
+    assert terms.mse.tolist() == [0.0] * 6
+    velocity = noise - clean
+    terms = diffusion_loss(lambda x, t, c: velocity, clean, TIMESTEPS, noise, UNCONDITIONAL, "flow")
+    assert terms.mse.tolist() == [0.0] * 6

@@ -111,3 +111,42 @@ def test_specs_that_mean_nothing(spec: str) -> None:
 def test_a_count_without_integer_stride_names_the_nearest() -> None:
     with pytest.raises(StbenchError, match=r"'ddim300'.*nearest: 'ddim250' or 'ddim334'"):
         respaced_steps("ddim300")
+
+
+def test_noise_added_step_by_step_is_the_noise_added_at_once() -> None:
+    """q(x_t | x_{t-1}) (DDPM, equation 2), applied t times: the mean and the variance of equation 4."""
+    schedule, steps = NoiseSchedule.linear(), 600
+    mean, variance = 1.0, 0.0
+    for beta in schedule.betas[: steps + 1].tolist():
+        mean, variance = mean * (1 - beta) ** 0.5, variance * (1 - beta) + beta
+    one, nothing = torch.ones(1, 1, 1, 1, 1), torch.zeros(1, 1, 1, 1, 1)
+    assert schedule.add_noise(one, nothing, steps).item() == pytest.approx(mean, rel=1e-5)
+    assert schedule.add_noise(nothing, one, steps).item() ** 2 == pytest.approx(variance, rel=1e-5)
+
+
+@pytest.mark.parametrize("spec", ["2", "50", "ddim50"])
+def test_betas_of_a_respaced_schedule_are_those_of_the_steps_between(spec: str) -> None:
+    """From one kept step to the next the signal loses what it loses in all steps between (section 4)."""
+    full = NoiseSchedule.linear()
+    short, kept = full.respaced(spec), respaced_steps(spec)
+    assert short.num_steps == len(kept)
+    for index in range(1, len(kept)):
+        between = 1 - full.betas[kept[index - 1] + 1 : kept[index] + 1]
+        assert short.betas[index].item() == pytest.approx(1 - between.prod().item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("method", ["add_noise", "clean_from_noise", "posterior_mean", "interpolated_log_variance"])
+def test_one_step_for_all_is_the_same_as_that_step_for_each(method: str) -> None:
+    schedule = NoiseSchedule.linear()
+    clips = torch.randn(2, 3, 4, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    arguments = clips[:1] if method == "interpolated_log_variance" else clips
+    together, each = (getattr(schedule, method)(*arguments, steps) for steps in (7, torch.full((3,), 7)))
+    assert together.shape == clips[0].shape
+    assert together.dtype == torch.float32  # the tables are float64, latents are not
+    assert torch.equal(together, each)
+
+
+def test_the_same_schedule_elsewhere() -> None:
+    moved = NoiseSchedule.linear().respaced("4").to(torch.device("meta"))
+    assert (moved.betas.device.type, moved.timestep_map.device.type) == ("meta", "meta")
+    assert (moved.num_steps, moved.alphas_cumprod.shape, moved.posterior_log_variance.shape) == (4, (4,), (4,))

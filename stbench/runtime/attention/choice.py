@@ -7,6 +7,7 @@ backend that is named never does.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import warnings
 from collections.abc import Iterable
@@ -109,7 +110,12 @@ def _time_backends(call: AttentionCall) -> dict[str, float]:
     # Hooks of our own hide those of activation checkpointing, which must not see what the trials save.
     with torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
         works = {name: _passes(BACKENDS[name], inputs) for name in candidates(device, with_bias=len(inputs) == 4)}
-        running = {name: work for name, work in works.items() if _runs(work)}
+        running: dict[str, Work] = {}
+        for name, work in works.items():  # a kernel may refuse a shape, or want memory that another does not
+            with contextlib.suppress(RuntimeError, ImportError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                work()
+                running[name] = work
         timings = measure_interleaved(
             running or works,  # where none runs, the first one raises its error here
             device,
@@ -142,14 +148,3 @@ def _passes(attention: AttentionFunction, inputs: tuple[Tensor, ...]) -> Work:
             torch.autograd.grad(out, [x for x in inputs if x.requires_grad], torch.ones_like(out))
 
     return work
-
-
-def _runs(work: Work) -> bool:
-    """Whether a trial succeeds: a kernel may refuse a shape, or want memory that another does not."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            work()
-        except (RuntimeError, ImportError):
-            return False
-    return True
