@@ -27,7 +27,7 @@ def render(template: str, **content: object) -> str:
         template: a file of `templates`; what it is given escapes itself, and what it lacks is an error.
         content: what the template names.
     """
-    return _environment().get_template(template).render(content) + "\n"
+    return environment().get_template(template).render(content) + "\n"
 
 
 def data_uri(content: bytes, media_type: str) -> str:
@@ -48,14 +48,18 @@ def inline_svg(figure: Figure) -> Markup:
 
 
 @cache
-def _environment() -> Environment:
-    loader = PackageLoader("stbench.reports")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+def environment() -> Environment:
+    """Return what the templates are read with: all text is escaped, and a name that is not given is an error."""
+    made = Environment(
+        loader=PackageLoader("stbench.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     filters = (data_uri, cell_class, inline_svg, numeric_columns)
-    environment.filters |= {function.__name__: function for function in filters}
-    return environment
+    made.filters |= {function.__name__: function for function in filters}
+    return made
 
 
 # Refuses every request, should anything ever slip through.

@@ -1,0 +1,129 @@
+"""A comparison as Markdown, as a page and as a plot, made from verdicts by hand."""
+
+from __future__ import annotations
+
+import re
+
+from markupsafe import escape
+
+from stbench.reports.comparison.cells import Cell, Comparison
+from stbench.reports.comparison.page import RULES, comparison_markdown, comparison_page, ratio_plot
+from stbench.reports.comparison.verdicts import Verdict
+
+HOSTILE = "<b>|x|</b>"
+WORSE = Verdict("FVD[i3d]", 100.0, 120.0, "worse", "")
+SAME = Verdict("GMACs", 1.5, 1.5, "same", "")
+NOT_COMPARABLE = Verdict("KVD[i3d]", None, 0.25, "not comparable", "BASE has none")
+
+
+def cell(name: str, *verdicts: Verdict, differences: tuple[str, ...] = ()) -> Cell:
+    return Cell(name, [f"{name}-0"], [f"{name}-new"], True, list(differences), list(verdicts))
+
+
+def one() -> Comparison:
+    changed = cell("latte1", WORSE, SAME, NOT_COMPARABLE, differences=("train.steps: 40 → 80", "seed: 0 → 1"))
+    return Comparison([changed], [], [])
+
+
+def several() -> Comparison:
+    return Comparison([cell("latte1", SAME), cell(HOSTILE, WORSE, SAME)], ["latte2 seed 0"], ["a", "b"])
+
+
+def lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line]
+
+
+def test_markdown_of_one_configuration() -> None:
+    assert comparison_markdown(one()) == (
+        "## 1 regression: latte1: FVD[i3d] worse.\n"
+        "\n"
+        "### latte1\n"
+        "\n"
+        "Configuration: train.steps: 40 → 80; seed: 0 → 1.\n"
+        "\n"
+        "| metric   |   base |    new |   ratio | verdict        | reason        |\n"
+        "|:---------|-------:|-------:|--------:|:---------------|:--------------|\n"
+        "| FVD[i3d] |    100 |    120 |   1.200 | worse          |               |\n"
+        "| GMACs    |  1.500 |  1.500 |       1 | same           |               |\n"
+        "| KVD[i3d] |        | 0.2500 |         | not comparable | BASE has none |\n"
+        "\n"
+        f"{RULES}\n"
+    )
+
+
+def test_markdown_names_what_could_not_be_paired_and_escapes() -> None:
+    text = comparison_markdown(several())
+    assert "### &lt;b&gt;\\|x\\|&lt;/b&gt;\n" in text
+    assert text.endswith(f"Missing in NEW: latte2 seed 0.\n\nOnly in NEW: a, b.\n\n{RULES}\n")
+
+
+def test_page_of_one_configuration() -> None:
+    page = comparison_page(one(), None)
+    body = lines(page[page.index("<body>") : page.index("<script>")])
+    start = body.index("<section>")
+    assert body[: start + 3] == [
+        "<body>",
+        "<header>",
+        '<p class="eyebrow">stbench compare</p>',
+        "<h1>latte1</h1>",
+        '<p class="lead">1 regression: latte1: FVD[i3d] worse.</p>',
+        '<dl class="tiles">',
+        "<div><dt>Worse</dt><dd>1</dd></div>",
+        "<div><dt>Changed</dt><dd>0</dd></div>",
+        "<div><dt>Better</dt><dd>0</dd></div>",
+        "<div><dt>Same</dt><dd>1</dd></div>",
+        "<div><dt>Not comparable</dt><dd>1</dd></div>",
+        "</dl>",
+        "</header>",
+        "<main>",
+        "<section>",
+        "<h2>latte1</h2>",
+        '<p class="note">latte1-0 against latte1-new. Configuration: train.steps: 40 → 80; seed: 0 → 1.</p>',
+    ]
+    table = body.index("<tbody>") + 2
+    assert body[table : table + 17] == [
+        '<th scope="row"><span><span>FVD[i3d]</span></span></th>',
+        '<td class="number">100</td>',
+        '<td class="number">120</td>',
+        '<td class="number">1.200</td>',
+        '<td class="worse">worse</td>',
+        "<td></td>",
+        "</tr>",
+        "<tr>",
+        '<th scope="row"><span><span>GMACs</span></span></th>',
+        '<td class="number">1.500</td>',
+        '<td class="number">1.500</td>',
+        '<td class="number">1</td>',
+        "<td>same</td>",
+        "<td></td>",
+        "</tr>",
+        "<tr>",
+        '<th scope="row"><span><span>KVD[i3d]</span></span></th>',
+    ]
+
+
+def test_page_of_several_configurations() -> None:
+    page = comparison_page(several(), ratio_plot(several()))
+    assert re.findall(r"<h[123]>([^<]+)</h[123]>", page) == [
+        "2 configurations compared",
+        "Ratios",
+        "latte1",
+        "&lt;b&gt;|x|&lt;/b&gt;",
+        "Runs without a counterpart",
+        "Missing in NEW",
+        "Only in NEW",
+    ]
+    assert page.count("<svg") == 1
+    assert "<b>" not in page
+    assert '<ul class="reasons">\n<li>a</li>\n<li>b</li>\n</ul>' in page
+    assert "latte1-0 against latte1-new. Same configuration." in page
+    assert f"<footer>{escape(RULES)}</footer>" in page
+
+
+def test_plot_of_one_configuration_shows_every_ratio_of_several_what_differs() -> None:
+    alone, together = ratio_plot(one()), ratio_plot(several())
+    assert alone is not None and together is not None
+    assert [label.get_text() for label in alone.axes[0].get_yticklabels()] == ["FVD[i3d]", "GMACs"]
+    assert [text.get_text() for text in alone.axes[0].texts] == ["1.2 worse", "1 same"]
+    assert [label.get_text() for label in together.axes[0].get_yticklabels()] == [f"{HOSTILE}: FVD[i3d]"]
+    assert ratio_plot(Comparison([cell("latte1", NOT_COMPARABLE)], [], [])) is None
