@@ -11,18 +11,28 @@ from matplotlib.figure import Figure
 
 from stbench.errors import StbenchError
 from stbench.records.clips import Clips, load_clips
-from stbench.records.schema import value_at
+from stbench.records.schema import Record, value_at
 from stbench.records.store import StoredRecord
 from stbench.reports import media, plots
 from stbench.reports.drawing import file_stem
 from stbench.reports.runs import ReportedRuns
 from stbench.reports.tables import format_number
 
+# Kind of a plot -> what it shows, and why there may be none.
+NEEDS = {
+    "gmacs": "FVD against computation: no run has both an FVD and counted GMACs",
+    "train-step": "FVD against training time: no run has both an FVD and a timed training step",
+    "memory": "FVD against memory: no run has both an FVD and a peak of memory",
+    "over-training": "FVD over training: no run recorded it",
+    "loss": "training loss: no run kept its loss curve",
+}
+
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure with the stem of its file's name, and its content in words for those who cannot see it."""
+    """A figure with its kind, the stem of its file's name, and its content in words for those who cannot see it."""
 
+    kind: str
     name: str
     alt: str
     figure: Figure
@@ -30,11 +40,12 @@ class Plot:
 
 @dataclass(frozen=True)
 class SampleRow:
-    """One strip of samples with the run it came from; None is the real data."""
+    """One strip of samples with the stem of its file's name, its label, what it shows, and the score of that."""
 
     name: str
     label: str
-    run: StoredRecord | None
+    what: str
+    score: str
     strip: media.Strip
 
 
@@ -50,21 +61,16 @@ class SampleGrid:
 def draw_plots(reported: ReportedRuns) -> tuple[list[Plot], list[str]]:
     """Return the plots that the runs' records allow, and a sentence for each kind that they do not."""
     drawn = [*_score_plots(reported), *_curve_plots(reported)]
-    needs = {
-        "vs-gmacs": "FVD against computation: no run has both an FVD and counted GMACs",
-        "vs-train-step": "FVD against training time: no run has both an FVD and a timed training step",
-        "vs-memory": "FVD against memory: no run has both an FVD and a peak of memory",
-        "over-training": "FVD over training: no run recorded it",
-        "loss": "training loss: no run kept its loss curve",
-    }
-    missing = [need for part, need in needs.items() if not any(part in plot.name for plot in drawn)]
-    return drawn, [f"No plot of {need}." for need in missing]
+    kinds = {plot.kind for plot in drawn}
+    return drawn, [f"No plot of {need}." for kind, need in NEEDS.items() if kind not in kinds]
 
 
 def _score_plots(reported: ReportedRuns) -> Iterator[Plot]:
     """Yield plots of FVD against costs: one for each protocol, and for times and memory for each machine."""
-    table = reported.table
-    scored = pd.DataFrame(table[[_has_fvd(row) for _, row in table.iterrows()]])
+    table, colours = reported.table, reported.colours
+    detectors = table["detector"]
+    has_fvd = [isinstance(name, str) and pd.notna(table.at[row, f"fvd_{name}"]) for row, name in detectors.items()]
+    scored = pd.DataFrame(table[has_fvd])
     protocols = list(scored.groupby("protocol_hash", sort=False))
     for protocol, group in protocols:
         detector = str(group["detector"].iloc[0])
@@ -73,38 +79,32 @@ def _score_plots(reported: ReportedRuns) -> Iterator[Plot]:
         where = f", protocol {str(protocol)[:12]}" if several else ""
         unscored = table[~table.index.isin(scored.index) & table["dataset"].isin(group["dataset"])]
         rows = pd.concat([group, unscored])
-        if group["gmacs"].notna().any():
-            figure = plots.fvd_against_gmacs(rows, detector, reported.colours, where)
-            yield Plot(f"{stem}-vs-gmacs", _describe(group, detector, "gmacs", "GMACs"), figure)
-        yield from _machine_plots(rows, detector, stem, reported.colours, where)
+        yield from _score_plot(rows, detector, "gmacs", colours, stem, "", where)
+        machines = list(rows.groupby("machine", sort=False))
+        for machine, on_machine in machines:
+            end = f"-{file_stem(str(machine))}" if len(machines) > 1 else ""
+            here = where + (f", machine {str(machine)[:12]}" if len(machines) > 1 else "")
+            # The peak of the device where any run has one, else the peak of the process.
+            memory = "peak_allocated_mib" if on_machine["peak_allocated_mib"].notna().any() else "peak_rss_mib"
+            for cost in ("train_step_ms", memory):
+                yield from _score_plot(on_machine, detector, cost, colours, stem, end, here)
 
 
-def _has_fvd(row: pd.Series) -> bool:
-    return isinstance(row["detector"], str) and pd.notna(row[f"fvd_{row['detector']}"])
-
-
-def _machine_plots(rows: pd.DataFrame, detector: str, stem: str, colours: dict[str, str], where: str) -> Iterator[Plot]:
-    machines = list(rows.groupby("machine", sort=False))
-    for machine, group in machines:
-        end = f"-{file_stem(str(machine))}" if len(machines) > 1 else ""
-        here = where + (f", machine {str(machine)[:12]}" if len(machines) > 1 else "")
-        scored = group.dropna(subset=[f"fvd_{detector}"])
-        if scored["train_step_ms"].notna().any():
-            figure = plots.fvd_against_train_step(group, detector, colours, here)
-            alt = _describe(scored, detector, "train_step_ms", "ms a training step")
-            yield Plot(f"{stem}-vs-train-step{end}", alt, figure)
-        memory = "peak_allocated_mib" if group["peak_allocated_mib"].notna().any() else "peak_rss_mib"
-        if scored[memory].notna().any():
-            figure = plots.fvd_against_memory(group, detector, colours, here)
-            yield Plot(f"{stem}-vs-memory{end}", _describe(scored, detector, memory, "MiB"), figure)
-
-
-def _describe(scored: pd.DataFrame, detector: str, cost: str, unit: str) -> str:
+def _score_plot(
+    rows: pd.DataFrame, detector: str, cost: str, colours: dict[str, str], stem: str, end: str, where: str
+) -> Iterator[Plot]:
+    """Yield the plot of FVD against one cost, where any run has both."""
+    score, about = f"fvd_{detector}", plots.COSTS[cost]
+    known = rows.dropna(subset=[score, cost])
+    if known.empty:
+        return
     points = [
-        f"{label}: FVD {format_number(group[f'fvd_{detector}'].mean())} at {format_number(group[cost].median())} {unit}"
-        for label, group in scored.dropna(subset=[cost]).groupby("label", sort=False)
+        f"{label}: FVD {format_number(group[score].mean())} at {format_number(group[cost].median())} {about.unit}"
+        for label, group in known.groupby("label", sort=False)
     ]
-    return f"Scatter plot of FVD[{detector}] against {unit}. " + "; ".join(points)
+    alt = f"Scatter plot of FVD[{detector}] against {about.unit}. " + "; ".join(points)
+    figure = plots.fvd_against(rows, detector, cost, colours, where)
+    yield Plot(about.kind, f"{stem}-vs-{about.kind}{end}", alt, figure)
 
 
 def _curve_plots(reported: ReportedRuns) -> Iterator[Plot]:
@@ -122,11 +122,11 @@ def _curve_plots(reported: ReportedRuns) -> Iterator[Plot]:
             figure = plots.fvd_over_training(curves, detector, n_fake, reported.colours, where + apart)
             stem = f"{file_stem(detector)}-{n_fake}" + (f"-{file_stem(protocol)}" if several else "")
             name = f"fvd-{stem}-over-training{end}"
-            yield Plot(name, _describe_curves(f"FVD[{detector}] over training", curves), figure)
+            yield Plot("over-training", name, _describe_curves(f"FVD[{detector}] over training", curves), figure)
         losses = [curve for label, run in runs if (curve := _loss_curve(label, run))]
         if losses:
             figure = plots.loss_curves(losses, reported.colours, where)
-            yield Plot(f"loss{end}", _describe_curves("training loss", losses), figure)
+            yield Plot("loss", f"loss{end}", _describe_curves("training loss", losses), figure)
 
 
 def _fvd_curves(runs: list[tuple[str, StoredRecord]]) -> dict[tuple[str, int, str], list[plots.Curve]]:
@@ -181,12 +181,26 @@ def _sample_grid(dataset: str, rows: list[tuple[str, StoredRecord, Clips]]) -> S
     stem = file_stem(dataset)
     columns = media.choose_columns([real, *sets] if real else sets)
     strips = [
-        SampleRow(f"{stem}-{index:02d}-{file_stem(run.record.run_id)}", label, run, media.make_strip(clips, columns))
+        SampleRow(
+            f"{stem}-{index:02d}-{file_stem(run.record.run_id)}",
+            label,
+            f"samples of {run.record.run_id}",
+            _score(run.record),
+            media.make_strip(clips, columns),
+        )
         for index, (label, run, clips) in enumerate(rows, start=1)
     ]
     if real:
-        strips.insert(0, SampleRow(f"{stem}-00-real", "Real clips", None, media.make_strip(real, columns)))
+        strip = media.make_strip(real, columns)
+        strips.insert(0, SampleRow(f"{stem}-00-real", "Real clips", "real clips", "the data set", strip))
     return SampleGrid(dataset, media.column_names(real or sets[0], columns), strips)
+
+
+def _score(record: Record) -> str:
+    seed, quality = f"seed {record.config.get('seed')}", record.quality
+    if quality is None or quality.fvd is None:
+        return f"{seed} · no FVD"
+    return f"{seed} · FVD[{quality.detector}] {format_number(quality.fvd)}"
 
 
 def _clips(run: StoredRecord, name: str) -> Clips | None:

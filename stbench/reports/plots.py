@@ -33,50 +33,39 @@ class Curve:
     status: str = "finished"
 
 
+@dataclass(frozen=True)
+class Cost:
+    """A cost that quality is plotted against: what it is called in titles, on its axis and after its values."""
+
+    kind: str
+    title: str
+    axis: str
+    unit: str
+
+
+# By column of a table of runs. Times and memory may share a plot only on one machine.
+COSTS = {
+    "gmacs": Cost("gmacs", "computation", "Cost of one forward pass (GMACs; 1 MAC = 2 FLOPs)", "GMACs"),
+    "train_step_ms": Cost("train-step", "training time", "Training step (ms, median)", "ms a training step"),
+    "peak_allocated_mib": Cost("memory", "memory", "Peak allocated device memory (MiB)", "MiB"),
+    "peak_rss_mib": Cost("memory", "memory", "Peak resident memory of the process (MiB)", "MiB"),
+}
+
+
 @matplotlib.rc_context(STYLE)
-def fvd_against_gmacs(runs: pd.DataFrame, detector: str, colours: Mapping[str, str], where: str = "") -> Figure:
-    """Plot FVD against the multiply-accumulates of one forward pass.
+def fvd_against(runs: pd.DataFrame, detector: str, cost: str, colours: Mapping[str, str], where: str = "") -> Figure:
+    """Plot FVD against a cost.
 
     Args:
-        runs: rows of a `ReportedRuns`'s table that share one protocol, and runs without a score.
+        runs: rows of a table of runs that share one protocol, and runs without a score.
         detector: the name of the network whose features the distance is taken on.
+        cost: a column of `COSTS`.
         colours: of every label.
         where: what sets this plot apart from others of its kind, added to the title.
     """
-    axis = "Cost of one forward pass (GMACs; 1 MAC = 2 FLOPs)"
-    return _fvd_against(runs, detector, colours, "gmacs", axis, f"Quality against computation{where}")
-
-
-@matplotlib.rc_context(STYLE)
-def fvd_against_train_step(runs: pd.DataFrame, detector: str, colours: Mapping[str, str], where: str = "") -> Figure:
-    """Plot FVD against the median time of a training step, for runs of one machine.
-
-    Arguments as for `fvd_against_gmacs`.
-    """
-    axis = "Training step (ms, median)"
-    return _fvd_against(runs, detector, colours, "train_step_ms", axis, f"Quality against training time{where}")
-
-
-@matplotlib.rc_context(STYLE)
-def fvd_against_memory(runs: pd.DataFrame, detector: str, colours: Mapping[str, str], where: str = "") -> Figure:
-    """Plot FVD against peak memory, for runs of one machine: the device's where known, else the process's.
-
-    Arguments as for `fvd_against_gmacs`.
-    """
-    on_device = bool(runs["peak_allocated_mib"].notna().any())
-    column, axis = (
-        ("peak_allocated_mib", "Peak allocated device memory (MiB)")
-        if on_device
-        else ("peak_rss_mib", "Peak resident memory of the process (MiB)")
-    )
-    return _fvd_against(runs, detector, colours, column, axis, f"Quality against memory{where}")
-
-
-def _fvd_against(
-    runs: pd.DataFrame, detector: str, colours: Mapping[str, str], cost: str, cost_axis: str, title: str
-) -> Figure:
     score = f"fvd_{detector}"
-    figure, axes = new_figure(title, cost_axis, f"FVD[{detector}], lower is better")
+    title = f"Quality against {COSTS[cost].title}{where}"
+    figure, axes = new_figure(title, COSTS[cost].axis, f"FVD[{detector}], lower is better")
     scored = runs.dropna(subset=[score, cost])
     unscored = runs[runs[score].isna() & runs[cost].notna()]
     scale_axis(axes, "x", [*scored[cost], *unscored[cost]])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from stbench.reports import tables
 from stbench.reports.drawing import write_figure
-from stbench.reports.figures import Plot, SampleGrid, draw_plots, sample_grids
+from stbench.reports.figures import draw_plots, sample_grids
 from stbench.reports.report_page import report_page
 from stbench.reports.runs import ReportedRuns, load_runs
 from stbench.storage.folder import swapped_in
@@ -18,15 +18,10 @@ CONTENTS = ("index.html", "runs.csv", "runs.md", "variants.csv", "plots", "sampl
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where the parts of a report lie."""
+    """The parts of a report that are for reading: its page, and its tables for a terminal."""
 
-    folder: Path
     index: Path
-    runs_csv: Path
     runs_markdown: Path
-    variants_csv: Path
-    plots: list[Path]
-    samples: list[Path]
 
 
 def write_report(run_paths: Iterable[Path | str], out_dir: Path | str) -> ReportFiles:
@@ -44,18 +39,14 @@ def write_report(run_paths: Iterable[Path | str], out_dir: Path | str) -> Report
     grids = sample_grids(reported)
     with swapped_in(out, CONTENTS) as folder:
         _write_tables(reported, folder)
-        _write_plots(drawn, folder / "plots")
-        _write_samples(grids, folder / "samples")
+        for name in ("plots", "samples"):
+            (folder / name).mkdir()
+        for plot in drawn:
+            write_figure(plot.figure, folder / "plots", plot.name)
+        for row in [row for grid in grids for row in grid.rows]:
+            (folder / "samples" / f"{row.name}.webp").write_bytes(row.strip.webp)
         (folder / "index.html").write_text(report_page(reported, drawn, missing, grids), encoding="utf-8")
-    return ReportFiles(
-        folder=out,
-        index=out / "index.html",
-        runs_csv=out / "runs.csv",
-        runs_markdown=out / "runs.md",
-        variants_csv=out / "variants.csv",
-        plots=sorted(out.glob("plots/*")),
-        samples=sorted(out.glob("samples/*")),
-    )
+    return ReportFiles(out / "index.html", out / "runs.md")
 
 
 def _write_tables(reported: ReportedRuns, folder: Path) -> None:
@@ -66,15 +57,3 @@ def _write_tables(reported: ReportedRuns, folder: Path) -> None:
     (folder / "runs.md").write_text(markdown, encoding="utf-8")
     (folder / "runs.csv").write_text(tables.to_csv(reported.table), encoding="utf-8")
     (folder / "variants.csv").write_text(tables.to_csv(variants), encoding="utf-8")
-
-
-def _write_plots(drawn: Sequence[Plot], folder: Path) -> None:
-    folder.mkdir()
-    for plot in drawn:
-        write_figure(plot.figure, folder, plot.name)
-
-
-def _write_samples(grids: Sequence[SampleGrid], folder: Path) -> None:
-    folder.mkdir()
-    for row in [row for grid in grids for row in grid.rows]:
-        (folder / f"{row.name}.webp").write_bytes(row.strip.webp)

@@ -62,7 +62,7 @@ def report(
     make_run("latte1", 1, 110.0)
     make_run("latte2", 0, 150.0)
     run = make_run("latte2", 1, **failed)
-    return write_report([run.parent], folder / "report").folder
+    return write_report([run.parent], folder / "report").index.parent
 
 
 def test_report_is_complete(report: Path) -> None:
@@ -146,7 +146,7 @@ def test_only_failed_runs_make_a_report(make_run: MakeRun, failed: dict[str, Any
     (run / "loss.csv").unlink()
     files = write_report([run], tmp_path / "report")
     text = Page(files.index.read_text()).text
-    assert files.plots == files.samples == []
+    assert [list((files.index.parent / name).iterdir()) for name in ("plots", "samples")] == [[], []]
     assert "No plot of training loss" in text
     assert "No run kept samples to show." in text
 
@@ -160,11 +160,12 @@ def test_refused_scores_give_their_reason(make_run: MakeRun, tmp_path: Path) -> 
 
 
 def test_later_report_replaces_an_earlier_one(make_run: MakeRun, failed: dict[str, Any], tmp_path: Path) -> None:
-    first = write_report([make_run("latte1", folder="first")], tmp_path / "report")
-    later = write_report([make_run("latte2", folder="later", **failed)], tmp_path / "report")
-    assert first.folder == later.folder
-    assert [path.name for path in first.samples] == ["shapes-00-real.webp", "shapes-01-latte1-0.webp"]
-    assert [path for path in first.samples if path.exists()] == later.samples == []
+    out = tmp_path / "report"
+    write_report([make_run("latte1", folder="first")], out)
+    first = sorted(path.name for path in (out / "samples").iterdir())
+    write_report([make_run("latte2", folder="later", **failed)], out)
+    assert first == ["shapes-00-real.webp", "shapes-01-latte1-0.webp"]
+    assert list((out / "samples").iterdir()) == []
 
 
 def test_damaged_run_leaves_no_report(make_run: MakeRun, tmp_path: Path) -> None:
