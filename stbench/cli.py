@@ -194,13 +194,13 @@ def fvd(
         outcome = measure(real, fake, protocol, options)
         first = is_first()
     if first and json_path:
-        _write_json(json_path, outcome.to_json())
+        _write_json(json_path, outcome.to_dict())
     if first and json_path != "-":
         print_fvd(outcome)
     if outcome.refusal:
         raise FinishedInPart(f"FVD refused: {outcome.refusal}")
-    if outcome.frames and outcome.frames["refused"]:
-        raise FinishedInPart(f"FID refused: {outcome.frames['refused']}")
+    if outcome.frames and outcome.frames.refused:
+        raise FinishedInPart(f"FID refused: {outcome.frames.refused}")
 
 
 @app.command()

@@ -54,8 +54,8 @@ def _protocols() -> list[tuple[str, ...]]:
 
     rows: list[tuple[str, ...]] = [("name", "detector", "preprocessing", "frames", "real stride", "clips")]
     for name, each in PROTOCOLS.items():
-        frames, stride = each.num_frames or "the run's", each.frame_stride_real or "the run's"
-        rows.append((name, each.detector, each.preprocessing, str(frames), str(stride), str(each.num_real or "all")))
+        frames, stride = str(each.num_frames), str(each.frame_stride_real)  # "the run's" where they are open
+        rows.append((name, each.detector, each.preprocessing, frames, stride, str(each.num_real or "all")))
     return rows
 
 

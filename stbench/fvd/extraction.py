@@ -18,7 +18,7 @@ from stbench.fvd.sides import Features, SideFeatures, clip_rule, conditions_of
 from stbench.fvd.sources import Clip, ClipSource, Reading, ranked
 from stbench.metrics.detectors import Detector, features_of
 from stbench.progress import progress_bar
-from stbench.records.protocol import Protocol
+from stbench.records.protocol import Protocol, SideName
 from stbench.runtime.processes import gather, share
 from stbench.storage.hashing import hash_uint64
 
@@ -37,7 +37,7 @@ def compute_features(
     source: ClipSource,
     detector: Detector,
     protocol: Protocol,
-    side: str,
+    side: SideName,
     *,
     asked: int | None,
     batch_size: int,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -28,28 +27,26 @@ from stbench.runtime.processes import share
 FRAME_DETECTOR = "inception"
 
 
-@dataclass(frozen=True)
-class FrameDistance:
-    """A per-frame Fréchet distance and the numbers of frames it was measured on."""
+@dataclass(frozen=True, kw_only=True)
+class FrameQuality:
+    """How far the single frames of two sets of clips are apart."""
 
-    distance: float
-    num_real: int
+    fid: float | None  # None where refused
+    refused: str | None  # why there is no fid
+    num_real: int  # frames, not clips
     num_fake: int
+    detector: str
+    weights_sha256: str
+    preprocessing: str
 
 
 @dataclass(frozen=True)
 class ChosenClips:
-    """Clips that are known to be usable: those that an FVD was measured on, to be read once more.
+    """Clips that are known to be usable: those that an FVD was measured on, to be read once more."""
 
-    Attributes:
-        source: where they lie.
-        video_ids: which videos, one clip each.
-        rule: which frames make a clip.
-    """
-
-    source: ClipSource
-    video_ids: Sequence[str]
-    rule: ClipRule
+    source: ClipSource  # where they lie
+    video_ids: Sequence[str]  # which videos, one clip each
+    rule: ClipRule  # which frames make a clip
 
     @property
     def num_frames(self) -> int:
@@ -72,10 +69,11 @@ class ChosenClips:
             yield clips_to_tensor(np.stack(clips))
 
 
-def assess_frames(detector: Detector, real: ChosenClips, fake: ChosenClips, batch_size: int) -> dict[str, Any]:
+def assess_frames(detector: Detector, real: ChosenClips, fake: ChosenClips, batch_size: int) -> FrameQuality:
     """Measure how far the single frames of two sets of clips are apart, in constant memory.
 
-    In a group of processes each reads a part of the videos, and all return the whole.
+    No more frames on a side than features leave its covariance singular: that is refused before a frame is read. In a
+    group of processes each reads a part of the videos, and all return the whole.
 
     Args:
         detector: one with features per frame.
@@ -83,27 +81,27 @@ def assess_frames(detector: Detector, real: ChosenClips, fake: ChosenClips, batc
         fake: the generated ones.
         batch_size: clips at once; changes nothing but rounding.
 
-    Returns:
-        fid, None where refused; refused, None or why there is no fid (known before a frame is read); num_real and
-        num_fake, the numbers of frames; detector, weights_sha256, preprocessing.
-
     Raises:
         StbenchError: a video that could be read before and cannot any more.
     """
-    refused = _too_few(detector.feature_dim, real.num_frames, fake.num_frames)
-    fid = None
-    if refused is None:
-        sides = [clips.statistics(detector, batch_size, name) for name, clips in (("real", real), ("fake", fake))]
-        fid = frame_distance(*sides).distance
-    return {
-        "fid": fid,
-        "refused": refused,
-        "num_real": real.num_frames,
-        "num_fake": fake.num_frames,
-        "detector": detector.name,
-        "weights_sha256": detector.weights_sha256,
-        "preprocessing": detector.preprocessing,
-    }
+    refused = fid = None
+    if min(real.num_frames, fake.num_frames) <= detector.feature_dim:
+        refused = (
+            f"a per-frame distance needs more than {detector.feature_dim} frames on each side, "
+            f"got {real.num_frames} real and {fake.num_frames} generated"
+        )
+    else:
+        statistics = [clips.statistics(detector, batch_size, name) for clips, name in ((real, "real"), (fake, "fake"))]
+        fid = frechet_between(*statistics).distance
+    return FrameQuality(
+        fid=fid,
+        refused=refused,
+        num_real=real.num_frames,
+        num_fake=fake.num_frames,
+        detector=detector.name,
+        weights_sha256=detector.weights_sha256,
+        preprocessing=detector.preprocessing,
+    )
 
 
 def frame_statistics(
@@ -132,25 +130,3 @@ def frame_statistics(
     if done != total:
         raise StbenchError(f"{progress_label}: expected {total} clips, got {done}")
     return statistics.cpu().compute()  # processes exchange by gloo, which gathers from the CPU
-
-
-def frame_distance(real: GaussianStatistics, fake: GaussianStatistics) -> FrameDistance:
-    """Fréchet distance between the frames of two sets of clips.
-
-    Raises:
-        StbenchError: no more frames on a side than features, which leaves its covariance singular.
-    """
-    refused = _too_few(len(real.mean), real.num_samples, fake.num_samples)
-    if refused is not None:
-        raise StbenchError(refused)
-    return FrameDistance(frechet_between(real, fake).distance, real.num_samples, fake.num_samples)
-
-
-def _too_few(feature_dim: int, num_real: int, num_fake: int) -> str | None:
-    """That the covariance of a side's frames would be singular, or None."""
-    if min(num_real, num_fake) > feature_dim:
-        return None
-    return (
-        f"a per-frame distance needs more than {feature_dim} frames on each side, "
-        f"got {num_real} real and {num_fake} generated"
-    )

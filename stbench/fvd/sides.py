@@ -10,7 +10,7 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,55 +19,44 @@ from stbench.data.clips import ClipRule, Dropped
 from stbench.errors import NotComparable, StbenchError
 from stbench.fvd.sources import ClipsFile, ClipSource, FolderSource, ranked
 from stbench.progress import progress_bar
-from stbench.records.protocol import Protocol
+from stbench.records.protocol import Protocol, SideName, fields_where
 from stbench.storage.files import write_whole
 from stbench.storage.hashing import sha256_of
 
 Features = NDArray[np.float32]
-SIDES = ("real", "fake")
-
-# The fields of a protocol that decide the features of a side, beside its own stride and offset.
-_SHARED_CONDITIONS = (
-    *("detector", "detector_weights_sha256", "detector_precision", "preprocessing", "bn_eps", "feature_dim"),
-    *("num_frames", "resolution", "spatial_rule", "value_range", "short_video_rule", "clips_per_video", "clip_seed"),
-    "metric_version",
-)
-
+T = TypeVar("T")
 
 _NOT_IN_ABOUT = ("features", "shuffled", "video_ids", "file")
 
 
 @dataclass(frozen=True)
+class Pair(Generic[T]):
+    """One thing for each side of a comparison."""
+
+    real: T
+    fake: T
+
+    def named(self) -> tuple[tuple[SideName, T], tuple[SideName, T]]:
+        """Both with their names, the real side first."""
+        return ("real", self.real), ("fake", self.fake)
+
+
+@dataclass(frozen=True)
 class SideFeatures:
-    """The features of one side.
+    """The features of one side."""
 
-    Attributes:
-        features: (N, D), one row per video.
-        shuffled: (N, D) of the same clips with their frames in random order, or None.
-        video_ids: of the rows.
-        conditions: what decided the features, by the protocol's names without the side; see `conditions_of`.
-        asked: how many videos were wanted; None for all.
-        found: how many there were.
-        tried: id and fingerprint of every video that was read, in the order in which they are chosen.
-        dropped: those of them that could not be used, and why.
-        ignored: files beside the videos that are none by their names.
-        storage: how the videos are kept.
-        origin: where they lay.
-        file: where these features were read from, or None.
-    """
-
-    features: Features
-    shuffled: Features | None
-    video_ids: list[str]
-    conditions: dict[str, Any]
-    asked: int | None
-    found: int
-    tried: list[tuple[str, str]]
-    dropped: list[Dropped]
-    ignored: list[str]
-    storage: str
-    origin: str
-    file: Path | None = None
+    features: Features  # (N, D), one row per video
+    shuffled: Features | None  # (N, D) of the same clips with their frames in random order
+    video_ids: list[str]  # of the rows
+    conditions: dict[str, Any]  # what decided the features; see `conditions_of`
+    asked: int | None  # how many videos were wanted; None for all
+    found: int  # how many there were
+    tried: list[tuple[str, str]]  # id and fingerprint of every video that was read, in the order of choice
+    dropped: list[Dropped]  # those of them that could not be used, and why
+    ignored: list[str]  # files beside the videos that are none by their names
+    storage: str  # how the videos are kept
+    origin: str  # where they lay
+    file: Path | None = None  # where these features were read from
 
     @property
     def manifest_sha256(self) -> str:
@@ -75,7 +64,7 @@ class SideFeatures:
         fingerprints = dict(self.tried)
         return sha256_of([[video_id, fingerprints[video_id]] for video_id in self.video_ids])
 
-    def describe(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Everything but the numbers, as JSON knows it."""
         return {
             "origin": self.origin,
@@ -172,19 +161,15 @@ def open_side(path: str | Path, num_workers: int = 0) -> Side:
     )
 
 
-def conditions_of(protocol: Protocol, side: str) -> dict[str, Any]:
-    """The fields of a protocol that decide the features of a side ("real" or "fake"), as JSON knows them."""
-    fields = protocol.as_dict()
-    own = {"frame_stride": fields[f"frame_stride_{side}"], "offset_rule": offset_rule_of(protocol, side)}
-    return {name: fields[name] for name in _SHARED_CONDITIONS} | own
+def conditions_of(protocol: Protocol, side: SideName) -> dict[str, Any]:
+    """The fields of a protocol that decide the features of a side, as JSON knows them; its own without its name."""
+    shared = {name: getattr(protocol, name) for name in fields_where(decides_features=True)}
+    rule = protocol.side(side)
+    own = {"frame_stride": rule.frame_stride, "offset_rule": rule.offset_rule}
+    return {**shared, "value_range": list(protocol.value_range), **own}
 
 
-def offset_rule_of(protocol: Protocol, side: str) -> str:
-    """Where in a video of this side its clip begins."""
-    return protocol.offset_rule if side == "real" else protocol.offset_rule_fake
-
-
-def check_conditions(kept: SideFeatures, protocol: Protocol, side: str) -> None:
+def check_conditions(kept: SideFeatures, protocol: Protocol, side: SideName) -> None:
     """Refuse features that were made under other conditions than the protocol asks for.
 
     Raises:
@@ -196,33 +181,30 @@ def check_conditions(kept: SideFeatures, protocol: Protocol, side: str) -> None:
     if others:
         differences = ", ".join(f"{name} is {value!r}, not {wanted[name]!r}" for name, value in others.items())
         raise NotComparable(f"{kept.file} was made under another protocol: {differences}")
-    asked = protocol.num_real if side == "real" else protocol.num_fake
+    asked = protocol.side(side).num_clips
     if kept.asked is not None and (asked is None or asked > kept.asked):
         raise StbenchError(f"{kept.file} holds the {kept.asked} videos that were asked for then, not "
                            f"{asked or 'all'}: name the videos themselves")  # fmt: skip
 
 
-def clip_rule(protocol: Protocol, side: str) -> ClipRule:
+def clip_rule(protocol: Protocol, side: SideName) -> ClipRule:
     """The rule by which clips of a side are read, from a protocol without open fields."""
-    stride = protocol.frame_stride_real if side == "real" else protocol.frame_stride_fake
-    assert protocol.num_frames and protocol.resolution and stride
+    own = protocol.side(side)
     return ClipRule(
         num_frames=protocol.num_frames,
-        frame_stride=stride,
+        frame_stride=own.frame_stride,
         resolution=protocol.resolution,
         spatial_rule=protocol.spatial_rule,
-        offset_rule=offset_rule_of(protocol, side),
+        offset_rule=own.offset_rule,
         clip_seed=protocol.clip_seed,
     )
 
 
-def still_valid(
-    kept: SideFeatures, source: ClipSource, protocol: Protocol, side: str, asked: int | None, control: bool
-) -> bool:
+def still_valid(kept: SideFeatures, source: ClipSource, protocol: Protocol, side: SideName, control: bool) -> bool:
     """Whether computing again would give the same: the same conditions, and the same bytes in the same videos."""
-    if kept.conditions != conditions_of(protocol, side) or kept.asked != asked or kept.found != len(source.video_ids):
+    if kept.conditions != conditions_of(protocol, side) or kept.asked != protocol.side(side).num_clips:
         return False
-    if control and kept.shuffled is None:
+    if kept.found != len(source.video_ids) or (control and kept.shuffled is None):
         return False
     order = ranked(source.video_ids, protocol.clip_seed)
     if [video_id for video_id, _ in kept.tried] != order[: len(kept.tried)]:

@@ -9,7 +9,7 @@ from stbench.reports.terminal import FVD_DECIMALS, distance_or_reason, print_qua
 
 def print_fvd(outcome: Outcome) -> None:
     """Print what `stbench fvd` found: the two sides, the distances, and the control beside them."""
-    quality, control, frames = outcome.quality, outcome.control or {}, outcome.frames
+    quality, control, frames = outcome.quality, outcome.control, outcome.frames
     rows = []
     for title, side in (("real", outcome.real), ("generated", outcome.fake)):
         why = summarise_reasons(video.reason for video in side.dropped)
@@ -21,14 +21,14 @@ def print_fvd(outcome: Outcome) -> None:
     shuffled = [
         (f"{title} [{quality.detector}], frames shuffled", f"{distance:{form}}")
         for title, distance, form in (
-            ("FVD", control.get("fvd_shuffled"), f".{FVD_DECIMALS}f"),
-            ("KVD", control.get("kvd_shuffled"), ".4g"),
+            ("FVD", control and control.fvd_shuffled, f".{FVD_DECIMALS}f"),
+            ("KVD", control and control.kvd_shuffled, ".4g"),
         )
         if distance is not None
     ]
     if shuffled:
         print_rows(shuffled)
     if frames:
-        numbers = f"{frames['num_real']} real, {frames['num_fake']} generated frames"
-        fid = distance_or_reason(frames["fid"], frames["refused"])
-        print_rows([(f"FID [{frames['detector']}], single frames", f"{fid}  ({numbers})")])
+        numbers = f"{frames.num_real} real, {frames.num_fake} generated frames"
+        fid = distance_or_reason(frames.fid, frames.refused)
+        print_rows([(f"FID [{frames.detector}], single frames", f"{fid}  ({numbers})")])

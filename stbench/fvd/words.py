@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import replace
 from types import NoneType
@@ -9,20 +10,12 @@ from typing import Any, get_args, get_type_hints
 
 from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.protocol import PROTOCOLS, get_protocol
-from stbench.records.protocol import Protocol
+from stbench.records.protocol import OPEN, Protocol, fields_where
 from stbench.settings.resolve import parse_overrides
 
 DEFAULT_PROTOCOL = "builtin"
-
-# What this command does as the protocol says, and what it can only be told about the clips.
-_EXECUTED = (
-    *("detector", "preprocessing", "num_frames", "frame_stride_real", "frame_stride_fake", "resolution"),
-    *("spatial_rule", "offset_rule", "offset_rule_fake", "clip_seed", "num_real", "num_fake"),
-)
-_TOLD = (
-    *("dataset", "split", "sampler", "num_sampling_steps", "cfg_scale", "ema", "autoencoder", "autoencoder_sha256"),
-    "sampling_seed",
-)
+# What a user may say: first what is done as the protocol says, then what this command can only be told.
+FIELDS = (*fields_where(in_fvd="executed"), *fields_where(in_fvd="told"))
 
 
 def protocol_from_words(words: Iterable[str]) -> Protocol:
@@ -33,15 +26,15 @@ def protocol_from_words(words: Iterable[str]) -> Protocol:
     """
     given = parse_overrides(words)
     base = unsplit_preset(str(given.pop("protocol", DEFAULT_PROTOCOL)))
-    known = [f"protocol.{name}" for name in (*_EXECUTED, *_TOLD)]
+    known = [f"protocol.{name}" for name in FIELDS]
     changes = {}
     for key, value in given.items():
         if key not in known:
             raise unknown_name("key", key, ["protocol", *known])
-        changes[key.removeprefix("protocol.")] = _typed(key, value)
+        name = key.removeprefix("protocol.")
+        changes[name] = _typed(name, value)
     if "detector" in changes:  # its own preprocessing, unless one is named
-        eps = [each.bn_eps for each in PROTOCOLS.values() if each.detector == changes["detector"]]
-        changes = {"preprocessing": "", "bn_eps": next(iter(eps), None), **changes}
+        changes = {**dict.fromkeys(fields_where(told_by="detector"), OPEN), **changes}
     return replace(base, **changes)
 
 
@@ -50,22 +43,32 @@ def unsplit_preset(name: str) -> Protocol:
     return replace(get_protocol(name), split="as given")
 
 
-def _typed(key: str, value: Any) -> Any:
-    """Return the value of a protocol's field, or raise the error that says which type it has."""
-    hint = get_type_hints(Protocol)[key.removeprefix("protocol.")]
+def describe_protocol(protocol: Protocol) -> str:
+    """The nearest preset's name, with the fields that are changed."""
+    changed = {}
+    for name in PROTOCOLS:
+        preset = unsplit_preset(name)
+        changed[name] = [field for field in FIELDS if getattr(protocol, field) != getattr(preset, field)]
+        if protocol.preprocessing is OPEN:
+            changed[name].remove("preprocessing")  # it follows from the detector
+    nearest = min(changed, key=lambda name: len(changed[name]))
+    values = {field: getattr(protocol, field) for field in changed[nearest]}
+    return ", ".join([nearest, *(f"{name}={None if value is OPEN else value}" for name, value in values.items())])
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Return the value of a protocol's field, or raise the error that says which type it has.
+
+    null opens a field that presets leave open, and elsewhere means "all" or "has none" where a field allows it.
+    """
+    default = next(declared.default for declared in dataclasses.fields(Protocol) if declared.name == name)
+    hint = get_type_hints(Protocol)[name]
     types = get_args(hint) or (hint,)
+    if default is OPEN:
+        if value is None:
+            return OPEN
+        types = tuple(dict.fromkeys([*types, NoneType]))
     if type(value) in types or (float in types and type(value) is int):
         return value
     expected = " or ".join("null" if each is NoneType else each.__name__ for each in types)
-    raise StbenchError(f"{key}={'null' if value is None else value}: expected {expected}")
-
-
-def describe_protocol(protocol: Protocol) -> str:
-    """The nearest preset's name, with the fields that are changed."""
-    changed = {
-        name: [field for field in (*_EXECUTED, *_TOLD) if getattr(protocol, field) not in ("", getattr(preset, field))]
-        for name in PROTOCOLS
-        for preset in [unsplit_preset(name)]
-    }
-    nearest = min(changed, key=lambda name: len(changed[name]))
-    return ", ".join([nearest, *(f"{field}={getattr(protocol, field)}" for field in changed[nearest])])
+    raise StbenchError(f"protocol.{name}={'null' if value is None else value}: expected {expected}")

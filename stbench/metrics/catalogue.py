@@ -10,63 +10,39 @@ from stbench.errors import unknown_name
 PerChannel = float | tuple[float, float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How clips in [-1, 1] are brought to a detector's input size and range.
+    """How clips in [-1, 1] are brought to a detector's input size and range."""
 
-    Attributes:
-        size: height and width of the detector's input, pixels.
-        crop: scale the short side and crop the centre; otherwise height and width are stretched.
-        antialias: low-pass filter before shrinking.
-        scale: factor on the values after resizing, one for all channels or one for each.
-        source: who does it like this.
-        shift: added to the values after `scale`.
-        resized: size that frames are scaled to before the centre is cropped; `size` itself when None.
-        interpolation: "bilinear" or "bicubic".
-        align_corners: whether the corner pixels' centres stay in place, instead of the image's corners.
-    """
-
-    size: int
-    crop: bool
-    antialias: bool
-    scale: PerChannel
-    source: str
-    shift: PerChannel = 0.0
-    resized: int | None = None
-    interpolation: str = "bilinear"
-    align_corners: bool = False
+    size: int  # height and width of the detector's input, pixels
+    crop: bool  # scale the short side and crop the centre; otherwise height and width are stretched
+    antialias: bool  # low-pass filter before shrinking
+    scale: PerChannel = 1.0  # factor on the values after resizing, one for all channels or one for each
+    shift: PerChannel = 0.0  # added to the values after `scale`
+    resized: int | None = None  # size that frames are scaled to before the centre is cropped; `size` itself when None
+    interpolation: str = "bilinear"  # or "bicubic"
+    align_corners: bool = False  # whether the corner pixels' centres stay in place, instead of the image's corners
+    source: str  # who does it like this
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DetectorInfo:
-    """A detector that ships with stbench.
+    """A detector that ships with stbench."""
 
-    Attributes:
-        class_path: "module:Class" of the `Detector`.
-        feature_dim: width D of its features; None where the weights decide.
-        min_frames: fewest frames a clip may have.
-        description: one line for people.
-        preprocessings: by name; the first one is the default.
-        standard_samples: clips on each side at which its Fréchet distance counts as more than exploratory; None for a
-            detector whose numbers mean nothing outside stbench.
-        weights_variable: environment variable that names the weights; None when they come with stbench.
-        weights_source: where people get the weights.
-        cache_name: what to call them in the user's cache.
-        weights_may_be_folder: whether the weights may be a folder of files.
-        has_inception_score: whether its features are the logits that an Inception Score is taken of.
-    """
-
-    class_path: str
-    feature_dim: int | None
-    min_frames: int
-    description: str
-    preprocessings: MappingProxyType[str, Preprocessing] = field(repr=False)
+    class_path: str  # "module:Class" of the `Detector`
+    feature_dim: int | None  # width D of its features; None where the weights decide
+    min_frames: int  # fewest frames a clip may have
+    bn_eps: float | None  # epsilon of its batch norms; None without any
+    description: str  # one line for people
+    preprocessings: MappingProxyType[str, Preprocessing] = field(repr=False)  # by name; the first one is the default
+    # Clips on each side at which its Fréchet distance counts as more than exploratory; None for a detector whose
+    # numbers mean nothing outside stbench.
     standard_samples: int | None = None
-    weights_variable: str | None = None
-    weights_source: str | None = None
-    cache_name: str = ""
-    weights_may_be_folder: bool = False
-    has_inception_score: bool = False
+    weights_variable: str | None = None  # environment variable that names the weights; None when they come with stbench
+    weights_source: str | None = None  # where people get the weights
+    cache_name: str = ""  # what to call them in the user's cache
+    weights_may_be_folder: bool = False  # whether the weights may be a folder of files
+    has_inception_score: bool = False  # whether its features are the logits that an Inception Score is taken of
 
     @property
     def default_preprocessing(self) -> str:
@@ -74,44 +50,76 @@ class DetectorInfo:
         return next(iter(self.preprocessings))
 
 
-# All bilinear with align_corners False. Each reference was read; they differ in the crop and in the range.
+# Each reference was read. Those of I3D are all bilinear with align_corners False; they differ in crop and range.
 _I3D_PREPROCESSINGS = {
-    "styleganv": Preprocessing(224, True, False, 1.0, "StyleGAN-V, Latte and PVDM; square frames are not cropped"),
+    "styleganv": Preprocessing(
+        size=224, crop=True, antialias=False, source="StyleGAN-V, Latte and PVDM; square frames are not cropped"
+    ),
     # VideoGPT subtracts 0.5 from [0, 1] and forgets to double: I3D sees half of the range it was trained on.
-    "videogpt": Preprocessing(224, True, False, 0.5, "VideoGPT as published, range [-0.5, 0.5]"),
-    "cdfvd": Preprocessing(224, False, False, 1.0, "cd-fvd, and the first TensorFlow code: stretched"),
+    "videogpt": Preprocessing(
+        size=224, crop=True, antialias=False, scale=0.5, source="VideoGPT as published, range [-0.5, 0.5]"
+    ),
+    "cdfvd": Preprocessing(
+        size=224, crop=False, antialias=False, source="cd-fvd, and the first TensorFlow code: stretched"
+    ),
 }
 
 # Mean and standard deviation of ImageNet's pixels in [0, 1], which VideoMAE was trained with.
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _VIDEOMAE_PREPROCESSINGS = {
     # cd-fvd's preprocess_videomae stretches and stays in [0, 1]: it does not normalise as VideoMAE was trained to.
-    "cdfvd": Preprocessing(224, False, False, 0.5, "cd-fvd as published, range [0, 1]", shift=0.5),
+    "cdfvd": Preprocessing(
+        size=224, crop=False, antialias=False, scale=0.5, shift=0.5, source="cd-fvd as published, range [0, 1]"
+    ),
     "imagenet": Preprocessing(
-        224,
-        True,
-        True,
-        (0.5 / _IMAGENET_STD[0], 0.5 / _IMAGENET_STD[1], 0.5 / _IMAGENET_STD[2]),
-        "transformers' VideoMAE image processor: short side, centre crop, normalised by ImageNet's statistics",
+        size=224,
+        crop=True,
+        antialias=True,
+        scale=(0.5 / _IMAGENET_STD[0], 0.5 / _IMAGENET_STD[1], 0.5 / _IMAGENET_STD[2]),
         shift=(
             (0.5 - _IMAGENET_MEAN[0]) / _IMAGENET_STD[0],
             (0.5 - _IMAGENET_MEAN[1]) / _IMAGENET_STD[1],
             (0.5 - _IMAGENET_MEAN[2]) / _IMAGENET_STD[2],
         ),
+        source="transformers' VideoMAE image processor: short side, centre crop, normalised by ImageNet's statistics",
     ),
 }
 
 # C3D sees pixels in 0..255; the mean clip is subtracted by the detector.
 _C3D_PREPROCESSINGS = {
-    "tgan2": Preprocessing(112, False, False, 127.5, "TGANv2's chainer code", shift=127.5, align_corners=True),
-    "tgan": Preprocessing(112, False, False, 127.5, "TGAN's script", shift=127.5, resized=128, interpolation="bicubic"),
+    "tgan2": Preprocessing(
+        size=112,
+        crop=False,
+        antialias=False,
+        scale=127.5,
+        shift=127.5,
+        align_corners=True,
+        source="TGANv2's chainer code",
+    ),
+    "tgan": Preprocessing(
+        size=112,
+        crop=False,
+        antialias=False,
+        scale=127.5,
+        shift=127.5,
+        resized=128,
+        interpolation="bicubic",
+        source="TGAN's script",
+    ),
 }
 
 _INCEPTION_PREPROCESSINGS = {
-    "pytorch-fid": Preprocessing(299, False, False, 1.0, "pytorch-fid: stretched bilinearly, no low-pass filter"),
+    "pytorch-fid": Preprocessing(
+        size=299, crop=False, antialias=False, source="pytorch-fid: stretched bilinearly, no low-pass filter"
+    ),
     # (pixel - 128) / 128 of pixels in 0..255.
     "torchmetrics": Preprocessing(
-        299, False, True, 127.5 / 128, "torchmetrics' FrechetInceptionDistance, antialias=True", shift=-0.5 / 128
+        size=299,
+        crop=False,
+        antialias=True,
+        scale=127.5 / 128,
+        shift=-0.5 / 128,
+        source="torchmetrics' FrechetInceptionDistance, antialias=True",
     ),
 }
 
@@ -120,13 +128,17 @@ DETECTORS: dict[str, DetectorInfo] = {
         class_path="stbench.metrics.detectors.shapes3d:Shapes3DDetector",
         feature_dim=64,
         min_frames=4,
+        bn_eps=1e-5,
         description="small 3-D convolutional network trained on synthetic clips, included; comparable within stbench",
-        preprocessings=MappingProxyType({"resize32": Preprocessing(32, False, True, 1.0, "stbench")}),
+        preprocessings=MappingProxyType(
+            {"resize32": Preprocessing(size=32, crop=False, antialias=True, source="stbench")}
+        ),
     ),
     "i3d": DetectorInfo(
         class_path="stbench.metrics.detectors.i3d:I3DDetector",
         feature_dim=400,
         min_frames=9,  # fewer leave one time step, and the average pooling spans two
+        bn_eps=1e-5,
         description="I3D trained on Kinetics-400, logits: the detector of published FVD",
         preprocessings=MappingProxyType(_I3D_PREPROCESSINGS),
         standard_samples=2048,  # StyleGAN-V (arXiv 2112.14683), Latte (arXiv 2401.03048)
@@ -141,6 +153,7 @@ DETECTORS: dict[str, DetectorInfo] = {
         class_path="stbench.metrics.detectors.videomae:VideoMAEDetector",
         feature_dim=None,
         min_frames=2,  # one tubelet; the weights decide
+        bn_eps=None,
         description="VideoMAE, patch tokens averaged: the detector of content-debiased FVD",
         preprocessings=MappingProxyType(_VIDEOMAE_PREPROCESSINGS),
         standard_samples=2048,  # cd-fvd's default number of generated clips (arXiv 2404.12391)
@@ -156,6 +169,7 @@ DETECTORS: dict[str, DetectorInfo] = {
         class_path="stbench.metrics.detectors.c3d:C3DDetector",
         feature_dim=101,
         min_frames=16,
+        bn_eps=None,
         description="C3D finetuned on UCF101, logits: the classifier of the Inception Score of UCF101",
         preprocessings=MappingProxyType(_C3D_PREPROCESSINGS),
         standard_samples=2048,  # TGANv2's script compute_inception_score.py
@@ -168,6 +182,7 @@ DETECTORS: dict[str, DetectorInfo] = {
         class_path="stbench.metrics.detectors.inception:InceptionDetector",
         feature_dim=2048,
         min_frames=1,
+        bn_eps=1e-3,
         description="Inception v3 of FID, one feature vector a frame: the detector of per-frame FID",
         preprocessings=MappingProxyType(_INCEPTION_PREPROCESSINGS),
         weights_variable="STBENCH_INCEPTION",

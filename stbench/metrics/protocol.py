@@ -1,52 +1,56 @@
-"""The named protocols, and what a detector and a dataset tell of one. Imports without torch."""
+"""The named protocols, and how a protocol is filled in with what only the run knows. Imports without torch."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from stbench.errors import unknown_name
+from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.catalogue import DETECTORS
-from stbench.records.protocol import HASHED_OFFSET, Protocol
+from stbench.records.protocol import HASHED_OFFSET, OPEN, Protocol, fields_where, open_fields
 
 if TYPE_CHECKING:
     from stbench.data.clips import ClipDataset
-    from stbench.metrics.detectors import Detector
-    from stbench.settings.components import Component
 
 
 def _preset(detector: str, **fields: Any) -> Protocol:
     info = DETECTORS[detector]
-    of_detector = {"preprocessing": info.default_preprocessing, "feature_dim": info.feature_dim}
+    of_detector = {
+        "preprocessing": info.default_preprocessing,
+        "feature_dim": info.feature_dim,
+        "bn_eps": info.bn_eps,
+    }
     return Protocol(**{"detector": detector, **of_detector, **fields})
 
 
-_STYLEGANV = _preset("i3d", num_frames=16, resolution=256)
+_STYLEGANV = _preset("i3d", num_frames=16, frame_stride_real=1, resolution=256)
 _LATTE = replace(_STYLEGANV, frame_stride_real=3)
 # cd-fvd's defaults: every real clip, short side scaled with a low-pass filter, generated clips from anywhere.
-_CDFVD = replace(
-    _STYLEGANV,
-    preprocessing="cdfvd",
-    num_real=None,
-    spatial_rule="resize-crop-lanczos",
-    offset_rule_fake=HASHED_OFFSET,
-)
+_CDFVD = {
+    "num_frames": 16,
+    "frame_stride_real": 1,
+    "resolution": 256,
+    "preprocessing": "cdfvd",
+    "num_real": None,
+    "spatial_rule": "resize-crop-lanczos",
+    "offset_rule_fake": HASHED_OFFSET,
+}
 
 PROTOCOLS: dict[str, Protocol] = {
     # Clips as long and as fast as the run's own. 256 of them are four times the width of the features: the fewest that
     # FVD_inf can be fitted to.
-    "builtin": _preset("shapes3d", frame_stride_real=None, num_real=256, num_fake=256),
+    "builtin": _preset("shapes3d", num_real=256, num_fake=256),
     # StyleGAN-V's fvd2048_16f: one clip per real video of the training split.
     "styleganv-2048-16f": _STYLEGANV,
     # Latte's tools: strides 3 and 1 are written into the code; Taichi-HD took 6 (Latte issue 115). They also drop
     # videos that are up to stride - 1 frames longer than a clip.
     "latte-2048-16f": _LATTE,
     "latte-taichi": replace(_LATTE, frame_stride_real=6),
-    "cdfvd-i3d": _CDFVD,
-    # The same with features of a ViT-g finetuned on Something-Something v2, which has 1408 of them and no batch norm.
-    "cdfvd-videomae": replace(_CDFVD, detector="videomae", feature_dim=1408, bn_eps=None),
+    "cdfvd-i3d": _preset("i3d", **_CDFVD),
+    # The same with features of a ViT-g finetuned on Something-Something v2, which has 1408 of them.
+    "cdfvd-videomae": _preset("videomae", **_CDFVD, feature_dim=1408),
     # TGANv2's Inception Score of UCF101 (arXiv 1811.09245): 2048 clips at once. Clips as large as the run's own.
-    "tganv2-is-2048-16f": _preset("c3d", num_frames=16, frame_stride_real=None, bn_eps=None),
+    "tganv2-is-2048-16f": _preset("c3d", num_frames=16),
 }
 
 
@@ -57,17 +61,79 @@ def get_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def described(detector: Detector, component: Component, dataset: ClipDataset) -> dict[str, Any]:
-    """The fields of a protocol that a detector and a dataset of real clips tell of themselves."""
+@dataclass(frozen=True, kw_only=True)
+class DetectorFacts:
+    """What a detector tells of itself; the names are those of a protocol's fields, as below."""
+
+    preprocessing: str
+    feature_dim: int
+    detector_weights_sha256: str
+    bn_eps: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipFacts:
+    """What the real clips tell; `OPEN` is for what is known only when they have been read."""
+
+    num_frames: int
+    frame_stride_real: int
+    resolution: int
+    spatial_rule: str
+    dataset: str | None
+    dataset_manifest_sha256: str
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What the run that generated the clips tells: how many are compared, and how they were sampled."""
+
+    num_real: int | None
+    num_fake: int
+    sampler: str
+    num_sampling_steps: int
+    cfg_scale: float
+    ema: bool
+    autoencoder: str
+    autoencoder_sha256: str | None
+    sampling_seed: int
+
+
+def clip_facts(dataset: ClipDataset, name: str, split: str) -> ClipFacts:
+    """What a dataset of real clips tells, with its name and its part."""
     about = dataset.describe()
-    return {
-        "feature_dim": detector.feature_dim,
-        "detector_weights_sha256": detector.weights_sha256,
-        "num_frames": dataset.num_frames,
-        "frame_stride_real": dataset.frame_stride,
-        "resolution": dataset.image_size,
-        "spatial_rule": about.resize or "drawn at this resolution",
-        "dataset": component.name,
-        "dataset_manifest_sha256": about.manifest_sha256,
-        "split": component.arguments.get("split", "all"),
-    }
+    return ClipFacts(
+        num_frames=dataset.num_frames,
+        frame_stride_real=dataset.frame_stride,
+        resolution=dataset.image_size,
+        spatial_rule=about.resize or "drawn at this resolution",
+        dataset=name,
+        dataset_manifest_sha256=about.manifest_sha256,
+        split=split,
+    )
+
+
+def filled_in(
+    protocol: Protocol, *, detector: DetectorFacts, clips: ClipFacts, run: RunFacts | None = None
+) -> Protocol:
+    """Fill a protocol in: what the detector, the real clips and the run tell stands above what the preset says.
+
+    Args:
+        protocol: a preset, or a protocol of one's own.
+        detector: what judges the clips.
+        clips: the real ones.
+        run: what generated the others. None where they come from elsewhere, or are real, too: what a run would tell
+            and nobody has said is None then.
+
+    Raises:
+        StbenchError: a field stays open that nobody has filled.
+    """
+    if run is None:
+        told_by_run = {name: None for name in fields_where(told_by="run") if getattr(protocol, name) is OPEN}
+    else:
+        told_by_run = vars(run)
+    facts: dict[str, Any] = {**vars(detector), **vars(clips), **told_by_run}
+    filled = replace(protocol, **facts)
+    if left := [name for name in open_fields(filled) if name not in facts]:
+        raise StbenchError(f"protocol.{left[0]} is open, and neither detector nor clips nor run tell it")
+    return filled

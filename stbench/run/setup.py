@@ -18,8 +18,8 @@ from stbench.data.scanning import FolderDataset
 from stbench.diffusion.loss import find_objective
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector
-from stbench.metrics.protocol import described, get_protocol
-from stbench.records.protocol import Protocol
+from stbench.metrics.protocol import RunFacts, clip_facts, filled_in, get_protocol
+from stbench.records.protocol import OPEN, Protocol
 from stbench.run.generation import SamplingSpec
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime
@@ -147,8 +147,7 @@ def _judge(name: str, weights: str | None) -> tuple[Protocol, Detector]:
     detector = build_detector(name, weights)
     if detector.per_frame:
         raise StbenchError(f"protocol={name}: the detector {detector.name} judges single frames, a run judges clips")
-    builtin = get_protocol("builtin")
-    return replace(builtin, detector=name, preprocessing=detector.preprocessing, bn_eps=None), detector
+    return replace(get_protocol("builtin"), detector=name), detector
 
 
 def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Protocol) -> ClipDataset:
@@ -156,7 +155,8 @@ def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Pro
 
     A stride that the protocol leaves open is the run's own; clips that are drawn are square already.
     """
-    wanted: dict[str, Any] = {"frame_stride": protocol.frame_stride_real or dataset.frame_stride}
+    stride = dataset.frame_stride if protocol.frame_stride_real is OPEN else protocol.frame_stride_real
+    wanted: dict[str, Any] = {"frame_stride": stride}
     if hasattr(dataset, "spatial_rule"):
         wanted["spatial_rule"] = protocol.spatial_rule
     if all(getattr(dataset, name) == value for name, value in wanted.items()):
@@ -170,10 +170,10 @@ def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Pro
 
 
 def _check_clip_length(dataset: ClipDataset, protocol: Protocol, detector: Detector) -> None:
-    if protocol.num_frames is not None and protocol.num_frames != dataset.num_frames:
+    if protocol.num_frames is not OPEN and protocol.num_frames != dataset.num_frames:
         raise StbenchError(f"the protocol judges clips of {protocol.num_frames} frames: "
                            f"dataset.num_frames={dataset.num_frames} does not fit")  # fmt: skip
-    if protocol.resolution is not None and protocol.resolution != dataset.image_size:
+    if protocol.resolution is not OPEN and protocol.resolution != dataset.image_size:
         raise StbenchError(f"the protocol judges clips of {protocol.resolution} pixels: "
                            f"dataset.image_size={dataset.image_size} does not fit")  # fmt: skip
     detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
@@ -181,17 +181,20 @@ def _check_clip_length(dataset: ClipDataset, protocol: Protocol, detector: Detec
 
 def _filled_in(setup: Setup) -> Protocol:
     """The preset protocol with what only the run knows."""
-    evaluation = setup.config.settings.eval
-    return replace(
+    evaluation, dataset = setup.config.settings.eval, setup.config.dataset
+    return filled_in(
         setup.protocol,
-        **described(setup.detector, setup.config.dataset, setup.reference),
-        num_real=evaluation.num_clips if setup.protocol.num_real is not None else None,
-        num_fake=evaluation.num_clips,
-        sampler=setup.config.sampler,
-        num_sampling_steps=evaluation.num_sampling_steps,
-        cfg_scale=evaluation.cfg_scale,
-        ema=True,
-        autoencoder=setup.autoencoder.name,
-        autoencoder_sha256=setup.autoencoder.weights_sha256,
-        sampling_seed=evaluation.seed,
+        detector=setup.detector.facts,
+        clips=clip_facts(setup.reference, dataset.name, dataset.arguments.get("split", "all")),
+        run=RunFacts(
+            num_real=None if setup.protocol.num_real is None else evaluation.num_clips,
+            num_fake=evaluation.num_clips,
+            sampler=setup.config.sampler,
+            num_sampling_steps=evaluation.num_sampling_steps,
+            cfg_scale=evaluation.cfg_scale,
+            ema=True,
+            autoencoder=setup.autoencoder.name,
+            autoencoder_sha256=setup.autoencoder.weights_sha256,
+            sampling_seed=evaluation.seed,
+        ),
     )

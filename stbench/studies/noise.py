@@ -19,8 +19,8 @@ from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.frechet import check_features, gaussian_statistics
 from stbench.metrics.kernel import MIN_SAMPLES
-from stbench.metrics.protocol import described
-from stbench.records.protocol import HASHED_OFFSET, Protocol, protocol_hash
+from stbench.metrics.protocol import clip_facts, filled_in
+from stbench.records.protocol import HASHED_OFFSET, OPEN, Protocol, protocol_hash
 from stbench.reports.noise.outcome import CONTENTS, write_noise_study
 from stbench.runtime.device import choose_device
 from stbench.runtime.machine import describe_machine, software_versions
@@ -80,7 +80,7 @@ class NoiseStudy:
                 "distorted_together": GROUP_SIZE,
                 "device": str(self.detector.device),
             },
-            "protocol": self.protocol.as_dict(),
+            "protocol": self.protocol.to_dict(),
             "protocol_hash": protocol_hash(self.protocol),
             "detector": self.protocol.detector,
             "machine": asdict(describe_machine()),
@@ -135,7 +135,18 @@ def prepare(words: Iterable[str], options: NoiseOptions) -> NoiseStudy:
     device = choose_device(str(given.get("device", "auto")))
     detector = build_detector(name, options.weights, given.get("preprocessing"), device)
     _check_detector(detector, name, dataset.num_frames)
-    return NoiseStudy(component, dataset, detector, _protocol(name, detector, component, dataset, options), options)
+    protocol = Protocol(
+        detector=name,
+        preprocessing=OPEN,
+        frame_stride_fake=dataset.frame_stride,
+        offset_rule_fake=HASHED_OFFSET,  # the distorted clips are real ones
+        clip_seed=options.seed,
+        num_real=options.num,
+        num_fake=options.num,
+    )
+    clips = clip_facts(dataset, component.name, component.arguments.get("split", "all"))
+    protocol = filled_in(protocol, detector=detector.facts, clips=clips)
+    return NoiseStudy(component, dataset, detector, protocol, options)
 
 
 def _check_num(num: int, num_videos: int, dataset: str) -> None:
@@ -150,21 +161,6 @@ def _check_detector(detector: Detector, name: str, num_frames: int) -> None:
     if detector.per_frame:
         raise StbenchError(f"detector {name} looks at single frames, and cannot see their order: expected one of clips")
     detector.check_num_frames(num_frames, "dataset.num_frames")
-
-
-def _protocol(
-    name: str, detector: Detector, component: Component, dataset: ClipDataset, options: NoiseOptions
-) -> Protocol:
-    return Protocol(
-        detector=name,
-        preprocessing=detector.preprocessing,
-        **described(detector, component, dataset),
-        frame_stride_fake=dataset.frame_stride,
-        offset_rule_fake=HASHED_OFFSET,  # the distorted clips are real ones
-        clip_seed=options.seed,
-        num_real=options.num,
-        num_fake=options.num,
-    )
 
 
 def _noise(features: StudyFeatures, biases: dict[str, Any]) -> dict[str, Any]:

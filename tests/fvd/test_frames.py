@@ -1,8 +1,11 @@
+"""Per-frame quality: equal to torchmetrics on the same features, whatever the batches and the processes."""
+
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +15,13 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from stbench.data.clips import ClipRule
+from stbench.data.loading import clips_to_tensor
 from stbench.data.spatial import DEFAULT_SPATIAL_RULE
 from stbench.errors import StbenchError
-from stbench.fvd.frames import ChosenClips, assess_frames, frame_distance, frame_statistics
+from stbench.fvd.frames import ChosenClips, FrameQuality, assess_frames, frame_statistics
 from stbench.fvd.sources import ClipsFile
 from stbench.metrics.detectors import Detector, extract_features
-from stbench.metrics.frechet import frechet_distance
+from stbench.metrics.frechet import frechet_between, frechet_distance
 from stbench.records.protocol import FIRST_FRAME
 
 
@@ -57,7 +61,7 @@ def _clips(N: int, seed: int, brightness: float = 0.0) -> Tensor:
 
 def _distance(real: Tensor, fake: Tensor, batch_size: int = 5) -> float:
     sides = [frame_statistics(FrameMoments(), clips.split(batch_size), len(clips), "frames") for clips in (real, fake)]
-    return frame_distance(*sides).distance
+    return frechet_between(*sides).distance
 
 
 def test_it_is_torchmetrics_fid_on_the_same_features() -> None:
@@ -84,19 +88,6 @@ def test_the_order_of_frames_does_not_matter() -> None:
     assert _distance(real, fake.flip(2)) == pytest.approx(_distance(real, fake), rel=1e-9)
 
 
-def test_numbers_of_frames_stand_beside_the_distance() -> None:
-    statistics = [frame_statistics(FrameMoments(), [_clips(N, N)], N, "frames") for N in (3, 5)]
-    result = frame_distance(*statistics)
-    assert (result.num_real, result.num_fake) == (12, 20)
-
-
-def test_no_more_frames_than_features_are_refused() -> None:
-    few = frame_statistics(FrameMoments(), [_clips(1, 0)], 1, "frames")
-    many = frame_statistics(FrameMoments(), [_clips(9, 0)], 9, "frames")
-    with pytest.raises(StbenchError, match="more than 6 frames on each side, got 36 real and 4 generated"):
-        frame_distance(many, few)
-
-
 def test_detectors_of_whole_clips_are_refused() -> None:
     with pytest.raises(StbenchError, match="need a detector of frames, and whole-clips judges whole clips"):
         frame_statistics(WholeClips(), [_clips(2, 0)], 2, "frames")
@@ -109,7 +100,7 @@ def test_another_number_of_clips_than_announced_is_an_error() -> None:
 
 # One of two processes: reads its share of the clips, and prints what comes of all.
 WORKER = """
-import importlib.util, json, sys
+import dataclasses, importlib.util, json, sys
 from pathlib import Path
 import torch
 
@@ -118,7 +109,7 @@ spec = importlib.util.spec_from_file_location("frame_tests", path)
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=int(rank), world_size=2)
-print(json.dumps(module.assess_files(Path(folder))))
+print(json.dumps(dataclasses.asdict(module.assess_files(Path(folder)))))
 torch.distributed.destroy_process_group()
 """
 
@@ -128,7 +119,7 @@ def chosen(path: Path, num_frames: int = 4) -> ChosenClips:
     return ChosenClips(source, source.video_ids, ClipRule(num_frames, 1, 8, DEFAULT_SPATIAL_RULE, FIRST_FRAME, 0))
 
 
-def assess_files(folder: Path) -> dict[str, object]:
+def assess_files(folder: Path) -> FrameQuality:
     return assess_frames(FrameMoments(), chosen(folder / "real.npz"), chosen(folder / "fake.npz"), batch_size=3)
 
 
@@ -141,8 +132,33 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_what_is_written_beside_the_distance(folder: Path) -> None:
+    frames = [np.load(folder / f"{name}.npz")["clips"] for name in ("real", "fake")]
+    features = [_moments(clips_to_tensor(clips).transpose(1, 2).flatten(0, 1)) for clips in frames]
+    quality = assess_files(folder)
+    assert quality.fid == pytest.approx(frechet_distance(*features), rel=1e-6)
+    assert quality == FrameQuality(
+        fid=quality.fid,
+        refused=None,
+        num_real=44,
+        num_fake=52,
+        detector="frame-moments",
+        weights_sha256="none",
+        preprocessing="as-is",
+    )
+
+
+def test_no_more_frames_than_features_are_refused_before_one_is_read(folder: Path) -> None:
+    few = replace(chosen(folder / "fake.npz"), video_ids=["nothing by this name"])
+    quality = assess_frames(FrameMoments(), chosen(folder / "real.npz"), few, batch_size=3)
+    assert (quality.fid, quality.num_real, quality.num_fake) == (None, 44, 4)
+    assert quality.refused == (
+        "a per-frame distance needs more than 6 frames on each side, got 44 real and 4 generated"
+    )
+
+
 def test_processes_change_nothing(folder: Path) -> None:
-    alone = assess_files(folder)
+    alone = asdict(assess_files(folder))
     processes = [
         subprocess.Popen([sys.executable, "-c", WORKER, __file__, str(folder), str(rank)], stdout=subprocess.PIPE)
         for rank in range(2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detector_weights import find_weights
 from stbench.metrics.detectors import Detector
 from stbench.metrics.frechet import frechet_distance
+from stbench.records.protocol import OPEN
 from stbench.settings.options import FvdOptions
 from stbench.storage.hashing import file_sha256
 
@@ -95,7 +96,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def frames_of(outcome: Outcome) -> dict[str, Any]:
     assert outcome.frames is not None
-    return outcome.frames
+    return asdict(outcome.frames)
 
 
 def refuse_to_compute(*_: Any, **__: Any) -> None:
@@ -121,7 +122,7 @@ def test_the_frames_are_those_of_the_clips_that_were_measured(
         "weights_sha256": file_sha256(weights),
         "preprocessing": "as-is",
     }
-    assert json.loads((out / "fvd.json").read_text())["frames"] == done.frames
+    assert json.loads((out / "fvd.json").read_text())["frames"] == frames_of(done)
     again = measure(real, fake, PROTOCOL, replace(CPU, out=out))  # the clips' features are taken again
     assert again.frames == done.frames
     assert measure(real, fake, PROTOCOL, replace(CPU, frames=False)).frames is None
@@ -180,7 +181,7 @@ def test_missing_weights_are_refused_before_any_work(
 
 @pytest.mark.usefixtures("weights")
 def test_a_detector_of_frames_is_none_of_clips(real: Path, fake: Path) -> None:
-    protocol = replace(PROTOCOL, detector="inception", preprocessing="")
+    protocol = replace(PROTOCOL, detector="inception", preprocessing=OPEN)
     with pytest.raises(StbenchError, match=r"inception judges single frames, .* --frames adds the FID by inception"):
         measure(real, fake, protocol, FvdOptions(device="cpu"))
 

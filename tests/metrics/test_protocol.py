@@ -1,27 +1,50 @@
+"""The presets, and how a protocol is filled in by what detector, clips and run tell."""
+
 from __future__ import annotations
 
 import dataclasses
-import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from stbench.data.synthetic.shapes import Shapes
 from stbench.errors import StbenchError
 from stbench.metrics.catalogue import DETECTORS
-from stbench.metrics.protocol import PROTOCOLS, get_protocol
-from stbench.records.protocol import canonical_json, difference, protocol_hash
+from stbench.metrics.protocol import (
+    PROTOCOLS,
+    ClipFacts,
+    DetectorFacts,
+    RunFacts,
+    clip_facts,
+    filled_in,
+    get_protocol,
+)
+from stbench.records.protocol import HASHED_OFFSET, OPEN, Protocol, fields_where, open_fields, protocol_hash
 
-# Another value for every field: whatever moves the number must move the hash.
-_OTHER_VALUES: dict[type, Any] = {
-    str: "something else",
-    int: 12345,
-    float: 0.5,
-    bool: True,
-    tuple: (0.0, 1.0),
-    type(None): 7,
-}
+DETECTOR = DetectorFacts(preprocessing="resize32", feature_dim=64, detector_weights_sha256="0" * 64, bn_eps=1e-5)
+CLIPS = ClipFacts(
+    num_frames=8,
+    frame_stride_real=2,
+    resolution=16,
+    spatial_rule="drawn at this resolution",
+    dataset="shapes",
+    dataset_manifest_sha256="1" * 64,
+    split="all",
+)
+RUN = RunFacts(
+    num_real=32,
+    num_fake=32,
+    sampler="euler",
+    num_sampling_steps=4,
+    cfg_scale=1.0,
+    ema=True,
+    autoencoder="pixels",
+    autoencoder_sha256=None,
+    sampling_seed=5,
+)
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -29,53 +52,41 @@ def test_presets_name_a_known_detector_and_its_preprocessing(name: str) -> None:
     protocol = get_protocol(name)
     info = DETECTORS[protocol.detector]
     assert info.feature_dim in (protocol.feature_dim, None)  # None: the weights decide, and cd-fvd's have 1408
+    assert protocol.bn_eps == info.bn_eps
     assert protocol.preprocessing in info.preprocessings
-    assert protocol.num_frames is None or protocol.num_frames >= info.min_frames
+    assert protocol.num_frames is OPEN or protocol.num_frames >= info.min_frames
 
 
-def test_presets_differ_from_each_other() -> None:
-    assert len({protocol_hash(protocol) for protocol in PROTOCOLS.values()}) == len(PROTOCOLS)
+def _changes(name: str) -> dict[str, Any]:
+    """What a preset says in place of the fields' defaults."""
+    protocol = get_protocol(name)
+    of_detector = ("detector", "preprocessing", "feature_dim", "bn_eps")
+    declared = {field.name: field.default for field in dataclasses.fields(Protocol) if field.name not in of_detector}
+    return {field: getattr(protocol, field) for field, value in declared.items() if getattr(protocol, field) != value}
 
 
-def test_latte_takes_every_third_real_frame_and_every_generated_one() -> None:
-    latte, taichi = get_protocol("latte-2048-16f"), get_protocol("latte-taichi")
-    assert (latte.frame_stride_real, latte.frame_stride_fake, latte.num_fake) == (3, 1, 2048)
-    assert difference(latte, taichi) == {"frame_stride_real": (3, 6)}
-
-
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(PROTOCOLS["builtin"])])
-def test_every_field_moves_the_hash_and_is_named_as_the_difference(field: str) -> None:
-    before = PROTOCOLS["builtin"]
-    after = dataclasses.replace(before, **{field: _OTHER_VALUES[type(getattr(before, field))]})
-    assert protocol_hash(after) != protocol_hash(before)
-    assert list(difference(before, after)) == [field]
-
-
-def test_batch_size_workers_and_world_size_are_not_part_of_it() -> None:
-    names = {field.name for field in dataclasses.fields(PROTOCOLS["builtin"])}
-    assert not names & {"batch_size", "num_workers", "world_size", "device"}
-
-
-def test_canonical_json_is_sorted_compact_and_reads_back() -> None:
-    protocol = PROTOCOLS["builtin"]
-    text = canonical_json(protocol)
-    assert json.loads(text) == protocol.as_dict()
-    assert list(json.loads(text)) == sorted(json.loads(text))
-    assert ", " not in text.replace("crop to a square, then", "").replace("uint8, lossless", "")
-
-
-def test_equal_numbers_of_two_types_are_one_protocol() -> None:
-    whole = dataclasses.replace(PROTOCOLS["builtin"], cfg_scale=7, value_range=(-1, 1))
-    real = dataclasses.replace(PROTOCOLS["builtin"], cfg_scale=7.0)
-    assert protocol_hash(whole) == protocol_hash(real)
-
-
-def test_difference_reads_records_too_and_notices_a_missing_field() -> None:
-    protocol = PROTOCOLS["builtin"]
-    record = json.loads(canonical_json(protocol))
-    assert difference(protocol, record) == {}
-    del record["ema"], record["split"]
-    assert difference(protocol, record) == {"ema": (None, "(absent)"), "split": ("train", "(absent)")}
+def test_what_each_preset_says() -> None:
+    styleganv = {"num_frames": 16, "frame_stride_real": 1, "resolution": 256}
+    cdfvd = {"spatial_rule": "resize-crop-lanczos", "offset_rule_fake": HASHED_OFFSET, "num_real": None}
+    assert {name: _changes(name) for name in PROTOCOLS} == {
+        "builtin": {"num_real": 256, "num_fake": 256},
+        "styleganv-2048-16f": styleganv,
+        "latte-2048-16f": styleganv | {"frame_stride_real": 3},
+        "latte-taichi": styleganv | {"frame_stride_real": 6},
+        "cdfvd-i3d": styleganv | cdfvd,
+        "cdfvd-videomae": styleganv | cdfvd,
+        "tganv2-is-2048-16f": {"num_frames": 16},
+    }
+    of_detector = {name: (each.detector, each.preprocessing, each.feature_dim) for name, each in PROTOCOLS.items()}
+    assert of_detector == {
+        "builtin": ("shapes3d", "resize32", 64),
+        "styleganv-2048-16f": ("i3d", "styleganv", 400),
+        "latte-2048-16f": ("i3d", "styleganv", 400),
+        "latte-taichi": ("i3d", "styleganv", 400),
+        "cdfvd-i3d": ("i3d", "cdfvd", 400),
+        "cdfvd-videomae": ("videomae", "cdfvd", 1408),
+        "tganv2-is-2048-16f": ("c3d", "tgan2", 101),
+    }
 
 
 def test_unknown_name_is_answered_with_the_nearest() -> None:
@@ -83,11 +94,48 @@ def test_unknown_name_is_answered_with_the_nearest() -> None:
         get_protocol("latte-2048-16")
 
 
-@pytest.mark.parametrize("field", ["num_frames", "num_fake", "num_real", "frame_stride_real"])
-def test_impossible_numbers_are_refused(field: str) -> None:
-    impossible: dict[str, Any] = {field: 0}
-    with pytest.raises(StbenchError, match=rf"protocol\.{field}: expected at least 1, got 0"):
-        dataclasses.replace(PROTOCOLS["builtin"], **impossible)
+@pytest.mark.parametrize(("facts", "told_by"), [(DetectorFacts, "detector"), (ClipFacts, "dataset"), (RunFacts, "run")])
+def test_each_tells_what_the_fields_say_it_tells(facts: type, told_by: str) -> None:
+    assert {field.name for field in dataclasses.fields(facts)} == set(fields_where(told_by=told_by))
+
+
+def test_facts_stand_above_the_preset() -> None:
+    filled = filled_in(PROTOCOLS["builtin"], detector=DETECTOR, clips=CLIPS, run=RUN)
+    facts = {**vars(DETECTOR), **vars(CLIPS), **vars(RUN)}
+    assert {name: getattr(filled, name) for name in facts} == facts
+    assert replace(filled, **{name: getattr(PROTOCOLS["builtin"], name) for name in facts}) == PROTOCOLS["builtin"]
+    assert len(protocol_hash(filled)) == 64
+    again = filled_in(filled, detector=DETECTOR, clips=CLIPS, run=replace(RUN, num_real=None))
+    assert replace(again, num_real=32) == filled
+
+
+def test_without_a_run_what_nobody_said_is_none() -> None:
+    asked = replace(PROTOCOLS["builtin"], sampler="ddim", num_real=9)
+    filled = filled_in(asked, detector=DETECTOR, clips=CLIPS)
+    told = {name: getattr(filled, name) for name in fields_where(told_by="run")}
+    nothing = dict.fromkeys(("num_sampling_steps", "cfg_scale", "ema", "autoencoder", "autoencoder_sha256"))
+    assert told == {"num_real": 9, "num_fake": 256, "sampler": "ddim", "sampling_seed": 0, **nothing}
+
+
+def test_a_field_that_nobody_fills_is_refused() -> None:
+    asked = replace(PROTOCOLS["builtin"], split=OPEN, short_video_rule=OPEN)
+    with pytest.raises(StbenchError) as caught:
+        filled_in(asked, detector=DETECTOR, clips=CLIPS, run=RUN)
+    assert str(caught.value) == "protocol.short_video_rule is open, and neither detector nor clips nor run tell it"
+
+
+def test_the_manifest_may_come_later_but_must_come() -> None:
+    clips = replace(CLIPS, dataset_manifest_sha256=OPEN)
+    filled = filled_in(PROTOCOLS["builtin"], detector=DETECTOR, clips=clips, run=RUN)
+    assert open_fields(filled) == ["dataset_manifest_sha256"]
+    with pytest.raises(StbenchError, match="dataset_manifest_sha256 is open"):
+        protocol_hash(filled)
+
+
+def test_what_a_dataset_tells() -> None:
+    dataset = Shapes(16, 8, 2, length=3)
+    expected = replace(CLIPS, dataset_manifest_sha256=dataset.describe().manifest_sha256)
+    assert clip_facts(dataset, "shapes", "all") == expected
 
 
 def test_names_can_be_listed_without_torch() -> None:

@@ -6,7 +6,6 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,24 @@ from stbench.records.protocol import Protocol
 from stbench.records.schema import SCHEMA_VERSION, Record
 
 CLASS_NAMES = ["circle", "square"]
+PROTOCOL = Protocol(
+    detector="shapes3d",
+    preprocessing="resize32",
+    feature_dim=64,
+    num_frames=8,
+    detector_weights_sha256="0" * 64,
+    bn_eps=1e-5,
+    frame_stride_real=1,
+    resolution=16,
+    dataset="shapes",
+    dataset_manifest_sha256="1" * 64,
+    sampler="ddpm",
+    num_sampling_steps=10,
+    cfg_scale=1.0,
+    ema=True,
+    autoencoder="pixels",
+    autoencoder_sha256=None,
+)
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +56,6 @@ def timing(what: str, seconds: float) -> dict[str, Any]:
 
 def record_content(variant: str = "latte1", seed: int = 0, fvd: float = 100.0) -> dict[str, Any]:
     """Return the JSON content of a finished run's record."""
-    protocol = Protocol(detector="shapes3d", preprocessing="resize32", feature_dim=64, num_sampling_steps=10)
     curve = [(0, 900.0), (20, 300.0), (40, fvd * 1.2)]
     return {
         "schema": SCHEMA_VERSION,
@@ -81,7 +97,7 @@ def record_content(variant: str = "latte1", seed: int = 0, fvd: float = 100.0) -
             "freed_memory": "kept",
         },
         "quality": {
-            "protocol": asdict(protocol),
+            "protocol": PROTOCOL.to_dict(),
             "protocol_hash": "protocol-a",
             "detector": "shapes3d",
             "fvd": fvd,

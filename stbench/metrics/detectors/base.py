@@ -8,8 +8,8 @@ TF32 and autocast off, and a check of the input.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.catalogue import DETECTORS, get_preprocessing
 from stbench.metrics.detector_weights import find_weights
+from stbench.metrics.protocol import DetectorFacts
 from stbench.progress import progress_bar
 from stbench.storage.hashing import file_sha256
 
@@ -46,6 +47,7 @@ class Detector(nn.Module, ABC):
         per_frame: whether there is a row of features for every frame instead of every clip.
         weights_sha256: of the weights file.
         preprocessing: name of the way from clips to the network's input.
+        bn_eps: epsilon of its batch norms; None without any.
     """
 
     name: ClassVar[str]
@@ -55,6 +57,7 @@ class Detector(nn.Module, ABC):
     per_frame: ClassVar[bool] = False
     weights_sha256: str
     preprocessing: str
+    bn_eps: float | None = None
 
     @abstractmethod
     def compute_features(self, clips: Tensor) -> Tensor:
@@ -99,6 +102,16 @@ class Detector(nn.Module, ABC):
             )
 
     @property
+    def facts(self) -> DetectorFacts:
+        """What it tells of itself to a protocol."""
+        return DetectorFacts(
+            preprocessing=self.preprocessing,
+            feature_dim=self.feature_dim,
+            detector_weights_sha256=self.weights_sha256,
+            bn_eps=self.bn_eps,
+        )
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are; the CPU for a detector without any."""
         return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
@@ -116,6 +129,7 @@ class CatalogueDetector(Detector):
         super().__init__()
         self.preprocessing = preprocessing or DETECTORS[self.name].default_preprocessing
         self.rule = get_preprocessing(self.name, self.preprocessing)
+        self.bn_eps = DETECTORS[self.name].bn_eps
         self.load(find_weights(self.name, weights))
 
     @abstractmethod
@@ -256,9 +270,8 @@ def _construct(detector_class: type[Detector], class_path: str, arguments: dict[
 
 
 def _import_detector(class_path: str) -> type[Detector]:
-    module_name, _, class_name = class_path.partition(":")
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        found = pkgutil.resolve_name(class_path)
     except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise StbenchError(f"detector {class_path!r}: cannot be imported as module:Class: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Detector)):
