@@ -21,7 +21,7 @@ from stbench.records.sections import Quality
 
 def _filled(name: str) -> Protocol:
     """A preset with something in every field that is open: the figures do not depend on it."""
-    told: dict[str, Any] = {name: None for name in open_fields(PROTOCOLS[name])}
+    told: dict[str, Any] = dict.fromkeys(open_fields(PROTOCOLS[name]))
     told |= {"num_frames": 16, "frame_stride_real": 1, "resolution": 256}
     told |= {"detector_weights_sha256": "0" * 64, "dataset_manifest_sha256": "1" * 64}
     return replace(PROTOCOLS[name], **told)
