@@ -46,3 +46,55 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StbenchError, match="is a file; expected a folder"), swapped_in(tmp_path / "thesis.tex", NAMES):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_folders_above_are_made_and_everybody_may_read(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b" / "out"
+    with swapped_in(out, NAMES) as folder:
+        (folder / "index.html").write_text("new")
+    assert out.stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StbenchError, match=rf"^cannot write to {tmp_path}/file: "),
+        swapped_in(tmp_path / "file" / "out", NAMES),
+    ):
+        pass
+
+
+def test_a_full_disk_is_one_line_and_changes_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with swapped_in(out, NAMES) as folder:
+        (folder / "index.html").write_text("old")
+    with (
+        pytest.raises(
+            StbenchError, match=rf"^cannot write {out}: No space left on device; what was there is untouched$"
+        ),
+        swapped_in(out, NAMES) as folder,
+    ):
+        raise OSError(28, "No space left on device")
+    assert (out / "index.html").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_earlier_output_comes_back_when_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, replace, moved = tmp_path / "out", Path.replace, []
+    with swapped_in(out, NAMES) as folder:
+        (folder / "index.html").write_text("old")
+
+    def fail_once(path: Path, target: Path) -> Path:
+        moved.append(target.name)
+        if len(moved) == 2:  # the first moves the earlier output away
+            raise OSError(5, "Input/output error")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail_once)
+    with pytest.raises(StbenchError, match="Input/output error"), swapped_in(out, NAMES) as folder:
+        (folder / "index.html").write_text("new")
+    assert (out / "index.html").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [out]
