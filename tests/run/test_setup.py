@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from stbench.backbones.base import Conditioning
 from stbench.data.loading import evaluation_clips
 from stbench.errors import StbenchError
 from stbench.metrics import protocol
 from stbench.records.protocol import difference
 from stbench.run.evaluation import Evaluator
 from stbench.run.setup import prepare
+from stbench.runtime.attention import choice
 from stbench.settings.resolve import resolve
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu", "precision=float32", "attention=math"]
@@ -67,6 +70,25 @@ def test_weights_are_a_function_of_the_seed() -> None:
 
     assert torch.equal(weights(0), weights(0))
     assert not torch.equal(weights(0), weights(1))
+
+
+def test_a_run_knows_only_what_auto_chose_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second run of a process used to record the shapes of the first. Averaged weights belong to the same run."""
+    monkeypatch.setattr(choice, "MAX_SECONDS", 0.01)
+    lengths = (4, 6)
+    setups = [
+        prepare(resolve(["variant=latte1", *SMOKE[:-1], "attention=auto", f"dataset.num_frames={F}"])) for F in lengths
+    ]
+    for F, setup in zip(lengths, setups, strict=True):
+        backbone = setup.build_backbone()
+        averaged = copy.deepcopy(backbone)
+        latents, labels = torch.zeros(1, *setup.latent_shape), Conditioning(class_labels=torch.zeros(1).long())
+        with torch.no_grad():
+            backbone(latents, torch.zeros(1), labels)
+            rows = setup.runtime.attention_choices.rows()
+            averaged(latents, torch.zeros(1), labels)
+        assert {size[-2] for row in rows for size in row.shapes} == {F, 16}  # over time, and over 4 x 4 patches
+        assert setup.runtime.attention_choices.rows() == rows
 
 
 @pytest.mark.parametrize(
