@@ -19,7 +19,7 @@ def findings(study: Mapping[str, Any]) -> list[str]:
         sentences.insert(0, f"No FVD: {sides}. KVD, which is unbiased, is judged.")
     sentences += _bias(study["bias"], study["detector"])
     if check := study["gaussian_check"]:
-        sentences += [_gaussian(check), _bootstrap(check["bootstrap"])]
+        sentences += _gaussians(check)
     return sentences
 
 
@@ -77,22 +77,17 @@ def _bias(bias: Mapping[str, Any], detector: str) -> list[str]:
     return sentences
 
 
-def _gaussian(check: Mapping[str, Any]) -> str:
-    rows = check["by_size"]
+def _gaussians(check: Mapping[str, Any]) -> list[str]:
+    rows, bootstrap = check["by_size"], check["bootstrap"]
     measured, sizes = ", ".join(_number(row["fvd"]) for row in rows), ", ".join(str(row["n"]) for row in rows)
-    return (
-        f"Check of the code: for exact Gaussians in {check['dim']} dimensions FVD is {measured} at "
-        f"N = {sizes}; N · FVD is constant from {check['settled_from']} on, "
-        f"{_number(rows[-1]['n_times_fvd'])}; expected is (d² + 5d) / 2 = {_number(check['expected_n_times_fvd'])}."
-    )
-
-
-def _bootstrap(bootstrap: Mapping[str, Any]) -> str:
-    return (
+    return [
+        f"Check of the code: for exact Gaussians in {check['dim']} dimensions FVD is {measured} at N = {sizes}; "
+        f"N · FVD is constant from {check['settled_from']} on, {_number(rows[-1]['n_times_fvd'])}; expected is "
+        f"(d² + 5d) / 2 = {_number(check['expected_n_times_fvd'])}.",
         f"A bootstrap with replacement of one such pair of {bootstrap['n']} gives {_number(bootstrap['mean'])} ± "
         f"{_number(bootstrap['sd'])} for a distance of {_number(bootstrap['point'])}, where fresh pairs give "
-        f"{_number(bootstrap['replicates_mean'])} ± {_number(bootstrap['replicates_sd'])}: no interval for an FVD."
-    )
+        f"{_number(bootstrap['replicates_mean'])} ± {_number(bootstrap['replicates_sd'])}: no interval for an FVD.",
+    ]
 
 
 def curves(noise: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
