@@ -8,8 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from stbench import __version__
+from stbench.cli import _write_json, app, main
+from stbench.errors import CheckFailed, FinishedInPart, NotComparable, StbenchError
 from stbench.run.stages import run
+from stbench.settings.options import FvdOptions, NoiseOptions, ProfileOptions
 from stbench.settings.resolve import resolve
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu"]
@@ -32,6 +37,117 @@ def test_list_names_everything() -> None:
     assert done.returncode == 0
     for name in ("latte4", "pseudo3d_unet", "skytimelapse", "clouds", "demo", "latte-2048-16f", "shapes3d", "i3d"):
         assert name in done.stdout
+    lines = done.stdout.splitlines()
+    titles = [line for line in lines if line and not line.startswith(" ")]
+    assert titles == ["variants", "datasets", "presets", "protocols", "detectors"]
+    for title in titles:  # one kind alone is its part of the whole
+        first = lines.index(title)
+        part = lines[first : lines.index("", first) + 1]
+        assert CliRunner().invoke(app, ["list", title]).output.splitlines() == part
+
+
+def test_no_command_is_an_answer_too() -> None:
+    """The commands, in the order in which one needs them, each with a line of help."""
+    done = CliRunner().invoke(app, ["--help"], terminal_width=200)
+    assert done.exit_code == 0
+    lines = done.output[done.output.index("Commands:") :].splitlines()[1:]
+    commands = [line.split(maxsplit=1) for line in lines if line.strip()]
+    assert [name for name, _ in commands] == [
+        "list",
+        "run",
+        "profile",
+        "sample",
+        "evaluate",
+        "fvd",
+        "report",
+        "compare",
+        "doctor",
+        "study",
+    ]
+    assert all(about.strip().endswith((".", "...")) for _, about in commands)
+
+
+def test_version() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.output) == (0, f"stbench {__version__}\n")
+
+
+def test_json_goes_to_a_file_whole_or_to_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "cost.json"
+    _write_json(str(path), {"fvd": 1.5, "reason": None})
+    assert path.read_text() == '{\n "fvd": 1.5,\n "reason": null\n}\n'
+    assert capsys.readouterr().out == ""
+    with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
+        _write_json(str(path), {"fvd": float("nan")})
+    assert json.loads(path.read_text())["fvd"] == 1.5  # what was there is untouched
+    assert [each.name for each in tmp_path.iterdir()] == ["cost.json"]
+    _write_json("-", {"fvd": 1.5})
+    assert capsys.readouterr().out == '{\n "fvd": 1.5\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        _write_json("-", [float("inf")])
+    nowhere = tmp_path / "nowhere" / "cost.json"
+    with pytest.raises(StbenchError, match=f"^--json {nowhere}: cannot be written: No such file or directory$"):
+        _write_json(str(nowhere), {})
+
+
+@pytest.mark.parametrize(
+    ("words", "called", "options"),
+    [
+        (
+            ["profile", "variant=latte1", "--find-batch-size", "--max-batch-size", "8", "--scale", "frames=8,16"],
+            "stbench.profiling.variants.profile_variants",
+            ProfileOptions(find_batch_size=True, max_batch_size=8, scale="frames=8,16"),
+        ),
+        (
+            ["fvd", ".", ".", "--no-control", "--workers", "3", "--out", "there", "--device", "cpu"],
+            "stbench.fvd.measure.measure",
+            FvdOptions(no_control=True, num_workers=3, out=Path("there"), device="cpu"),
+        ),
+        (
+            ["study", "noise", "dataset=clouds", "--num", "64", "--dim", "0", "--weights", "i3d.pt"],
+            "stbench.studies.noise.study_noise",
+            NoiseOptions(num=64, dim=0, weights=Path("i3d.pt")),
+        ),
+    ],
+    ids=["profile", "fvd", "study noise"],
+)
+def test_options_reach_the_code_as_one_object(
+    words: list[str], called: str, options: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+
+    def stop(*arguments: object) -> None:
+        given.extend(arguments)
+        raise StbenchError("far enough")
+
+    monkeypatch.setattr(called, stop)
+    done = CliRunner().invoke(app, words)
+    assert str(done.exception) == "far enough"
+    assert options in given
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (StbenchError("no such thing"), 2, "stbench: no such thing\n"),
+        (CheckFailed("worse"), 1, "stbench: worse\n"),
+        (FinishedInPart("half"), 3, "stbench: half\n"),
+        (NotComparable("apples"), 4, "stbench: apples\n"),
+        (KeyboardInterrupt(), 130, "stbench: interrupted; --resume goes on from the newest checkpoint\n"),
+    ],
+    ids=["wrong use", "regression", "in part", "not comparable", "interrupted"],
+)
+def test_errors_become_one_line_and_a_status(
+    error: BaseException, status: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("stbench.cli.app", fail)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == status
+    assert capsys.readouterr() == ("", message)
 
 
 @pytest.mark.parametrize(

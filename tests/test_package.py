@@ -12,14 +12,50 @@ import pytest
 import stbench
 
 
-def test_importing_is_cheap_and_names_are_there() -> None:
-    heavy = ("torch", "pandas", "matplotlib", "scipy", "av", "omegaconf", "typer")
-    code = f"import sys, stbench; print([name for name in {heavy} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
-    for name in stbench.__all__:
-        assert getattr(stbench, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+def imported(names: tuple[str, ...], code: str) -> list[str]:
+    """Which of the modules `names` are there after a fresh process ran `code`."""
+    code = f"import sys\n{code}\nprint(*[name for name in {names} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_importing_is_cheap() -> None:
+    heavy = ("torch", "numpy", "pandas", "matplotlib", "scipy", "av", "omegaconf", "typer", "pydantic")
+    assert imported(heavy, "import stbench") == []
+    assert imported(heavy, "import stbench; stbench.StbenchError; dir(stbench)") == []
+
+
+def test_the_command_line_waits_with_what_is_heavy() -> None:
+    heavy = ("torch", "numpy", "pandas", "matplotlib", "scipy", "av", "omegaconf", "yaml", "pydantic", "jinja2")
+    assert imported(heavy, "import stbench.cli") == []
+
+
+@pytest.mark.parametrize("room", ["records", "reports", "settings"])
+def test_rooms_that_read_results_need_no_torch(room: str, repository: Path) -> None:
+    files = sorted((repository / "stbench" / room).rglob("*.py"))
+    modules = [".".join(file.relative_to(repository).with_suffix("").parts) for file in files]
+    assert len(modules) > 2
+    code = "\n".join(f"import {module.removesuffix('.__init__')}" for module in modules)
+    assert imported(("torch",), code) == []
+
+
+@pytest.mark.parametrize("name", stbench.__all__)
+def test_a_promised_name_is_there(name: str) -> None:
+    value = getattr(stbench, name)
+    assert name in dir(stbench)
+    if name == "__version__":
+        assert value.count(".") == 2
+    else:
+        assert value.__name__ == name
+        assert value.__module__.startswith("stbench.")
+        assert value.__doc__
+
+
+def test_no_other_name_is_there() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'stbench' has no attribute 'no_such_name'$"):
         _ = stbench.no_such_name
+    assert sorted(stbench.__all__) == dir(stbench)
 
 
 def test_the_wheel_runs_by_itself(repository: Path, tmp_path: Path) -> None:
