@@ -11,55 +11,45 @@ from stbench.reports.tables import format_number, quality_columns, variant_table
 
 def findings(reported: ReportedRuns) -> list[str]:
     """Return the main results as sentences: the best quality first, then costs, then what went wrong."""
-    variants = variant_table(reported.table)
-    sentences = [
-        sentence for column in _ranked_columns(reported.table) for sentence in _ranking(reported, variants, column)
-    ]
-    return [*sentences, *_cheapest(variants), *_unfinished(reported.table)] or ["These runs recorded no result yet."]
+    runs = reported.table
+    variants = variant_table(runs)
+    # Ranked by FVD, or by KVD where FVD was refused for every run.
+    headings = quality_columns(runs)
+    by_fvd, by_kvd = ([name for name in headings if headings[name].startswith(metric)] for metric in ("FVD[", "KVD["))
+    sentences = [sentence for name in by_fvd or by_kvd for sentence in _ranking(runs, variants, name, headings[name])]
+    sentences += _cheapest(variants)
+    if unfinished := int((runs["status"] != "finished").sum()):
+        sentences.append(f"{unfinished} of {len(runs)} runs did not finish; their reasons are below.")
+    return sentences or ["These runs recorded no result yet."]
 
 
-def _ranked_columns(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return the columns to rank by: FVD, or KVD where FVD was refused for every run."""
-    columns = list(quality_columns(runs).items())
-    by_metric = ([(name, title) for name, title in columns if title.startswith(metric)] for metric in ("FVD[", "KVD["))
-    return next(filter(None, by_metric), [])
-
-
-def _ranking(reported: ReportedRuns, variants: pd.DataFrame, column: tuple[str, str]) -> list[str]:
+def _ranking(runs: pd.DataFrame, variants: pd.DataFrame, name: str, heading: str) -> list[str]:
     """Return one or two sentences for each protocol: who is best, and whether the next is beyond noise."""
-    name, heading = column
     sentences = []
     for _, rivals in variants.dropna(subset=[name]).groupby("protocol_hash", sort=False):
         ordered = rivals.sort_values(name)
-        best = ordered.iloc[0]
-        sentences.append(f"Lowest {heading}: {best['label']} on {best['dataset']}, {_with_interval(best, name)}.")
+        best, seeds = ordered.iloc[0], int(ordered.iloc[0][f"{name}_seeds"])
+        low, high = format_number(best[f"{name}_low"]), format_number(best[f"{name}_high"])
+        sure = f"95 % interval {low} to {high} over {seeds} seeds" if seeds > 1 else "one seed, so no interval"
+        where = f"{best['label']} on {best['dataset']}, {format_number(best[name])} ({sure})"
+        sentences.append(f"Lowest {heading}: {where}.")
         if len(ordered) > 1:
-            sentences.append(_lead(reported, best, ordered.iloc[1], name))
+            sentences.append(_lead(runs, best, ordered.iloc[1], name))
     return sentences
 
 
-def _with_interval(row: pd.Series, name: str) -> str:
-    text, seeds = format_number(row[name]), int(row[f"{name}_seeds"])
-    if seeds == 1:
-        return f"{text} (one seed, so no interval)"
-    low, high = format_number(row[f"{name}_low"]), format_number(row[f"{name}_high"])
-    return f"{text} (95 % interval {low} to {high} over {seeds} seeds)"
-
-
-def _lead(reported: ReportedRuns, best: pd.Series, second: pd.Series, name: str) -> str:
-    values_best, values_second = (_seed_values(reported, row, name) for row in (best, second))
+def _lead(runs: pd.DataFrame, best: pd.Series, second: pd.Series, name: str) -> str:
+    """Return the sentence on the second best: whether its distance from the best is beyond the noise of the seeds."""
+    of_best, of_second = (
+        [float(value) for value in runs[same["group"] & same["protocol_hash"]][name].dropna()]
+        for same in ({key: runs[key] == row[key] for key in ("group", "protocol_hash")} for row in (best, second))
+    )
     start = f"Next is {second['label']} at {format_number(second[name])}"
-    if min(len(values_best), len(values_second)) < 2:
+    if min(len(of_best), len(of_second)) < 2:
         return f"{start}; with one seed this order may be noise."
-    if means_differ(values_best, values_second):
+    if means_differ(of_best, of_second):
         return f"{start}; the difference is beyond the noise of the seeds (Welch's t test, p < {ALPHA})."
     return f"{start}; the difference is within the noise of the seeds (Welch's t test, p ≥ {ALPHA})."
-
-
-def _seed_values(reported: ReportedRuns, variant: pd.Series, name: str) -> list[float]:
-    runs = reported.table
-    group = runs[(runs["group"] == variant["group"]) & (runs["protocol_hash"] == variant["protocol_hash"])]
-    return [float(value) for value in group[name].dropna()]
 
 
 def _cheapest(variants: pd.DataFrame) -> list[str]:
@@ -74,8 +64,3 @@ def _cheapest(variants: pd.DataFrame) -> list[str]:
         f"Computation runs from {format_number(low['gmacs'])} GMACs a forward pass ({low['label']}) "
         f"to {format_number(high['gmacs'])} ({high['label']})."
     ]
-
-
-def _unfinished(runs: pd.DataFrame) -> list[str]:
-    count = int((runs["status"] != "finished").sum())
-    return [f"{count} of {len(runs)} runs did not finish; their reasons are below."] if count else []

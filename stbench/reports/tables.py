@@ -6,7 +6,6 @@ units, numbers at four significant digits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -74,31 +73,27 @@ def variant_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _variant_row(group: pd.DataFrame, qualities: list[str]) -> dict[str, Any]:
-    first = group.iloc[0]
-    row: dict[str, Any] = {name: first[name] for name in ("label", "dataset", "preset")}
-    row["seeds"] = ", ".join(str(int(seed)) for seed in sorted(group["seed"].dropna()))
-    row["status"] = _statuses(group["status"])
-    row["machines"] = group["machine"].nunique()
+    first, machines = group.iloc[0], group["machine"].nunique()
+    statuses = group["status"].value_counts(sort=False)
+    row: dict[str, Any] = {
+        **{name: first[name] for name in ("label", "dataset", "preset")},
+        "seeds": ", ".join(str(int(seed)) for seed in sorted(group["seed"].dropna())),
+        "status": ", ".join(f"{count} {status}" for status, count in statuses.items()),
+        "machines": machines,
+    }
+    values = {
+        name: [float(value) for value in group[name].dropna()] for name in (*SEED_FREE, *MACHINE_BOUND, *qualities)
+    }
     for name in SEED_FREE + MACHINE_BOUND:
-        mixed = name in MACHINE_BOUND and row["machines"] > 1
-        row[name] = None if mixed else _over(group[name], median)
+        mixed = name in MACHINE_BOUND and machines > 1
+        row[name] = median(values[name]) if values[name] and not mixed else None
     for name in qualities:
-        summary = _over(group[name], summarise_seeds)
+        summary = summarise_seeds(values[name]) if values[name] else None
         row[name] = summary and summary.mean
         row |= {f"{name}_{field}": summary and getattr(summary, field) for field in ("sd", "low", "high")}
         row[f"{name}_seeds"] = summary.n if summary else 0
     protocols = group["protocol_hash"].dropna()
     return row | {"protocol_hash": protocols.iloc[0] if len(protocols) else None, "group": first["group"]}
-
-
-def _over(column: pd.Series, statistic: Callable[[list[float]], Any]) -> Any:
-    values = [float(value) for value in column.dropna()]
-    return statistic(values) if values else None
-
-
-def _statuses(statuses: pd.Series) -> str:
-    counts = statuses.value_counts(sort=False)
-    return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
 def display_variants(variants: pd.DataFrame, headings: dict[str, str]) -> pd.DataFrame:
@@ -110,15 +105,12 @@ def display_variants(variants: pd.DataFrame, headings: dict[str, str]) -> pd.Dat
     """
     shown = variants.copy()
     for name in headings:
-        shown[name] = [_interval(row, name) for _, row in variants.iterrows()]
+        low, high = (variants[f"{name}_{bound}"] for bound in ("low", "high"))
+        shown[name] = [
+            format_number(mean) + ("" if pd.isna(a) else f" [{format_number(a)}, {format_number(b)}]")
+            for mean, a, b in zip(variants[name], low, high, strict=True)
+        ]
     return _display(shown, headings)
-
-
-def _interval(row: pd.Series, name: str) -> str:
-    text = format_number(row[name])
-    if pd.isna(row[f"{name}_low"]):
-        return text
-    return f"{text} [{format_number(row[f'{name}_low'])}, {format_number(row[f'{name}_high'])}]"
 
 
 def display_runs(runs: pd.DataFrame) -> pd.DataFrame:

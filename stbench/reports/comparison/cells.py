@@ -76,13 +76,11 @@ class Comparison:
         if self.missing:
             return f"{_counted(len(self.missing), 'run')} of the baseline missing: {', '.join(self.missing)}."
         if not any(cell.gated for cell in self.cells):
-            return f"A candidate against a baseline: {self._tally()}."
+            metrics = {kind: [v.metric for v in self.verdicts if v.verdict == kind] for kind in (BETTER, WORSE)}
+            tallied = [f"{kind} in {', '.join(dict.fromkeys(names))}" for kind, names in metrics.items() if names]
+            outcome = "; ".join(tallied) or "no difference in what could be compared"
+            return f"A candidate against a baseline: {outcome}."
         return "No regression" + (" in what could be compared." if self.obstacles else ".")
-
-    def _tally(self) -> str:
-        metrics = {kind: [v.metric for v in self.verdicts if v.verdict == kind] for kind in (BETTER, WORSE)}
-        tallied = [f"{kind} in {', '.join(dict.fromkeys(names))}" for kind, names in metrics.items() if names]
-        return "; ".join(tallied) or "no difference in what could be compared"
 
     @property
     def obstacles(self) -> list[str]:

@@ -13,7 +13,6 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from stbench.errors import StbenchError
 from stbench.records.schema import Record, value_at
@@ -42,19 +41,26 @@ def compare(base: Path | str, new: Path | str, out_dir: Path | str) -> Compariso
         StbenchError: a record cannot be read, two runs of one side cannot be told apart, or no run has a counterpart.
     """
     base_runs, new_runs = ([stored.record for stored in find_records([path])] for path in (base, new))
-    if _is_single(Path(base)) and _is_single(Path(new)):
+    if all(Path(path).is_file() or (Path(path) / RECORD_NAME).is_file() for path in (base, new)):
         comparison = Comparison([_cell(base_runs, new_runs)], [], [])
     else:
         comparison = _compare_folders(base_runs, new_runs)
-    _write(comparison, Path(out_dir))
+    content = {"exit_status": comparison.exit_status, "headline": comparison.headline, **dataclasses.asdict(comparison)}
+    for written, cell in zip(content["cells"], comparison.cells, strict=True):
+        for row, verdict in zip(written["verdicts"], cell.verdicts, strict=True):
+            row["ratio"] = verdict.ratio
+    figure = ratio_plot(comparison)
+    with swapped_in(Path(out_dir), CONTENTS) as folder:
+        (folder / "compare.md").write_text(comparison_markdown(comparison), encoding="utf-8")
+        (folder / "compare.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (folder / "compare.html").write_text(comparison_page(comparison, figure), encoding="utf-8")
+        if figure:
+            write_figure(figure, folder, "ratios")
     return comparison
 
 
-def _is_single(path: Path) -> bool:
-    return path.is_file() or (path / RECORD_NAME).is_file()
-
-
 def _compare_folders(base: Sequence[Record], new: Sequence[Record]) -> Comparison:
+    """Pair the runs of two folders by their names, and take the seeds of a configuration together."""
     variants = [{_key(record)[0] for record in side} for side in (base, new)]
     candidate = all(len(names) == 1 for names in variants) and variants[0] != variants[1]
     first = 1 if candidate else 0  # a candidate's variant is not part of what must be equal
@@ -75,6 +81,7 @@ def _compare_folders(base: Sequence[Record], new: Sequence[Record]) -> Compariso
 
 
 def _key(record: Record) -> Key:
+    """What a run is compared by: variant, dataset, preset and seed. Its other settings may have changed."""
     config = record.config
     names = (value_at(config, "variant.name"), value_at(config, "dataset.name"))
     return tuple(str(value) for value in (*names, config.get("preset"), config.get("seed")))
@@ -100,35 +107,13 @@ def _by_key(records: Sequence[Record], first: int) -> dict[Key, Record]:
 def _cell(base: Sequence[Record], new: Sequence[Record]) -> Cell:
     base_key, new_key = _key(base[0])[:-1], _key(new[0])[:-1]
     parts = [old if old == changed else f"{old} → {changed}" for old, changed in zip(base_key, new_key, strict=True)]
+    before, after = flatten(base[0].config), flatten(new[0].config)
+    changed_keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     return Cell(
-        " / ".join(parts),
-        [record.run_id for record in base],
-        [record.run_id for record in new],
-        base_key == new_key,
-        _config_differences(base[0], new[0]),
-        judge(base, new),
+        name=" / ".join(parts),
+        base=[record.run_id for record in base],
+        new=[record.run_id for record in new],
+        gated=base_key == new_key,
+        differences=[f"{key}: {before.get(key, '(none)')} → {after.get(key, '(none)')}" for key in changed_keys],
+        verdicts=judge(base, new),
     )
-
-
-def _config_differences(base: Record, new: Record) -> list[str]:
-    old, changed = flatten(base.config), flatten(new.config)
-    keys = [key for key in {**old, **changed} if old.get(key) != changed.get(key)]
-    return [f"{key}: {old.get(key, '(none)')} → {changed.get(key, '(none)')}" for key in keys]
-
-
-def _write(comparison: Comparison, out_dir: Path) -> None:
-    figure = ratio_plot(comparison)
-    with swapped_in(out_dir, CONTENTS) as folder:
-        (folder / "compare.md").write_text(comparison_markdown(comparison), encoding="utf-8")
-        (folder / "compare.json").write_text(json.dumps(_to_json(comparison), indent=2) + "\n", encoding="utf-8")
-        (folder / "compare.html").write_text(comparison_page(comparison, figure), encoding="utf-8")
-        if figure:
-            write_figure(figure, folder, "ratios")
-
-
-def _to_json(comparison: Comparison) -> dict[str, Any]:
-    content = {"exit_status": comparison.exit_status, "headline": comparison.headline, **dataclasses.asdict(comparison)}
-    for written, cell in zip(content["cells"], comparison.cells, strict=True):
-        for row, verdict in zip(written["verdicts"], cell.verdicts, strict=True):
-            row["ratio"] = verdict.ratio
-    return content
