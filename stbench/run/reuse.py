@@ -21,7 +21,6 @@ from stbench.run.generation import generate, labels_of_samples
 from stbench.run.setup import Setup, prepare
 from stbench.run.stages import run
 from stbench.settings.resolve import override, resolve
-from stbench.settings.schema import RunConfig
 from stbench.storage.files import write_json
 from stbench.storage.weights import load_strictly
 from stbench.training.start import initialise_from, read_any_weights
@@ -41,9 +40,7 @@ def sample_from(source: str, words: Iterable[str], num: int, out: Path | None) -
     Returns:
         The moving picture's path.
     """
-    path = _existing(source)
-    setup = prepare(_config_of(path, words))
-    backbone = _load_backbone(setup, path)
+    path, setup, backbone = _trained(source, words)
     with progress_bar("sampling", num) as advance:
         batches = []
         seed = setup.config.settings.eval.seed
@@ -72,36 +69,28 @@ def evaluate_again(source: str, words: Iterable[str], out: Path) -> Quality:
     Returns:
         The quality section.
     """
-    path = _existing(source)
-    if not path.is_dir():
-        config = resolve([*words, f"train.init={path}", "train.steps=0"])
+    if Path(source).is_file():
+        config = resolve([*words, f"train.init={source}", "train.steps=0"])
         measured = read_record(run(config, out, resume=True)).quality
         assert measured is not None  # of a finished run
         return measured
-    setup = prepare(_config_of(path, words))
-    quality = Evaluator(setup).evaluate(_load_backbone(setup, path), "final", "sampling").quality
+    path, setup, backbone = _trained(source, words)
+    quality = Evaluator(setup).evaluate(backbone, "final", "sampling").quality
     write_json(path / f"evaluation-{quality.protocol_hash[:8]}.json", asdict(quality))
     return quality
 
 
-def _existing(source: str) -> Path:
+def _trained(source: str, words: Iterable[str]) -> tuple[Path, Setup, nn.Module]:
+    """A run with some settings changed, or the one that `words` describe for a weights file; and its backbone."""
     path = Path(source)
     if not path.exists():
         raise StbenchError(f"{path} does not exist: expected a run's folder or a weights file")
-    return path
-
-
-def _config_of(path: Path, words: Iterable[str]) -> RunConfig:
-    """The configuration of a run's folder with some settings changed, or the one that `words` describe."""
-    if not path.is_dir():
-        return resolve(words)
-    return override(RunFolder(path).read_config(), words, REUSABLE)
-
-
-def _load_backbone(setup: Setup, path: Path) -> nn.Module:
-    backbone = setup.build_backbone().eval()
     if path.is_dir():
+        setup = prepare(override(RunFolder(path).read_config(), words, REUSABLE))
+        backbone = setup.build_backbone().eval()
         load_strictly(backbone, read_any_weights(path), path)
     else:
-        initialise_from(backbone, str(path))
-    return backbone
+        setup = prepare(resolve(words))
+        backbone = setup.build_backbone().eval()
+        initialise_from(backbone, source)
+    return path, setup, backbone

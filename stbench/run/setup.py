@@ -115,31 +115,26 @@ def prepare(config: RunConfig) -> Setup:
         raise StbenchError(f"variant.{given[0]} follows from the dataset, the autoencoder and the objective of a run")
     runtime = choose_runtime(settings.device, settings.precision, settings.attention)
     autoencoder = build_autoencoder(settings.autoencoder.name, settings.autoencoder.weights)
-    protocol, detector = _judge(settings.protocol, settings.eval.detector_weights)
+    protocol, detector = _protocol_with_detector(settings.protocol, settings.eval.detector_weights)
     dataset = config.dataset.construct()
     reference = _reference_dataset(config.dataset, dataset, protocol)
-    if dataset.image_size % autoencoder.downsampling:
-        raise StbenchError(f"dataset.image_size={dataset.image_size} is not a multiple of {autoencoder.downsampling}, "
-                           f"by which autoencoder.name={autoencoder.name} shrinks")  # fmt: skip
-    if settings.eval.cfg_scale != 1 and not dataset.num_classes:
-        raise StbenchError(f"eval.cfg_scale={settings.eval.cfg_scale} needs classes, and dataset "
-                           f"{config.dataset.name!r} has none: expected 1")  # fmt: skip
-    _check_clip_length(dataset, protocol, detector)
+    _check_fit(config, dataset, autoencoder, protocol)
+    detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
     setup = Setup(
-        config,
-        runtime,
-        dataset,
-        reference,
-        autoencoder.to(runtime.device),
-        detector.to(runtime.device),
-        protocol,
+        config=config,
+        runtime=runtime,
+        dataset=dataset,
+        reference=reference,
+        autoencoder=autoencoder.to(runtime.device),
+        detector=detector.to(runtime.device),
+        protocol=protocol,
     )
     with torch.device("meta"):  # figures that do not fit together are refused before any work
         setup.construct_backbone()
     return replace(setup, protocol=_filled_in(setup))
 
 
-def _judge(name: str, weights: str | None) -> tuple[Protocol, Detector]:
+def _protocol_with_detector(name: str, weights: str | None) -> tuple[Protocol, Detector]:
     """A protocol with its detector; "module:Class" is the builtin protocol with another package's detector."""
     if ":" not in name:
         protocol = get_protocol(name)
@@ -148,6 +143,26 @@ def _judge(name: str, weights: str | None) -> tuple[Protocol, Detector]:
     if detector.per_frame:
         raise StbenchError(f"protocol={name}: the detector {detector.name} judges single frames, a run judges clips")
     return replace(get_protocol("builtin"), detector=name), detector
+
+
+def _check_fit(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder, protocol: Protocol) -> None:
+    """Refuse settings that a dataset's clips do not fit."""
+    if dataset.image_size % autoencoder.downsampling:
+        raise StbenchError(
+            f"dataset.image_size={dataset.image_size} is not a multiple of {autoencoder.downsampling}, "
+            f"by which autoencoder.name={autoencoder.name} shrinks"
+        )
+    scale = config.settings.eval.cfg_scale
+    if scale != 1 and not dataset.num_classes:
+        raise StbenchError(
+            f"eval.cfg_scale={scale} needs classes, and dataset {config.dataset.name!r} has none: expected 1"
+        )
+    for setting, own, judged, unit in (
+        ("num_frames", dataset.num_frames, protocol.num_frames, "frames"),
+        ("image_size", dataset.image_size, protocol.resolution, "pixels"),
+    ):
+        if judged not in (OPEN, own):
+            raise StbenchError(f"the protocol judges clips of {judged} {unit}: dataset.{setting}={own} does not fit")
 
 
 def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Protocol) -> ClipDataset:
@@ -167,16 +182,6 @@ def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Pro
         except StbenchError as error:
             raise StbenchError(f"dataset {component.name!r}: {error}") from error
     return component.with_arguments(wanted).construct()
-
-
-def _check_clip_length(dataset: ClipDataset, protocol: Protocol, detector: Detector) -> None:
-    if protocol.num_frames is not OPEN and protocol.num_frames != dataset.num_frames:
-        raise StbenchError(f"the protocol judges clips of {protocol.num_frames} frames: "
-                           f"dataset.num_frames={dataset.num_frames} does not fit")  # fmt: skip
-    if protocol.resolution is not OPEN and protocol.resolution != dataset.image_size:
-        raise StbenchError(f"the protocol judges clips of {protocol.resolution} pixels: "
-                           f"dataset.image_size={dataset.image_size} does not fit")  # fmt: skip
-    detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
 
 
 def _filled_in(setup: Setup) -> Protocol:
