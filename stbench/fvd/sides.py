@@ -129,8 +129,10 @@ def load_features(path: Path) -> SideFeatures:
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise StbenchError(f"{path}: expected a features file of `stbench fvd`: {error}") from error
     if side.features.ndim != 2 or len(side.features) != len(side.video_ids):
-        raise StbenchError(f"{path}: expected one row of features per video, got shape {side.features.shape} "
-                           f"and {len(side.video_ids)} videos")  # fmt: skip
+        raise StbenchError(
+            f"{path}: expected one row of features per video, got shape {side.features.shape} "
+            f"and {len(side.video_ids)} videos"
+        )
     return side
 
 
@@ -183,8 +185,10 @@ def check_conditions(kept: SideFeatures, protocol: Protocol, side: SideName) -> 
         raise NotComparable(f"{kept.file} was made under another protocol: {differences}")
     asked = protocol.side(side).num_clips
     if kept.asked is not None and (asked is None or asked > kept.asked):
-        raise StbenchError(f"{kept.file} holds the {kept.asked} videos that were asked for then, not "
-                           f"{asked or 'all'}: name the videos themselves")  # fmt: skip
+        raise StbenchError(
+            f"{kept.file} holds the {kept.asked} videos that were asked for then, not "
+            f"{asked or 'all'}: name the videos themselves"
+        )
 
 
 def clip_rule(protocol: Protocol, side: SideName) -> ClipRule:

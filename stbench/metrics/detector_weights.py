@@ -62,8 +62,9 @@ def _cached(detector: str) -> Path:
     cached = sorted(path for path in folder.glob(f"{detector}*") if _may_be_weights(path, detector))
     if len(cached) > 1:
         names = ", ".join(path.name for path in cached)
-        raise StbenchError(f"{detector}: several weights files in {folder} ({names}): set "
-                           f"{info.weights_variable}=PATH to one of them")  # fmt: skip
+        raise StbenchError(
+            f"{detector}: several weights files in {folder} ({names}): set {info.weights_variable}=PATH to one of them"
+        )
     if not cached:
         raise StbenchError(
             f"{detector}: weights not found; get {info.weights_source}, then set {info.weights_variable}=PATH, save it "

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax, logsumexp
-from scipy.stats import t as student_t
 from torch import Tensor
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import FloatArray, check_features
+from stbench.metrics.intervals import student_interval
+from stbench.records.statistics import CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class InceptionScore:
 
 
 def inception_score(
-    logits: ArrayLike | Tensor, splits: int = 1, confidence: float = 0.95, seed: int = 0
+    logits: ArrayLike | Tensor, splits: int = 1, confidence: float = CONFIDENCE, seed: int = 0
 ) -> InceptionScore:
     """Inception Score of a classifier's outputs.
 
@@ -70,7 +71,10 @@ def inception_score(
     order = np.random.default_rng(seed).permutation(count)
     scores = [_score(log_probabilities[part]) for part in np.array_split(order, splits)]
     mean, std = float(np.mean(scores)), float(np.std(scores))
-    return InceptionScore(mean, std, _interval(scores, confidence), tuple(scores), confidence)
+    bounds = None
+    if splits > 1:
+        bounds = student_interval(mean, float(np.std(scores, ddof=1)) / splits**0.5, splits - 1, confidence)
+    return InceptionScore(mean, std, bounds, tuple(scores), confidence)
 
 
 def _score(log_probabilities: FloatArray) -> float:
@@ -78,11 +82,3 @@ def _score(log_probabilities: FloatArray) -> float:
     marginal = logsumexp(log_probabilities, axis=0) - np.log(len(log_probabilities))
     divergences = (np.exp(log_probabilities) * (log_probabilities - marginal)).sum(axis=1)
     return float(np.exp(divergences.mean()))
-
-
-def _interval(scores: list[float], confidence: float) -> tuple[float, float] | None:
-    if len(scores) == 1:
-        return None
-    standard_error = float(np.std(scores, ddof=1)) / len(scores) ** 0.5
-    margin = float(student_t.ppf((1 + confidence) / 2, len(scores) - 1)) * standard_error
-    return float(np.mean(scores)) - margin, float(np.mean(scores)) + margin

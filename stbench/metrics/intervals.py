@@ -116,6 +116,15 @@ def deal(count: int, num_groups: int, rng: np.random.Generator) -> list[NDArray[
     return np.array_split(rng.permutation(count), num_groups)
 
 
+def student_interval(
+    estimate: float, standard_error: float, degrees_of_freedom: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Student's interval, (low, high), around an estimate with this standard error, which may be 0."""
+    _, half_width = stats.t.interval(confidence, degrees_of_freedom)  # in standard errors
+    margin = float(half_width) * standard_error
+    return estimate - margin, estimate + margin
+
+
 def _jackknife(a: FloatArray, b: FloatArray, rng: np.random.Generator) -> DistanceInterval:
     """Delete-group jackknife: the mean of the pseudo-values has no bias in 1/N, and their spread is the error's."""
     groups = zip(deal(len(a), NUM_GROUPS, rng), deal(len(b), NUM_GROUPS, rng), strict=True)
@@ -137,8 +146,8 @@ def _subsampling(a: FloatArray, b: FloatArray, rng: np.random.Generator) -> Dist
 
 
 def _around(estimate: float, standard_error: float, degrees_of_freedom: int) -> DistanceInterval:
-    margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom)) * standard_error
-    return DistanceInterval(estimate - margin, estimate + margin, estimate, standard_error)
+    low, high = student_interval(estimate, standard_error, degrees_of_freedom)
+    return DistanceInterval(low, high, estimate, standard_error)
 
 
 _METHODS: dict[str, Callable[[FloatArray, FloatArray, np.random.Generator], DistanceInterval]] = {

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student_t
 from torch import Tensor
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import FloatArray, check_pair
-from stbench.metrics.intervals import deal
+from stbench.metrics.intervals import deal, student_interval
+from stbench.records.statistics import CONFIDENCE
 
 MAX_BLOCKS = 10
 MIN_BLOCK_SIZE = 8
@@ -67,7 +67,7 @@ def kernel_distance(
     features_a: ArrayLike | Tensor,
     features_b: ArrayLike | Tensor,
     kernel: PolynomialKernel = KVD,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> KernelResult:
     """Unbiased squared MMD between features (N, D) and (M, D), with an interval from up to 10 disjoint blocks.
@@ -93,8 +93,8 @@ def kernel_distance(
 
     distance = unbiased_mmd(a, b, kernel)
     standard_error = float(np.std(blocks, ddof=1)) / num_blocks**0.5
-    margin = float(student_t.ppf((1 + confidence) / 2, num_blocks - 1)) * standard_error
-    return KernelResult(distance, (distance - margin, distance + margin), tuple(blocks), confidence)
+    bounds = student_interval(distance, standard_error, num_blocks - 1, confidence)
+    return KernelResult(distance, bounds, tuple(blocks), confidence)
 
 
 def unbiased_mmd(a: FloatArray, b: FloatArray, kernel: PolynomialKernel = KVD) -> float:

@@ -153,8 +153,10 @@ def _check_num(num: int, num_videos: int, dataset: str) -> None:
     if num < MIN_SAMPLES:
         raise StbenchError(f"--num {num}: the distances need at least {MIN_SAMPLES} clips on each side")
     if 2 * num > num_videos:
-        raise StbenchError(f"--num {num} takes {2 * num} videos, one clip of each, and dataset {dataset!r} has "
-                           f"{num_videos}: expected at most {num_videos // 2}")  # fmt: skip
+        raise StbenchError(
+            f"--num {num} takes {2 * num} videos, one clip of each, and dataset {dataset!r} has "
+            f"{num_videos}: expected at most {num_videos // 2}"
+        )
 
 
 def _check_detector(detector: Detector, name: str, num_frames: int) -> None:

@@ -30,8 +30,16 @@ _SIZE = 112
 _MEAN_CORNERS = {"tgan2": (8, 8), "tgan": (8, 21 + 8)}
 
 # Output channels of the convolutions, and the pooling window (F, H, W) that follows some of them; the paper's figure 3.
-_CONVOLUTIONS = {"conv1a": 64, "conv2a": 128, "conv3a": 256, "conv3b": 256,
-                 "conv4a": 512, "conv4b": 512, "conv5a": 512, "conv5b": 512}  # fmt: skip
+_CONVOLUTIONS = {
+    "conv1a": 64,
+    "conv2a": 128,
+    "conv3a": 256,
+    "conv3b": 256,
+    "conv4a": 512,
+    "conv4b": 512,
+    "conv5a": 512,
+    "conv5b": 512,
+}
 _POOLS = {"conv1a": (1, 2, 2), "conv2a": (2, 2, 2), "conv3b": (2, 2, 2), "conv4b": (2, 2, 2), "conv5b": (2, 2, 2)}
 _HIDDEN = 4096
 
@@ -95,16 +103,18 @@ class C3D(nn.Module):
 def _read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by the names of `C3D`; chainer writes conv1a/W for conv1a.weight."""
     if path.suffix != ".npz" and is_torchscript(path):
-        raise StbenchError(f"{path}: TorchScript, whose input and output nobody checked; "
-                           f"c3d needs {DETECTORS['c3d'].weights_source}")  # fmt: skip
+        raise StbenchError(
+            f"{path}: TorchScript, whose input and output nobody checked; c3d needs {DETECTORS['c3d'].weights_source}"
+        )
     state = check_tensors(read_weights_file(path), path)
     return {name.replace("/W", ".weight").replace("/b", ".bias"): value.float() for name, value in state.items()}
 
 
 def _read_mean(path: Path) -> Tensor:
     if not path.is_file():
-        raise StbenchError(f"c3d: the weights hold no mean clip: {MEAN_FILE} of the same release must lie beside them, "
-                           f"as {path}")  # fmt: skip
+        raise StbenchError(
+            f"c3d: the weights hold no mean clip: {MEAN_FILE} of the same release must lie beside them, as {path}"
+        )
     content = check_tensors(read_weights_file(path), path)
     if "mean" not in content:
         raise StbenchError(f"{path}: expected an array named mean, got {', '.join(content) or 'none'}")

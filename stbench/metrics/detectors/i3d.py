@@ -72,6 +72,8 @@ def _load_torchscript(path: Path) -> nn.Module:
     arguments = [argument.name for argument in network.forward.schema.arguments]
     missing = [name for name in _TORCHSCRIPT_ARGUMENTS if name not in arguments]
     if missing:
-        raise StbenchError(f"{path}: TorchScript of another network: its forward takes {', '.join(arguments[1:])}; "
-                           f"StyleGAN-V's I3D takes {', '.join(_TORCHSCRIPT_ARGUMENTS)}, too")  # fmt: skip
+        raise StbenchError(
+            f"{path}: TorchScript of another network: its forward takes {', '.join(arguments[1:])}; "
+            f"StyleGAN-V's I3D takes {', '.join(_TORCHSCRIPT_ARGUMENTS)}, too"
+        )
     return network

@@ -137,8 +137,9 @@ class Block(nn.Module):
         super().__init__()
         self.pool_maximum = pool_maximum
         self.forks = forks or {}
-        self.names = {name: _add_chain(self, name, in_channels, chain, name in self.forks)
-                      for name, chain in chains.items()}  # fmt: skip
+        self.names = {
+            name: _add_chain(self, name, in_channels, chain, name in self.forks) for name, chain in chains.items()
+        }
         for name, channels in self.forks.items():
             last = len(chains[name])
             for letter, kernel in (("a", (1, 3)), ("b", (3, 1))):

@@ -51,8 +51,10 @@ class VideoMAEDetector(CatalogueDetector):
         self.network, files = _load_folder(path) if path.is_dir() else _load_published(path)
         config = self.network.encoder.config
         if config.image_size != self.rule.size:
-            raise StbenchError(f"{path}: a VideoMAE for frames of {config.image_size} pixels; the preprocessing "
-                               f"{self.preprocessing} makes {self.rule.size}")  # fmt: skip
+            raise StbenchError(
+                f"{path}: a VideoMAE for frames of {config.image_size} pixels; the preprocessing "
+                f"{self.preprocessing} makes {self.rule.size}"
+            )
         self.weights_sha256 = combined_sha256(files)
         self.feature_dim = config.hidden_size
         self.min_frames = self.max_frames = config.num_frames
@@ -96,8 +98,10 @@ def _load_published(path: Path) -> tuple[VideoMAE, list[Path]]:
     # The releases keep the weights under one of these, beside nothing or the optimiser's state.
     state = check_tensors(next((content[key] for key in ("module", "model") if key in content), content), path)
     if not is_published(state):
-        raise StbenchError(f"{path}: not a VideoMAE v2 for finetuning (no patch_embed.proj.weight or fc_norm.weight); "
-                           f"a model in transformers' layout is named by its folder")  # fmt: skip
+        raise StbenchError(
+            f"{path}: not a VideoMAE v2 for finetuning (no patch_embed.proj.weight or fc_norm.weight); "
+            f"a model in transformers' layout is named by its folder"
+        )
     network = VideoMAE(published_config(state, path), PUBLISHED_NORM_EPS)
     load_strictly(network, from_published(state), path)
     return network, [path]
