@@ -9,27 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stbench.backbones.base import Conditioning
 from stbench.data.loading import training_batches
 from stbench.diffusion.loss import diffusion_loss, sample_timesteps
-from stbench.records.sections import Timing
 from stbench.run.folder import RunFolder
 from stbench.run.generation import generate
 from stbench.run.setup import Setup, prepare
 from stbench.run.stages import RunStages
-from stbench.runtime.device import Runtime
 from stbench.runtime.timing import Work, measure, measure_interleaved
 from stbench.settings.resolve import resolve
 from stbench.training.loop import new_state
 
 STEPS = 500
 SAMPLED_CLIPS, SAMPLING_STEPS = 16, 10
-TRAINING = ["variant=latte1", "dataset=shapes", "preset=demo", f"train.steps={STEPS}", "train.checkpoint_every=500",
-            "train.batch_size=8", "eval.every=0"]  # fmt: skip
-SAMPLING = ["variant=latte1", "dataset=shapes", "preset=demo", f"eval.num_sampling_steps={SAMPLING_STEPS}",
-            "eval.cfg_scale=4"]  # fmt: skip
+HELP_SAMPLES = 10
+SHARED = ("variant=latte1", "dataset=shapes", "preset=demo")
+TRAINING = (*SHARED, f"train.steps={STEPS}", "train.checkpoint_every=500", "train.batch_size=8", "eval.every=0")
+SAMPLING = (*SHARED, f"eval.num_sampling_steps={SAMPLING_STEPS}", "eval.cfg_scale=4")
 
 
 def measure_overheads(min_samples: int = 5) -> dict[str, Any]:
@@ -40,6 +38,15 @@ def measure_overheads(min_samples: int = 5) -> dict[str, Any]:
         `overhead`, the share by which stbench takes longer; help_s: seconds of `stbench --help`, median.
     """
     training, sampling = prepare(resolve(TRAINING)), prepare(resolve(SAMPLING))
+    command = [sys.executable, "-m", "stbench.cli", "--help"]
+    help_timing = measure(
+        lambda: subprocess.run(command, check=True, capture_output=True),
+        torch.device("cpu"),
+        what="help",
+        min_samples=HELP_SAMPLES,
+        max_seconds=0,
+        batch_size=1,
+    )
     return {
         "training": {
             "steps": STEPS,
@@ -50,7 +57,7 @@ def measure_overheads(min_samples: int = 5) -> dict[str, Any]:
             "steps": SAMPLING_STEPS,
             **_compared({"stbench": _sampling(sampling), "bare": _network_alone(sampling)}, sampling, 4 * min_samples),
         },
-        "help_s": _time_of_help().median,
+        "help_s": help_timing.median,
     }
 
 
@@ -80,15 +87,18 @@ def _bare_loop(setup: Setup) -> Work:
     def work() -> None:
         state = new_state(setup.build_backbone(), settings.train)
         for batch in training_batches(setup.dataset, settings.train.batch_size, settings.seed, 0, settings.train.steps):
-            latents, labels = batch.clips.to(setup.runtime.device), _some_null(batch.labels, setup)
+            latents, labels = batch.clips.to(setup.runtime.device), batch.labels
+            if labels is not None:  # a share is dropped, for guidance
+                dropped = torch.rand(labels.shape) < settings.train.class_dropout
+                labels = torch.where(dropped, setup.dataset.num_classes, labels).to(setup.runtime.device)
             timesteps = sample_timesteps(
                 settings.diffusion.objective, len(latents), None, latents.device, settings.diffusion.timestep_density
             )
             with setup.runtime.autocast():
+                noise, conditioning = torch.randn_like(latents), Conditioning(class_labels=labels)
                 terms = diffusion_loss(
-                    state.backbone, latents, timesteps, torch.randn_like(latents),
-                    Conditioning(class_labels=labels), settings.diffusion.objective,
-                )  # fmt: skip
+                    state.backbone, latents, timesteps, noise, conditioning, settings.diffusion.objective
+                )
             state.optimizer.zero_grad(set_to_none=True)
             terms.total.mean().backward()
             nn.utils.clip_grad_norm_(state.backbone.parameters(), 1.0)
@@ -96,14 +106,6 @@ def _bare_loop(setup: Setup) -> Work:
             state.ema.update(state.backbone)
 
     return work
-
-
-def _some_null(labels: Tensor | None, setup: Setup) -> Tensor | None:
-    """Labels of which a share is dropped, for guidance."""
-    if labels is None:
-        return None
-    dropped = torch.rand(labels.shape) < setup.config.settings.train.class_dropout
-    return torch.where(dropped, setup.dataset.num_classes, labels).to(setup.runtime.device)
 
 
 def _sampling(setup: Setup) -> Work:
@@ -124,21 +126,10 @@ def _network_alone(setup: Setup) -> Work:
         latents = torch.randn(2 * SAMPLED_CLIPS, *setup.latent_shape)
         timesteps = torch.full((2 * SAMPLED_CLIPS,), 500.0)
         labels = torch.zeros(2 * SAMPLED_CLIPS, dtype=torch.int64)
-    return _repeated_forward(backbone, runtime, latents, timesteps, Conditioning(class_labels=labels))
 
-
-def _repeated_forward(backbone: nn.Module, runtime: Runtime, *inputs: Any) -> Work:
     def work() -> None:
         with torch.no_grad(), runtime.autocast():
             for _ in range(SAMPLING_STEPS):
-                backbone(*inputs)
+                backbone(latents, timesteps, Conditioning(class_labels=labels))
 
     return work
-
-
-def _time_of_help() -> Timing:
-    command = [sys.executable, "-m", "stbench.cli", "--help"]
-    return measure(
-        lambda: subprocess.run(command, check=True, capture_output=True), torch.device("cpu"),
-        what="help", min_samples=10, max_seconds=0, batch_size=1,
-    )  # fmt: skip

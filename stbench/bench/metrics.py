@@ -52,7 +52,11 @@ def _frechet(dimensions: int, clips: int, min_samples: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     real, fake = rng.standard_normal((2, clips, dimensions))
     timing = measure(
-        lambda: frechet_distance(real, fake), torch.device("cpu"),
-        what="frechet", min_samples=min_samples, max_seconds=0, batch_size=1,
-    )  # fmt: skip
+        lambda: frechet_distance(real, fake),
+        torch.device("cpu"),
+        what="frechet",
+        min_samples=min_samples,
+        max_seconds=0,
+        batch_size=1,
+    )
     return {"dimensions": dimensions, "clips": clips, "median_s": timing.median, "samples": timing.samples}

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import pandas as pd
 from matplotlib.figure import Figure
 
 from stbench.records.store import BENCH_NAME
 from stbench.reports.drawing import INK, NEUTRAL, STYLE, new_figure, to_svg
 from stbench.reports.runs import PALETTE
+from stbench.reports.tables import to_markdown
 from stbench.storage.files import write_json
 
 MATRIX_COLUMNS = {
@@ -117,8 +119,7 @@ SECTIONS = {"training_step": _training_step, "matrix": _matrix, "harness": _harn
 
 
 def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heading, ["---"] * len(heading), *rows))
+    return to_markdown(pd.DataFrame([list(row) for row in rows], columns=list(heading)))
 
 
 def _cell(value: Any) -> str:
