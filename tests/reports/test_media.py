@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from stbench.reports import media
 from stbench.reports.media import Clips
@@ -65,3 +65,37 @@ def test_a_sheet_holds_every_clip_in_rows() -> None:
     assert seen == [True] * 11 + [False] * 5
     values = [picture[(i // 8) * step, (i % 8) * step, 0] for i in range(11)]
     assert values == [10 * i for i in range(11)]
+
+
+def test_a_strip_moves_through_every_frame_forever() -> None:
+    strip = media.make_strip(numbered([0, 1]), [0, 1])
+    moving, still = (Image.open(io.BytesIO(data)) for data in (strip.webp, strip.still))
+    assert (moving.format, moving.info["loop"]) == ("WEBP", 0)
+    assert len(list(ImageSequence.Iterator(moving))) == 3
+    assert (still.format, still.size) == ("PNG", (strip.width, strip.height))
+    assert [shown(strip, frame, 2) for frame in range(3)] == [[0, 10], [1, 11], [2, 12]]
+
+
+def test_pixels_of_small_clips_survive() -> None:
+    clips = Clips(np.random.default_rng(0).integers(0, 256, (1, 2, 20, 20, 3), np.uint8), np.zeros(1, np.int64), ("a",))
+    picture = Image.open(io.BytesIO(media.make_strip(clips, None).webp))
+    for frame in range(2):
+        picture.seek(frame)
+        assert np.array_equal(np.asarray(picture.convert("RGB"))[::4, ::4], clips.clips[0, frame])
+
+
+def test_large_clips_are_averaged_over_blocks() -> None:
+    board = np.indices((256, 256)).sum(axis=0) % 2 * 200  # a chessboard of 0 and 200
+    clips = Clips(
+        np.broadcast_to(board[None, None, :, :, None], (1, 1, 256, 256, 3)).astype(np.uint8), np.zeros(1, np.int64), ()
+    )
+    picture = np.asarray(Image.open(io.BytesIO(media.make_strip(clips, None).still)).convert("RGB"))
+    assert picture.shape == (128, 128, 3)
+    assert set(np.unique(picture)) == {100}
+
+
+def test_gaps_between_clips_are_transparent() -> None:
+    strip = media.make_strip(numbered([0, 0], size=128), None)
+    opacity = np.asarray(Image.open(io.BytesIO(strip.still)).convert("RGBA"))[..., 3]
+    assert (opacity[:, :128] == 255).all() and (opacity[:, 132:] == 255).all()
+    assert (opacity[:, 128:132] == 0).all()

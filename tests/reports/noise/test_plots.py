@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from stbench.reports.noise.plots import bias_plot, response_plot
@@ -62,3 +63,35 @@ def test_bias_has_the_theory_and_the_refused_sizes(bias: Make) -> None:
 
 def test_without_extrapolation_the_plot_says_what_it_needs(bias: Make) -> None:
     assert texts(bias_plot(bias(infinity=False), "shapes3d"), 1) == ["FVD∞ needs 256 on each side"]
+
+
+def test_a_label_stands_at_the_end_of_each_curve_in_its_colour(noise: Make) -> None:
+    temporal = response_plot(noise(), "shapes3d").axes[1]
+    curves, labels = temporal.lines[1:], temporal.texts[1:]
+    assert [label.get_text() for label in labels] == ["local swap", "global swap", "interleave", "switch"]
+    assert [label.get_color() for label in labels] == [curve.get_color() for curve in curves]
+    assert [curve.get_xydata()[-1].tolist() for curve in curves] == [[1.0, value] for value in (51, 61, 71, 81)]
+
+
+def test_every_second_size_is_written(bias: Make) -> None:
+    few = bias_plot(bias(), "shapes3d").axes[2]
+    assert few.get_xticks().tolist() == [32, 64, 128, 256]
+    more = bias()
+    more["by_size"] = [{**more["by_size"][0], "n": 16}, *more["by_size"]]
+    assert bias_plot(more, "shapes3d").axes[2].get_xticks().tolist() == [256, 64, 16]
+
+
+def test_means_have_bars_of_one_standard_deviation(bias: Make) -> None:
+    kvd = bias_plot(bias(), "shapes3d").axes[2]
+    [bars] = [drawn for drawn in kvd.collections if isinstance(drawn, LineCollection)]
+    assert [part.tolist() for part in bars.get_segments()] == [[[n, -0.5], [n, 0.5]] for n in (32, 64, 128, 256)]
+
+
+def test_what_is_not_of_clips_says_so(bias: Make) -> None:
+    figure = bias_plot(bias(), "N(0, I), d = 40", "Samples")
+    assert {axes.get_xlabel() for axes in figure.axes} == {"Samples on each side, N"}
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "FVD[N(0, I), d = 40]",
+        "FVD and FVD∞[N(0, I), d = 40]",
+        "KVD[N(0, I), d = 40], unbiased",
+    ]
