@@ -16,6 +16,7 @@ and operation counts printed for XL; the order of variant 3 is an option; varian
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -59,11 +60,16 @@ SIZES = {
     "XL": LatteSize(hidden_size=1152, num_heads=16, depth=28, dual_depth=23, dual_mlp_ratio=4.0),
 }
 
+READINGS: dict[str, type[ParallelAttention] | type[SplitAttention]] = {
+    "full-width": ParallelAttention,
+    "split": SplitAttention,
+}
+
 # What the options know, in the order of the constructor's arguments.
 CHOICES: dict[str, tuple[str, ...]] = {
     "size": tuple(SIZES),
     "arrangement": ("interleaved", "late_fusion", "sequential", "parallel", "spatial"),
-    "reading": ("full-width", "split"),
+    "reading": tuple(READINGS),
     "attention_order": ("spatial_first", "temporal_first"),
     "patch_embedding": ("uniform", "compression"),
     "conditioning": ("adaln", "tokens"),
@@ -105,7 +111,7 @@ class Latte(nn.Module):
         *,
         size: str = "S",  # a name of `SIZES`; a figure that is given below replaces that of the size
         arrangement: str = "interleaved",  # which block attends over what: see the table above
-        reading: str = "full-width",  # of "parallel": `ParallelAttention`, or "split": `SplitAttention`
+        reading: str = "full-width",  # of "parallel": a name of `READINGS`
         attention_order: str = "spatial_first",  # of "sequential": which attention comes first in a block
         patch_size: int = 2,  # side of a patch, in latent pixels
         patch_embedding: str = "uniform",  # every frame by itself, or "compression": tubelets of several frames
@@ -141,8 +147,9 @@ class Latte(nn.Module):
         self.num_classes, self.out_channels = num_classes, in_channels * (2 if learned_variance else 1)
         self.patch = (tubelet, patch_size, patch_size)
         self._check_figures(width, depth, num_heads)
-        kinds = _block_kinds(arrangement, reading, attention_order, depth)
-        over_time = [index for index, kind in enumerate(kinds) if kind != "spatial"]
+        mixers = _mixers_of_blocks(arrangement, reading, attention_order, depth)
+        over_time = [index for index, kinds in enumerate(mixers) if kinds != ("spatial",)]
+        # The frame positions are added once, before this block: the first that attends over time.
         self.table_before = over_time[0] if over_time and temporal_position == "absolute" else None
 
         self.patch_embed = nn.Conv3d(in_channels, width, kernel_size=self.patch, stride=self.patch)
@@ -153,10 +160,7 @@ class Latte(nn.Module):
         self.register_buffer("temporal_table", sincos_table(torch.arange(num_frames // tubelet), width)[None])
         rotary = temporal_position == "rope"
         self.blocks = nn.ModuleList(
-            LatteBlock(
-                _token_mixers(kind, width, num_heads, rotary), width, hidden_width, self.adaptive, kind == "temporal"
-            )
-            for kind in kinds
+            _build_block(kinds, width, num_heads, hidden_width, self.adaptive, rotary) for kinds in mixers
         )
         self.final = FinalLayer(width, tubelet * patch_size**2, self.out_channels, self.adaptive)
         self._initialise()
@@ -287,27 +291,29 @@ class Latte(nn.Module):
         nn.init.zeros_(self.final.linear.weight)
 
 
-def _block_kinds(arrangement: str, reading: str, attention_order: str, depth: int) -> list[str]:
-    """What every block attends over, in order: keys of `_token_mixers`."""
-    return {
-        "interleaved": ["spatial", "temporal"] * (depth // 2),
-        "late_fusion": ["spatial"] * (depth // 2) + ["temporal"] * (depth // 2),
-        "sequential": [attention_order] * depth,
-        "parallel": [reading] * depth,
-        "spatial": ["spatial"] * depth,
-    }[arrangement]
-
-
-def _token_mixers(kind: str, width: int, num_heads: int, rotary: bool) -> list[nn.Module]:
-    """The attentions of a block of this kind, in the order in which they are applied."""
-    if kind == "full-width":
-        return [ParallelAttention(width, num_heads, rotary)]
-    if kind == "split":
-        return [SplitAttention(width, num_heads, rotary)]
-    axes: dict[str, list[Axis]] = {
-        "spatial": ["spatial"],
-        "temporal": ["temporal"],
-        "spatial_first": ["spatial", "temporal"],
-        "temporal_first": ["temporal", "spatial"],
+def _mixers_of_blocks(arrangement: str, reading: str, attention_order: str, depth: int) -> list[tuple[str, ...]]:
+    """Of every block, the attentions it applies in turn: "spatial", "temporal", or a reading of variant 4."""
+    spatial: tuple[str, ...] = ("spatial",)
+    temporal: tuple[str, ...] = ("temporal",)
+    both = spatial + temporal if attention_order == "spatial_first" else temporal + spatial
+    mixers: dict[str, list[tuple[str, ...]]] = {
+        "interleaved": [spatial, temporal] * (depth // 2),
+        "late_fusion": [spatial] * (depth // 2) + [temporal] * (depth // 2),
+        "sequential": [both] * depth,
+        "parallel": [(reading,)] * depth,
+        "spatial": [spatial] * depth,
     }
-    return [AxialAttention(width, num_heads, axis, rotary) for axis in axes[kind]]
+    return mixers[arrangement]
+
+
+def _build_block(
+    kinds: tuple[str, ...], width: int, num_heads: int, hidden_width: int, adaptive: bool, rotary: bool
+) -> LatteBlock:
+    """Build one block of `_mixers_of_blocks`."""
+    mixers: list[nn.Module] = [
+        READINGS[kind](width, num_heads, rotary)
+        if kind in READINGS
+        else AxialAttention(width, num_heads, cast(Axis, kind), rotary)
+        for kind in kinds
+    ]
+    return LatteBlock(mixers, width, hidden_width, adaptive, video_only=kinds == ("temporal",))
