@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -46,7 +46,7 @@ MEASURE: dict[Part, Callable[[], Any]] = {
 
 def main(
     out: Annotated[Path, typer.Option("--out", help="Folder of folders, one for each machine.")],
-    parts: Annotated[Optional[list[Part]], typer.Argument(help="What to measure; everything when left out.")] = None,  # noqa: UP045
+    parts: Annotated[list[Part] | None, typer.Argument(help="What to measure; everything when left out.")] = None,
 ) -> None:
     """Measure how fast stbench is on this machine."""
     machine = describe_machine()

@@ -76,16 +76,15 @@ class NoiseOptions:
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command, in place of its parameter `options`, the fields of the dataclass that this parameter is of."""
-    hints = get_type_hints(command, include_extras=True)
-    declared = hints["options"]
-    types = get_type_hints(declared, include_extras=True)
-    fields = dataclasses.fields(declared)
+    signature = inspect.signature(command, eval_str=True)
+    declared = signature.parameters["options"].annotation
+    types, fields = get_type_hints(declared, include_extras=True), dataclasses.fields(declared)
     parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command).parameters.values():
+    for parameter in signature.parameters.values():
         if parameter.name == "options":
             parameters += [parameter.replace(name=f.name, default=f.default, annotation=types[f.name]) for f in fields]
         else:
-            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+            parameters.append(parameter)
 
     @functools.wraps(command)
     def with_fields(**given: Any) -> None:
