@@ -5,7 +5,7 @@ What cannot run here (a backend that needs a GPU, a variant that does not compil
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,21 +35,14 @@ def measure_matrix() -> dict[str, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     variants = list(paths.config_files("variants"))
     groups = [[name] for name in variants] if device == "cuda" else [variants]
-    rows = [
-        {"attention": attention, "compile": compile_mode, **row}
-        for attention, compile_mode in _settings(device)
-        for group in groups
-        for row in _rows(device, group, attention, compile_mode)
-    ]
-    return {"latents": LATENTS[device], "preset": PRESET[device], "batch_size": BATCH_SIZE, "rows": rows}
-
-
-def _settings(device: str) -> Iterator[tuple[str, str]]:
-    """Backends and compile modes; on a CPU, where compiling takes longest, only what `auto` picks is compiled."""
+    rows = []
     for attention in (AUTO, *BACKENDS):
-        yield attention, "off"
-        if device == "cuda" or attention == AUTO:
-            yield attention, "default"
+        # On a CPU, where compiling takes longest, only what `auto` picks is compiled.
+        for compile_mode in ("off", "default") if device == "cuda" or attention == AUTO else ("off",):
+            for group in groups:
+                under = {"attention": attention, "compile": compile_mode}
+                rows += [{**under, **row} for row in _rows(device, group, attention, compile_mode)]
+    return {"latents": LATENTS[device], "preset": PRESET[device], "batch_size": BATCH_SIZE, "rows": rows}
 
 
 def _rows(device: str, variants: Sequence[str], attention: str, compile_mode: str) -> list[dict[str, Any]]:

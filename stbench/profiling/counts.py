@@ -39,21 +39,27 @@ def count(construct: Callable[[], nn.Module], workload: Workload, with_fvcore: b
         by_fvcore, complaints = _ask_fvcore(construct, workload, forward)
         by_counter |= by_fvcore
         incomplete += complaints
-    train_step_gmacs, complaints = _count_training_step(construct, workload)
+    gmacs_train_step = None
+    try:
+        step = count_operations(construct, lambda: workload.inputs(1), training=True)
+        gmacs_train_step = step.gmacs
+        incomplete += [f"training step: {complaint}" for complaint in step.incomplete]
+    except StbenchError as error:  # a network that can be run, and not trained
+        incomplete.append(f"training step: {error}")
     conventions = published_conventions(backbone)
     return Counts(
         params_total=total,
         params_trainable=trainable,
         gmacs=forward.gmacs,
         gflops=forward.gflops,
-        gmacs_train_step=train_step_gmacs,
+        gmacs_train_step=gmacs_train_step,
         gmacs_by_counter=by_counter,
         gmacs_by_operator=forward.gmacs_by_operator,
         gmacs_by_module=forward.gmacs_by_module,
         gmacs_by_part=forward.gmacs_by_part,
         conventions=conventions,
         convention_notes=tuple(NOTES[name] for name in conventions),
-        incomplete=(*incomplete, *complaints),
+        incomplete=tuple(incomplete),
     )
 
 
@@ -69,12 +75,3 @@ def _ask_fvcore(
     if not agree(counted.gmacs, forward.gmacs):
         complaints.append(f"fvcore counts {counted.gmacs:.6g} GMACs, torch {forward.gmacs:.6g}")
     return {"fvcore": counted.gmacs}, complaints
-
-
-def _count_training_step(construct: Callable[[], nn.Module], workload: Workload) -> tuple[float | None, list[str]]:
-    """10^9 MACs of forward and backward pass of one clip, and what is wrong with them; None where they cannot run."""
-    try:
-        step = count_operations(construct, lambda: workload.inputs(1), training=True)
-    except StbenchError as error:
-        return None, [f"training step: {error}"]
-    return step.gmacs, [f"training step: {complaint}" for complaint in step.incomplete]

@@ -56,20 +56,20 @@ def clocks(device: torch.device) -> dict[str, float | None]:
         cpu_mhz (mean of the cores), gpu_sm_mhz, gpu_memory_mhz; None for what is not told.
     """
     rates = [float(rate) for rate in re.findall(r"^cpu MHz\s*: ([\d.]+)$", read_text("/proc/cpuinfo"), re.MULTILINE)]
-    return {"cpu_mhz": sum(rates) / len(rates) if rates else None, **_gpu_clocks(device)}
-
-
-def _gpu_clocks(device: torch.device) -> dict[str, float | None]:
+    told: dict[str, float | None] = {
+        "cpu_mhz": sum(rates) / len(rates) if rates else None,
+        "gpu_sm_mhz": None,
+        "gpu_memory_mhz": None,
+    }
     nvml, handle = _nvml_handle(device)
-    rates: dict[str, float | None] = {"gpu_sm_mhz": None, "gpu_memory_mhz": None}
     if nvml is None:
-        return rates
+        return told
     try:
         for name, kind in (("gpu_sm_mhz", nvml.NVML_CLOCK_SM), ("gpu_memory_mhz", nvml.NVML_CLOCK_MEM)):
-            rates[name] = float(nvml.nvmlDeviceGetClockInfo(handle, kind))
+            told[name] = float(nvml.nvmlDeviceGetClockInfo(handle, kind))
     except nvml.NVMLError:
         pass  # some virtual GPUs keep their clocks to themselves: null in the result says so
-    return rates
+    return told
 
 
 def _nvml_handle(device: torch.device) -> tuple[Any, Any]:

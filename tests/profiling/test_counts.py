@@ -85,3 +85,17 @@ def test_large_networks_are_not_traced() -> None:
         Workload((4, 16, 32, 32)),
     )
     assert set(counted.gmacs_by_counter) == {"closed_form", "torch"}
+
+
+class ForwardOnly(nn.Module):
+    """A network whose output depends on no parameter, so that it has no backward pass."""
+
+    def forward(self, x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        return x @ x
+
+
+def test_a_network_that_cannot_be_trained_is_still_counted() -> None:
+    counted = count(ForwardOnly, Workload((1, 1, 8, 8)), with_fvcore=False)
+    assert counted.gmacs * 1e9 == pytest.approx(8 * 8 * 8)
+    assert counted.gmacs_train_step is None
+    assert counted.incomplete[-1].startswith("training step: operations cannot be counted: the network does not run on")
