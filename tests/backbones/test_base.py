@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import stbench.backbones
 from stbench.backbones.base import RUN_FACTS, UNCONDITIONAL, Conditioning
 from stbench.backbones.latte import Latte
 from stbench.backbones.pseudo3d_unet import Pseudo3DUNet
@@ -62,3 +65,13 @@ def test_facts_of_a_run_that_a_family_lists(backbone: type[nn.Module], listed: l
     assert [name for name in RUN_FACTS if name in parameters] == listed
     assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
     assert not any(parameter.default is parameter.empty for parameter in parameters.values())
+
+
+def test_families_do_not_know_each_other() -> None:
+    """A family imports what all share and its own folder; what all share imports no family."""
+    root = Path(stbench.backbones.__file__).parent
+    families = {path.name for path in root.iterdir() if (path / "__init__.py").exists()}
+    assert families >= {"latte", "pseudo3d_unet"}
+    for path in root.rglob("*.py"):
+        imported = set(re.findall(r"stbench\.backbones\.(\w+)", path.read_text(encoding="utf-8")))
+        assert imported & families <= {path.relative_to(root).parts[0]}, path
