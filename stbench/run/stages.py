@@ -21,7 +21,7 @@ from stbench.records.sections import Cost, CurvePoint, Training
 from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
 from stbench.run.setup import Setup, prepare
-from stbench.runtime.compilation import compile_in_place
+from stbench.runtime.compilation import compile_in_place, forget_compiled_code
 from stbench.runtime.failure import value_of
 from stbench.runtime.machine import describe_machine, is_out_of_memory, software_versions
 from stbench.settings.schema import RunConfig
@@ -54,6 +54,8 @@ def run(config: RunConfig, out: Path, resume: bool = False) -> Path:
         console().print(f"{folder.path} is finished: nothing to do")
         return folder.path
     stages = RunStages(prepare(config), folder)
+    if config.settings.compile != "off":
+        forget_compiled_code()
     with stages.recording_failures():
         cost = stages.profile()
         state = stages.initial_state()

@@ -22,3 +22,12 @@ def compile_in_place(backbone: nn.Module, mode: str) -> None:
         torch._dynamo.config.fail_on_recompile_limit_hit = True
         options = torch._inductor.list_mode_options(mode) | COMPILE_OPTIONS  # torch takes a mode or options, not both
         backbone.compile(options=options, dynamic=False)
+
+
+def forget_compiled_code() -> None:
+    """Drop what was compiled so far in this process, at the start of a run.
+
+    Torch keeps compiled code by class, up to `RECOMPILE_LIMIT` versions. Those of an earlier run are of no use to this
+    one, whose choices of attention are its own, and many runs of one process would fill the limit.
+    """
+    torch._dynamo.reset()

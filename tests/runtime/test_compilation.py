@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stbench.backbones.layers import Mlp
 from stbench.runtime import compilation
-from stbench.runtime.compilation import compile_in_place
+from stbench.runtime.compilation import compile_in_place, forget_compiled_code
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 
@@ -84,3 +84,14 @@ def test_what_torch_is_told(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert options.pop("cpp.use_decompose_tanh") is True
     assert options == torch._inductor.list_mode_options(mode)
     assert ("max_autotune" in options) == (mode == "max-autotune")
+
+
+def test_many_runs_of_a_process_do_not_fill_what_the_compiler_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "RECOMPILE_LIMIT", 2)
+    compile_in_place(Scale(1), "default")  # sets the limit; what follows is traced only, which is quick
+    x = torch.ones(3)
+    for factor in range(2, 7):
+        forget_compiled_code()
+        network = Scale(factor)
+        network.compile(backend="eager", dynamic=False)
+        assert network(x).tolist() == [factor] * 3
