@@ -53,8 +53,12 @@ def column_names(clips: Clips, columns: list[int] | None) -> list[str]:
 
 def make_strip(clips: Clips, columns: list[int] | None) -> Strip:
     """Lay clips side by side, one a column; a column whose class has no clip left stays empty."""
-    tiles = [_tile(clips.clips[index]) if index is not None else None for index in _pick(clips, columns)]
-    return _encode(_join(tiles))
+    if columns is None:
+        return _encode(_join([_tile(clip) for clip in clips.clips[:COLUMNS]]))
+    # In each column the next clip of its class that no column before it shows.
+    left = {label: iter(clips.clips[clips.labels == label]) for label in set(columns)}
+    chosen = [next(left[label], None) for label in columns]
+    return _encode(_join([None if clip is None else _tile(clip) for clip in chosen]))
 
 
 def make_sheet(clips: Clips) -> Strip:
@@ -74,14 +78,6 @@ def _encode(frames: NDArray[np.uint8]) -> Strip:
     images[0].save(webp, "WEBP", save_all=True, append_images=images[1:], duration=FRAME_MS, loop=0, lossless=True)
     images[0].save(still, "PNG", optimize=True)
     return Strip(webp.getvalue(), still.getvalue(), *images[0].size)
-
-
-def _pick(clips: Clips, columns: list[int] | None) -> list[int | None]:
-    """Return the clip of each column: the next unused one of its class, or simply the next."""
-    if columns is None:
-        return list(range(min(COLUMNS, len(clips.clips))))
-    left = {label: iter(np.flatnonzero(clips.labels == label).tolist()) for label in set(columns)}
-    return [next(left[label], None) for label in columns]
 
 
 def _tile(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
