@@ -33,7 +33,7 @@ from stbench.fvd.sources import ClipSource, FolderSource
 from stbench.fvd.words import DEFAULT_PROTOCOL, describe_protocol, unsplit_preset
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.frechet import frechet_distance
-from stbench.metrics.kernel import MIN_SAMPLES, kernel_distance
+from stbench.metrics.kernel import MIN_CLIPS_FOR_KERNEL, kernel_distance
 from stbench.metrics.protocol import ClipFacts, DetectorFacts, filled_in
 from stbench.metrics.quality import assess
 from stbench.progress import console
@@ -270,7 +270,7 @@ def _control(has_fvd: bool, done: Pair[SideFeatures]) -> ShuffledControl | None:
     real, shuffled = done.real.features, done.fake.shuffled
     if shuffled is None:
         return None
-    enough = min(len(real), len(shuffled)) >= MIN_SAMPLES
+    enough = min(len(real), len(shuffled)) >= MIN_CLIPS_FOR_KERNEL
     return ShuffledControl(
         fvd_shuffled=frechet_distance(real, shuffled) if has_fvd else None,
         kvd_shuffled=kernel_distance(real, shuffled).distance if enough else None,

@@ -21,7 +21,7 @@ from stbench.records.statistics import CONFIDENCE
 
 MAX_BLOCKS = 10
 MIN_BLOCK_SIZE = 8
-MIN_SAMPLES = 2 * MIN_BLOCK_SIZE  # two blocks are the fewest that have a spread
+MIN_CLIPS_FOR_KERNEL = 2 * MIN_BLOCK_SIZE  # two blocks are the fewest that have a spread
 _ROWS_AT_ONCE = 1024
 
 
@@ -84,8 +84,8 @@ def kernel_distance(
     """
     a, b = check_pair(features_a, features_b)
     smaller = min(len(a), len(b))
-    if smaller < MIN_SAMPLES:
-        raise StbenchError(f"a kernel distance needs at least {MIN_SAMPLES} clips on each side, got {smaller}")
+    if smaller < MIN_CLIPS_FOR_KERNEL:
+        raise StbenchError(f"a kernel distance needs at least {MIN_CLIPS_FOR_KERNEL} clips on each side, got {smaller}")
     num_blocks = min(MAX_BLOCKS, smaller // MIN_BLOCK_SIZE)
     rng = np.random.default_rng(seed)
     pairs = zip(deal(len(a), num_blocks, rng), deal(len(b), num_blocks, rng), strict=True)

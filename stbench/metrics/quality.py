@@ -24,7 +24,7 @@ from stbench.metrics.frechet import (
 )
 from stbench.metrics.inception_score import inception_score
 from stbench.metrics.intervals import interval
-from stbench.metrics.kernel import JEDI, KVD, MIN_SAMPLES, biased_mmd, kernel_distance
+from stbench.metrics.kernel import JEDI, KVD, MIN_CLIPS_FOR_KERNEL, biased_mmd, kernel_distance
 from stbench.metrics.neighbours import neighbour_scores
 from stbench.records.protocol import Protocol, protocol_hash
 from stbench.records.sections import FvdInfFit, Quality
@@ -62,11 +62,11 @@ def assess(protocol: Protocol, real_features: ArrayLike, fake_features: ArrayLik
             ),
             "fvd_interval": (bounds.low, bounds.high),
         }
-    if min(n_real, n_fake) >= MIN_SAMPLES:
+    if min(n_real, n_fake) >= MIN_CLIPS_FOR_KERNEL:
         for name, kernel in (("kvd", KVD), ("mmd", JEDI)):
             result = kernel_distance(real, fake, kernel)
             figures |= {name: result.distance, f"{name}_interval": tuple(result.interval)}
-    if not other_number and min(n_real, n_fake) >= MIN_SAMPLES:
+    if not other_number and min(n_real, n_fake) >= MIN_CLIPS_FOR_KERNEL:
         # Defined for a handful of clips already, and moving with their number: only at the protocol's.
         figures |= {"mmd_biased": biased_mmd(real, fake, JEDI), **asdict(neighbour_scores(real, fake))}
     if not other_number:
@@ -102,8 +102,8 @@ def _too_few(protocol: Protocol, n_real: int, n_fake: int) -> str | None:
 
 
 def _advice(n_real: int, n_fake: int) -> str:
-    if min(n_real, n_fake) < MIN_SAMPLES:
-        return f"kvd needs at least {MIN_SAMPLES} on each side"
+    if min(n_real, n_fake) < MIN_CLIPS_FOR_KERNEL:
+        return f"kvd needs at least {MIN_CLIPS_FOR_KERNEL} on each side"
     return "see kvd, which is unbiased at any number of clips"
 
 

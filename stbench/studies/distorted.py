@@ -25,7 +25,7 @@ from stbench.runtime.seeds import generator
 
 # The FVD paper (arXiv 1812.01717, section 4.1) has up to six intensities of each.
 STRENGTHS = tuple(step / 6 for step in range(1, 7))
-CONDITIONS = tuple(product(DISTORTIONS, STRENGTHS))
+DISTORTIONS_AND_STRENGTHS = tuple(product(DISTORTIONS, STRENGTHS))
 GROUP_SIZE = 16
 
 Features = NDArray[np.float32]
@@ -69,9 +69,9 @@ def study_features(
     reference = extract_features(detector, undistorted, num, "clean clips")
     versions = (version for index, group in enumerate(groups) for version in _versions(group, index, seed))
     batches = chain.from_iterable(version.split(batch_size) for version in versions)
-    rows = extract_features(detector, batches, num * (1 + len(CONDITIONS)), "distorted clips")
+    rows = extract_features(detector, batches, num * (1 + len(DISTORTIONS_AND_STRENGTHS)), "distorted clips")
     clean, *distorted = _by_version(rows, sizes)
-    return StudyFeatures(reference, clean, dict(zip(CONDITIONS, distorted, strict=True)))
+    return StudyFeatures(reference, clean, dict(zip(DISTORTIONS_AND_STRENGTHS, distorted, strict=True)))
 
 
 def group_sizes(num: int) -> list[int]:
@@ -82,14 +82,14 @@ def group_sizes(num: int) -> list[int]:
 def _versions(group: Tensor, index: int, seed: int) -> Iterator[Tensor]:
     """Yield a group of clips as it is, then under every condition."""
     yield group
-    for name, strength in CONDITIONS:
+    for name, strength in DISTORTIONS_AND_STRENGTHS:
         chance = generator(group.device, seed, "noise study", name, index)
         yield clips_to_tensor(tensor_to_clips(DISTORTIONS[name](group, strength, chance)))
 
 
 def _by_version(rows: Features, sizes: Sequence[int]) -> list[Features]:
     """Sort features that came group by group, each in all versions, into one array for each version."""
-    versions = 1 + len(CONDITIONS)
+    versions = 1 + len(DISTORTIONS_AND_STRENGTHS)
     ends = np.cumsum([versions * size for size in sizes])[:-1]
     groups = [part.reshape(versions, -1, rows.shape[1]) for part in np.split(rows, ends)]
     return list(np.concatenate(groups, axis=1))

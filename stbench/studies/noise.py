@@ -18,7 +18,7 @@ from stbench.data.clips import ClipDataset
 from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.frechet import check_features, gaussian_statistics
-from stbench.metrics.kernel import MIN_SAMPLES
+from stbench.metrics.kernel import MIN_CLIPS_FOR_KERNEL
 from stbench.metrics.protocol import clip_facts, filled_in
 from stbench.records.protocol import HASHED_OFFSET, OPEN, Protocol, protocol_hash
 from stbench.reports.noise.outcome import CONTENTS, write_noise_study
@@ -56,17 +56,11 @@ class NoiseStudy:
                 self.dataset, self.detector, options.num, options.seed, options.batch_size, options.num_workers
             )
             biases = self._bias(features)
-            noise = _noise(features, biases)
+            # The distorted clips' distances are judged by what clean clips give at the same number.
+            rows, figure = response_rows(features), main_figure(*features.reference.shape)
+            between_clean = [row[figure] for row in biases["rows"] if row["n"] == options.num]
+            noise = {**summarise_responses(rows, figure, between_clean), "rows": rows}
             gaussian = check_on_gaussians(options.dim, options.seed) if options.dim else None
-        return {
-            **self._about(),
-            "wall_s": round(watch.seconds, 1),
-            "noise": noise,
-            "bias": biases,
-            "gaussian_check": gaussian,
-        }
-
-    def _about(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA_VERSION,
             "study": "noise",
@@ -74,8 +68,8 @@ class NoiseStudy:
             "settings": {
                 "dataset": self.component.to_dict(),
                 "compared": "clean clips with other clean clips, distorted",
-                "num": self.options.num,
-                "seed": self.options.seed,
+                "num": options.num,
+                "seed": options.seed,
                 "strengths": list(STRENGTHS),
                 "distorted_together": GROUP_SIZE,
                 "device": str(self.detector.device),
@@ -85,6 +79,10 @@ class NoiseStudy:
             "detector": self.protocol.detector,
             "machine": asdict(describe_machine()),
             "software": asdict(software_versions()),
+            "wall_s": round(watch.seconds, 1),
+            "noise": noise,
+            "bias": biases,
+            "gaussian_check": gaussian,
         }
 
     def _bias(self, features: StudyFeatures) -> dict[str, Any]:
@@ -130,11 +128,20 @@ def prepare(words: Iterable[str], options: NoiseOptions) -> NoiseStudy:
         component, _ = component.with_preset(str(given["preset"]))
     component = component.with_arguments(own)
     dataset = component.construct()
-    _check_num(options.num, len(dataset), component.name)
+    num, num_videos = options.num, len(dataset)
+    if num < MIN_CLIPS_FOR_KERNEL:
+        raise StbenchError(f"--num {num}: the distances need at least {MIN_CLIPS_FOR_KERNEL} clips on each side")
+    if 2 * num > num_videos:
+        raise StbenchError(
+            f"--num {num} takes {2 * num} videos, one clip of each, and dataset {component.name!r} has "
+            f"{num_videos}: expected at most {num_videos // 2}"
+        )
     name = str(given.get("detector", "shapes3d"))
     device = choose_device(str(given.get("device", "auto")))
     detector = build_detector(name, options.weights, given.get("preprocessing"), device)
-    _check_detector(detector, name, dataset.num_frames)
+    if detector.per_frame:
+        raise StbenchError(f"detector {name} looks at single frames, and cannot see their order: expected one of clips")
+    detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
     protocol = Protocol(
         detector=name,
         preprocessing=OPEN,
@@ -147,27 +154,3 @@ def prepare(words: Iterable[str], options: NoiseOptions) -> NoiseStudy:
     clips = clip_facts(dataset, component.name, component.arguments.get("split", "all"))
     protocol = filled_in(protocol, detector=detector.facts, clips=clips)
     return NoiseStudy(component, dataset, detector, protocol, options)
-
-
-def _check_num(num: int, num_videos: int, dataset: str) -> None:
-    if num < MIN_SAMPLES:
-        raise StbenchError(f"--num {num}: the distances need at least {MIN_SAMPLES} clips on each side")
-    if 2 * num > num_videos:
-        raise StbenchError(
-            f"--num {num} takes {2 * num} videos, one clip of each, and dataset {dataset!r} has "
-            f"{num_videos}: expected at most {num_videos // 2}"
-        )
-
-
-def _check_detector(detector: Detector, name: str, num_frames: int) -> None:
-    if detector.per_frame:
-        raise StbenchError(f"detector {name} looks at single frames, and cannot see their order: expected one of clips")
-    detector.check_num_frames(num_frames, "dataset.num_frames")
-
-
-def _noise(features: StudyFeatures, biases: dict[str, Any]) -> dict[str, Any]:
-    """The distances of the distorted clips, judged by what clean clips give at the same number."""
-    num, feature_dim = features.reference.shape
-    rows, figure = response_rows(features), main_figure(num, feature_dim)
-    between_clean = [row[figure] for row in biases["rows"] if row["n"] == num]
-    return {**summarise_responses(rows, figure, between_clean), "rows": rows}

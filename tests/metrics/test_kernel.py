@@ -5,7 +5,15 @@ import pytest
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import FloatArray
-from stbench.metrics.kernel import JEDI, KVD, MIN_SAMPLES, PolynomialKernel, biased_mmd, kernel_distance, unbiased_mmd
+from stbench.metrics.kernel import (
+    JEDI,
+    KVD,
+    MIN_CLIPS_FOR_KERNEL,
+    PolynomialKernel,
+    biased_mmd,
+    kernel_distance,
+    unbiased_mmd,
+)
 
 FORMULAS = [(KVD, 3, 1, 1), (JEDI, 2, 0, 100)]  # kernel, degree, constant, factor on the squared MMD
 
@@ -92,7 +100,9 @@ def test_is_symmetric_repeatable_and_leaves_its_inputs_alone() -> None:
 
 def test_too_few_samples_are_refused() -> None:
     rng = np.random.default_rng(4)
-    enough = rng.standard_normal((MIN_SAMPLES, 3))
+    enough = rng.standard_normal((MIN_CLIPS_FOR_KERNEL, 3))
     assert len(kernel_distance(enough, enough).block_distances) == 2
-    with pytest.raises(StbenchError, match=f"at least {MIN_SAMPLES} clips on each side, got {MIN_SAMPLES - 1}"):
+    with pytest.raises(
+        StbenchError, match=f"at least {MIN_CLIPS_FOR_KERNEL} clips on each side, got {MIN_CLIPS_FOR_KERNEL - 1}"
+    ):
         kernel_distance(enough, enough[:-1])

@@ -12,7 +12,7 @@ from stbench.data.synthetic.shapes import Shapes
 from stbench.metrics.detectors import Detector
 from stbench.metrics.distortions import DISTORTIONS
 from stbench.runtime.seeds import generator
-from stbench.studies.distorted import CONDITIONS, STRENGTHS, StudyFeatures, group_sizes, study_features
+from stbench.studies.distorted import DISTORTIONS_AND_STRENGTHS, STRENGTHS, StudyFeatures, group_sizes, study_features
 
 NUM = 34
 
@@ -56,7 +56,7 @@ def test_batches_and_workers_change_nothing(base: StudyFeatures, batch_size: int
     other = features(batch_size, num_workers)
     assert np.array_equal(other.reference, base.reference)
     assert np.array_equal(other.clean, base.clean)
-    assert all(np.array_equal(other.distorted[key], base.distorted[key]) for key in CONDITIONS)
+    assert all(np.array_equal(other.distorted[key], base.distorted[key]) for key in DISTORTIONS_AND_STRENGTHS)
 
 
 def test_another_seed_takes_other_clips(base: StudyFeatures) -> None:

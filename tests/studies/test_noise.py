@@ -19,6 +19,7 @@ from stbench.records.store import find_records
 from stbench.settings.options import NoiseOptions
 from stbench.studies.noise import prepare, study_noise
 
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 WORDS = ["dataset.image_size=16", "dataset.num_frames=8", "device=cpu"]
 
 
@@ -36,6 +37,15 @@ def test_the_record_says_how_it_was_measured(study_folder: Path, options: NoiseO
     assert len(study["machine"]["fingerprint"]) == 12
     assert study["software"]["torch"]
     assert study["gaussian_check"] is None
+
+
+def test_the_protocol_of_the_published_study_is_made_again() -> None:
+    (path,) = REFERENCE.glob("*/noise-study/study.json")
+    study = json.loads(path.read_text(encoding="utf-8"))
+    options = NoiseOptions(num=study["settings"]["num"], seed=study["settings"]["seed"])
+    protocol = prepare(["device=cpu"], options).protocol
+    assert protocol.to_dict() == study["protocol"]
+    assert protocol_hash(protocol) == study["protocol_hash"]
 
 
 def test_the_built_in_detector_orders_every_distortion(study_folder: Path) -> None:
@@ -105,6 +115,7 @@ def test_a_detector_of_ones_own_on_videos_of_ones_own(tmp_path: Path, monkeypatc
     words += ["dataset.image_size=16", "dataset.num_frames=4", "device=cpu"]
     study = prepare(words, NoiseOptions(num=20, dim=0)).run()
     assert (study["detector"], study["protocol"]["dataset"]) == ("my_detectors:Means", "video_folder")
+    assert study["protocol"]["bn_eps"] is None
     answers = {each["distortion"]: each for each in study["noise"]["distortions"]}
     # A mean over time and space does not see the order of frames, and hardly a blur.
     for name in ("local_swap", "global_swap"):

@@ -10,7 +10,7 @@ import pytest
 from stbench.metrics.distortions import DISTORTIONS
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.kernel import kernel_distance
-from stbench.studies.distorted import CONDITIONS, STRENGTHS, Features, StudyFeatures
+from stbench.studies.distorted import DISTORTIONS_AND_STRENGTHS, STRENGTHS, Features, StudyFeatures
 from stbench.studies.response import kind_of, main_figure, response_rows, summarise_responses
 
 SHIFTS = {name: 2.0**-index for index, name in enumerate(DISTORTIONS)}
@@ -25,7 +25,7 @@ def shifted(N: int = 200, D: int = 4) -> StudyFeatures:
     def moved(name: str, strength: float) -> Features:
         return clean + np.float32(SHIFTS[name] * strength) * direction
 
-    return StudyFeatures(reference, clean, {key: moved(*key) for key in CONDITIONS})
+    return StudyFeatures(reference, clean, {key: moved(*key) for key in DISTORTIONS_AND_STRENGTHS})
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def rows() -> list[dict[str, Any]]:
 
 def test_rows_are_the_floor_and_every_condition(rows: list[dict[str, Any]]) -> None:
     found = [(row["distortion"], row["strength"]) for row in rows]
-    assert found == [("none", 0.0), *CONDITIONS]
+    assert found == [("none", 0.0), *DISTORTIONS_AND_STRENGTHS]
     assert {row["kind"] for row in rows[1:25]} == {"static"}
     assert {row["kind"] for row in rows[25:]} == {"temporal"}
     assert {row["n"] for row in rows} == {200}
