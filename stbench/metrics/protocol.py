@@ -85,8 +85,8 @@ class ClipFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunFacts:
-    """What the run that generated the clips tells: how many are compared, and how they were sampled."""
+class SamplingFacts:
+    """How the generated clips were sampled, and how many are compared: what the run that made them tells."""
 
     num_real: int | None
     num_fake: int
@@ -114,7 +114,7 @@ def clip_facts(dataset: ClipDataset, name: str, split: str) -> ClipFacts:
 
 
 def filled_in(
-    protocol: Protocol, *, detector: DetectorFacts, clips: ClipFacts, run: RunFacts | None = None
+    protocol: Protocol, *, detector: DetectorFacts, clips: ClipFacts, sampling: SamplingFacts | None = None
 ) -> Protocol:
     """Fill a protocol in: what the detector, the real clips and the run tell stands above what the preset says.
 
@@ -122,16 +122,16 @@ def filled_in(
         protocol: a preset, or a protocol of one's own.
         detector: what judges the clips.
         clips: the real ones.
-        run: what generated the others. None where they come from elsewhere, or are real, too: what a run would tell
-            and nobody has said is None then.
+        sampling: how the others were sampled. None where they come from elsewhere, or are real, too: what a run would
+            tell and nobody has said is None then.
 
     Raises:
         StbenchError: a field stays open that nobody has filled.
     """
-    if run is None:
+    if sampling is None:
         told_by_run = {name: None for name in fields_where(told_by="run") if getattr(protocol, name) is OPEN}
     else:
-        told_by_run = vars(run)
+        told_by_run = vars(sampling)
     facts: dict[str, Any] = {**vars(detector), **vars(clips), **told_by_run}
     filled = replace(protocol, **facts)
     if left := [name for name in open_fields(filled) if name not in facts]:

@@ -18,7 +18,7 @@ from stbench.data.scanning import FolderDataset
 from stbench.diffusion.loss import find_objective
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector
-from stbench.metrics.protocol import RunFacts, clip_facts, filled_in, get_protocol
+from stbench.metrics.protocol import SamplingFacts, clip_facts, filled_in, get_protocol
 from stbench.records.protocol import OPEN, Protocol
 from stbench.run.generation import SamplingSpec
 from stbench.runtime.attention.attend import set_attention_backend
@@ -191,7 +191,7 @@ def _filled_in(setup: Setup) -> Protocol:
         setup.protocol,
         detector=setup.detector.facts,
         clips=clip_facts(setup.reference, dataset.name, dataset.arguments.get("split", "all")),
-        run=RunFacts(
+        sampling=SamplingFacts(
             num_real=None if setup.protocol.num_real is None else evaluation.num_clips,
             num_fake=evaluation.num_clips,
             sampler=setup.config.sampler,

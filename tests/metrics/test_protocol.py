@@ -17,7 +17,7 @@ from stbench.metrics.protocol import (
     PROTOCOLS,
     ClipFacts,
     DetectorFacts,
-    RunFacts,
+    SamplingFacts,
     clip_facts,
     filled_in,
     get_protocol,
@@ -34,7 +34,7 @@ CLIPS = ClipFacts(
     dataset_manifest_sha256="1" * 64,
     split="all",
 )
-RUN = RunFacts(
+SAMPLING = SamplingFacts(
     num_real=32,
     num_fake=32,
     sampler="euler",
@@ -94,18 +94,20 @@ def test_unknown_name_is_answered_with_the_nearest() -> None:
         get_protocol("latte-2048-16")
 
 
-@pytest.mark.parametrize(("facts", "told_by"), [(DetectorFacts, "detector"), (ClipFacts, "dataset"), (RunFacts, "run")])
+@pytest.mark.parametrize(
+    ("facts", "told_by"), [(DetectorFacts, "detector"), (ClipFacts, "dataset"), (SamplingFacts, "run")]
+)
 def test_each_tells_what_the_fields_say_it_tells(facts: type, told_by: str) -> None:
     assert {field.name for field in dataclasses.fields(facts)} == set(fields_where(told_by=told_by))
 
 
 def test_facts_stand_above_the_preset() -> None:
-    filled = filled_in(PROTOCOLS["builtin"], detector=DETECTOR, clips=CLIPS, run=RUN)
-    facts = {**vars(DETECTOR), **vars(CLIPS), **vars(RUN)}
+    filled = filled_in(PROTOCOLS["builtin"], detector=DETECTOR, clips=CLIPS, sampling=SAMPLING)
+    facts = {**vars(DETECTOR), **vars(CLIPS), **vars(SAMPLING)}
     assert {name: getattr(filled, name) for name in facts} == facts
     assert replace(filled, **{name: getattr(PROTOCOLS["builtin"], name) for name in facts}) == PROTOCOLS["builtin"]
     assert len(protocol_hash(filled)) == 64
-    again = filled_in(filled, detector=DETECTOR, clips=CLIPS, run=replace(RUN, num_real=None))
+    again = filled_in(filled, detector=DETECTOR, clips=CLIPS, sampling=replace(SAMPLING, num_real=None))
     assert replace(again, num_real=32) == filled
 
 
@@ -120,13 +122,13 @@ def test_without_a_run_what_nobody_said_is_none() -> None:
 def test_a_field_that_nobody_fills_is_refused() -> None:
     asked = replace(PROTOCOLS["builtin"], split=OPEN, short_video_rule=OPEN)
     with pytest.raises(StbenchError) as caught:
-        filled_in(asked, detector=DETECTOR, clips=CLIPS, run=RUN)
+        filled_in(asked, detector=DETECTOR, clips=CLIPS, sampling=SAMPLING)
     assert str(caught.value) == "protocol.short_video_rule is open, and neither detector nor clips nor run tell it"
 
 
 def test_the_manifest_may_come_later_but_must_come() -> None:
     clips = replace(CLIPS, dataset_manifest_sha256=OPEN)
-    filled = filled_in(PROTOCOLS["builtin"], detector=DETECTOR, clips=clips, run=RUN)
+    filled = filled_in(PROTOCOLS["builtin"], detector=DETECTOR, clips=clips, sampling=SAMPLING)
     assert open_fields(filled) == ["dataset_manifest_sha256"]
     with pytest.raises(StbenchError, match="dataset_manifest_sha256 is open"):
         protocol_hash(filled)
