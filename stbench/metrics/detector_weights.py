@@ -21,12 +21,17 @@ def find_weights(detector: str, given: str | Path | None = None) -> Path:
     Raises:
         StbenchError: nowhere found (says where to get them), named but missing, or several in the cache folder.
     """
-    variable = DETECTORS[detector].weights_variable
+    info = DETECTORS[detector]
     if given is not None:
-        return _existing(Path(given), detector, "weights")
-    if variable and variable in os.environ:
-        return _existing(Path(os.environ[variable]), detector, f"environment variable {variable}")
-    return _cached(detector)
+        path, origin = Path(given), "weights"
+    elif info.weights_variable and info.weights_variable in os.environ:
+        path, origin = Path(os.environ[info.weights_variable]), f"environment variable {info.weights_variable}"
+    else:
+        return _cached(detector)
+    path = path.expanduser()
+    if not path.is_file() and not (path.is_dir() and info.weights_may_be_folder):
+        raise StbenchError(f"{detector}: {origin} names {path}, which is not a file")
+    return path
 
 
 def describe_weights(detector: str) -> str:
@@ -48,18 +53,13 @@ def is_torchscript(path: Path) -> bool:
         return any("/code/" in name for name in archive.namelist())
 
 
-def _existing(path: Path, detector: str, origin: str) -> Path:
-    path = path.expanduser()
-    if path.is_dir() and DETECTORS[detector].weights_may_be_folder:
-        return path
-    if not path.is_file():
-        raise StbenchError(f"{detector}: {origin} names {path}, which is not a file")
-    return path
-
-
 def _cached(detector: str) -> Path:
     folder, info = user_cache(), DETECTORS[detector]
-    cached = sorted(path for path in folder.glob(f"{detector}*") if _may_be_weights(path, detector))
+    cached = sorted(
+        path
+        for path in folder.glob(f"{detector}*")
+        if path.suffix in _SUFFIXES or (path.is_dir() and info.weights_may_be_folder)
+    )
     if len(cached) > 1:
         names = ", ".join(path.name for path in cached)
         raise StbenchError(
@@ -71,7 +71,3 @@ def _cached(detector: str) -> Path:
             f"as {folder / info.cache_name}, or name it: eval.detector_weights=PATH in a run, --weights PATH elsewhere"
         )
     return cached[0]
-
-
-def _may_be_weights(path: Path, detector: str) -> bool:
-    return path.suffix in _SUFFIXES or (path.is_dir() and DETECTORS[detector].weights_may_be_folder)

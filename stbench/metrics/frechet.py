@@ -157,7 +157,9 @@ def frechet_distance_infinity(
         )
     rng = np.random.default_rng(seed)
     sizes = [int(size) for size in np.linspace(smallest, largest, num_points)]
-    distances = [frechet_distance(_subsample(a, size, rng), _subsample(b, size, rng)) for size in sizes]
+    distances = [
+        frechet_distance(*(each[rng.choice(len(each), size, replace=False)] for each in (a, b))) for size in sizes
+    ]
     slope, intercept = np.polyfit(1 / np.array(sizes), distances, deg=1)
     return ExtrapolatedDistance(float(intercept), float(slope), tuple(sizes), tuple(distances))
 
@@ -180,7 +182,3 @@ def _factor(covariance: FloatArray) -> tuple[FloatArray, float]:
     except np.linalg.LinAlgError:  # singular, or no covariance: eigenvalues take longer, and tell which
         eigenvalues, vectors = np.linalg.eigh(covariance)
         return vectors * np.sqrt(np.maximum(eigenvalues, 0)), float(-np.minimum(eigenvalues, 0).sum())
-
-
-def _subsample(features: FloatArray, size: int, rng: np.random.Generator) -> FloatArray:
-    return features[rng.choice(len(features), size, replace=False)]

@@ -37,6 +37,9 @@ _BOOTSTRAP_REFUSED = (
     "and three times its true spread, at 2048 clips); take 'jackknife' or 'subsampling', or several seeds"
 )
 
+# The distance without the bias of few clips, its standard error, and the degrees of freedom of that error.
+_Estimate = tuple[float, float, int]
+
 
 @dataclass(frozen=True)
 class DistanceInterval:
@@ -86,7 +89,9 @@ def interval(
             f"an interval of the FVD of {a.shape[1]}-dimensional features needs at least {needed} clips on each side, "
             f"got {fewest}"
         )
-    return _METHODS[method](a, b, np.random.default_rng(seed))
+    estimate, standard_error, degrees_of_freedom = _METHODS[method](a, b, np.random.default_rng(seed))
+    low, high = student_interval(estimate, standard_error, degrees_of_freedom)
+    return DistanceInterval(low, high, estimate, standard_error)
 
 
 def interval_over_samplings(real_features: ArrayLike | Tensor, fakes: Sequence[ArrayLike | Tensor]) -> SeedSummary:
@@ -107,7 +112,15 @@ def interval_over_samplings(real_features: ArrayLike | Tensor, fakes: Sequence[A
     sizes = [len(each) for each in sets]
     if len(set(sizes)) > 1:
         raise StbenchError(f"an interval over samplings needs sets of one size, got {', '.join(map(str, sizes))} clips")
-    _require_disjoint(sets)
+    # Equal features are one clip, sampled from the same noise.
+    owner: dict[bytes, int] = {}
+    for index, each in enumerate(sets):
+        for row in {features.tobytes() for features in each}:
+            first = owner.setdefault(row, index)
+            if first != index:
+                raise StbenchError(
+                    f"generated sets {first} and {index} share a clip: sample each with a seed of its own"
+                )
     return summarise_seeds([frechet_distance(real_features, each) for each in sets])
 
 
@@ -125,44 +138,27 @@ def student_interval(
     return estimate - margin, estimate + margin
 
 
-def _jackknife(a: FloatArray, b: FloatArray, rng: np.random.Generator) -> DistanceInterval:
+def _jackknife(a: FloatArray, b: FloatArray, rng: np.random.Generator) -> _Estimate:
     """Delete-group jackknife: the mean of the pseudo-values has no bias in 1/N, and their spread is the error's."""
     groups = zip(deal(len(a), NUM_GROUPS, rng), deal(len(b), NUM_GROUPS, rng), strict=True)
     left = [frechet_distance(np.delete(a, in_a, axis=0), np.delete(b, in_b, axis=0)) for in_a, in_b in groups]
     whole = frechet_distance(a, b)
     pseudo_values = [NUM_GROUPS * whole - (NUM_GROUPS - 1) * distance for distance in left]
     standard_error = float(np.std(pseudo_values, ddof=1)) / NUM_GROUPS**0.5
-    return _around(float(np.mean(pseudo_values)), standard_error, NUM_GROUPS - 1)
+    return float(np.mean(pseudo_values)), standard_error, NUM_GROUPS - 1
 
 
-def _subsampling(a: FloatArray, b: FloatArray, rng: np.random.Generator) -> DistanceInterval:
+def _subsampling(a: FloatArray, b: FloatArray, rng: np.random.Generator) -> _Estimate:
     """Half of the clips, without replacement: twice the bias, and the spread of the whole set's distance."""
     halves = [
         frechet_distance(*(rng.permutation(features)[: len(features) // 2] for features in (a, b)))
         for _ in range(NUM_DRAWS)
     ]
     estimate = 2 * frechet_distance(a, b) - float(np.mean(halves))
-    return _around(estimate, float(np.std(halves, ddof=1)), NUM_DRAWS - 1)
+    return estimate, float(np.std(halves, ddof=1)), NUM_DRAWS - 1
 
 
-def _around(estimate: float, standard_error: float, degrees_of_freedom: int) -> DistanceInterval:
-    low, high = student_interval(estimate, standard_error, degrees_of_freedom)
-    return DistanceInterval(low, high, estimate, standard_error)
-
-
-_METHODS: dict[str, Callable[[FloatArray, FloatArray, np.random.Generator], DistanceInterval]] = {
+_METHODS: dict[str, Callable[[FloatArray, FloatArray, np.random.Generator], _Estimate]] = {
     "jackknife": _jackknife,
     "subsampling": _subsampling,
 }
-
-
-def _require_disjoint(sets: Sequence[FloatArray]) -> None:
-    """Refuse sets that share a row: equal features are one clip, sampled from the same noise."""
-    owner: dict[bytes, int] = {}
-    for index, each in enumerate(sets):
-        for row in {features.tobytes() for features in each}:
-            first = owner.setdefault(row, index)
-            if first != index:
-                raise StbenchError(
-                    f"generated sets {first} and {index} share a clip: sample each with a seed of its own"
-                )

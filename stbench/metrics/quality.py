@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike
 from stbench.errors import StbenchError
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.frechet import (
-    FloatArray,
     check_pair,
     frechet_distance,
     frechet_distance_infinity,
@@ -45,8 +44,8 @@ def assess(protocol: Protocol, real_features: ArrayLike, fake_features: ArrayLik
     if real.shape[1] != protocol.feature_dim:
         raise StbenchError(f"features: protocol says {protocol.feature_dim} dimensions, got {real.shape[1]}")
     n_real, n_fake = len(real), len(fake)
-    other_number = _other_number(protocol, n_real, n_fake)
-    refused = other_number or _too_few(protocol, n_real, n_fake)
+    other_number, singular = _objections(protocol, n_real, n_fake)
+    refused = other_number or singular
     figures: dict[str, Any] = {}
     if not refused:
         figures["fvd"] = frechet_distance(real, fake)
@@ -69,8 +68,15 @@ def assess(protocol: Protocol, real_features: ArrayLike, fake_features: ArrayLik
     if not other_number and min(n_real, n_fake) >= MIN_CLIPS_FOR_KERNEL:
         # Defined for a handful of clips already, and moving with their number: only at the protocol's.
         figures |= {"mmd_biased": biased_mmd(real, fake, JEDI), **asdict(neighbour_scores(real, fake))}
-    if not other_number:
-        figures["inception_score"] = _inception_score(protocol, fake)
+    info = DETECTORS.get(protocol.detector)
+    if not other_number and info and info.has_inception_score and n_fake >= protocol.feature_dim:
+        figures["inception_score"] = inception_score(fake).score
+    if refused:
+        label = "refused"
+    elif info is None or info.standard_samples is None:
+        label = "internal"
+    else:
+        label = "standard" if min(n_real, n_fake) >= info.standard_samples else "exploratory"
     return Quality(
         protocol=protocol,
         protocol_hash=protocol_hash(protocol),
@@ -79,44 +85,26 @@ def assess(protocol: Protocol, real_features: ArrayLike, fake_features: ArrayLik
         n_fake=n_fake,
         **figures,
         refused=refused,
-        label="refused" if refused else _label(protocol, min(n_real, n_fake)),
+        label=label,
     )
 
 
-def _other_number(protocol: Protocol, n_real: int, n_fake: int) -> str | None:
-    """That there are not as many clips as the protocol asks for, or None."""
-    for side, got, asked in (("real", n_real, protocol.num_real), ("generated", n_fake, protocol.num_fake)):
-        if asked is not None and got != asked:
-            return f"the protocol asks for {asked} {side} clips, got {got}; {_advice(n_real, n_fake)}"
-    return None
-
-
-def _too_few(protocol: Protocol, n_real: int, n_fake: int) -> str | None:
-    """That the covariance of a side would be singular, or None."""
-    if min(n_real, n_fake) > protocol.feature_dim:
-        return None
-    return (
-        f"FVD of {protocol.detector} needs more than {protocol.feature_dim} clips on each side, "
-        f"got {n_real} real and {n_fake} generated; {_advice(n_real, n_fake)}"
-    )
-
-
-def _advice(n_real: int, n_fake: int) -> str:
+def _objections(protocol: Protocol, n_real: int, n_fake: int) -> tuple[str | None, str | None]:
+    """That the protocol asks for other numbers of clips, and that the covariance of a side would be singular."""
     if min(n_real, n_fake) < MIN_CLIPS_FOR_KERNEL:
-        return f"kvd needs at least {MIN_CLIPS_FOR_KERNEL} on each side"
-    return "see kvd, which is unbiased at any number of clips"
-
-
-def _inception_score(protocol: Protocol, fake: FloatArray) -> float | None:
-    """The score of clips that are at least as many as there are classes."""
-    info = DETECTORS.get(protocol.detector)
-    if info is None or not info.has_inception_score or len(fake) < protocol.feature_dim:
-        return None
-    return inception_score(fake).score
-
-
-def _label(protocol: Protocol, fewest: int) -> str:
-    info = DETECTORS.get(protocol.detector)
-    if info is None or info.standard_samples is None:
-        return "internal"
-    return "standard" if fewest >= info.standard_samples else "exploratory"
+        advice = f"kvd needs at least {MIN_CLIPS_FOR_KERNEL} on each side"
+    else:
+        advice = "see kvd, which is unbiased at any number of clips"
+    sides = (("real", n_real, protocol.num_real), ("generated", n_fake, protocol.num_fake))
+    others = (
+        f"the protocol asks for {asked} {side} clips, got {got}; {advice}"
+        for side, got, asked in sides
+        if asked is not None and got != asked
+    )
+    singular = None
+    if min(n_real, n_fake) <= protocol.feature_dim:
+        singular = (
+            f"FVD of {protocol.detector} needs more than {protocol.feature_dim} clips on each side, "
+            f"got {n_real} real and {n_fake} generated; {advice}"
+        )
+    return next(others, None), singular

@@ -44,7 +44,12 @@ class FeatureStatistics(Metric):
         if not torch.isfinite(features).all():
             raise StbenchError("features: a batch holds values that are not finite")
         if len(features):
-            self._keep(self._moments().merged(_Moments.of(features.detach().to(self.mean))))
+            batch = features.detach().to(self.mean)
+            mean = batch.mean(dim=0)
+            centred = batch - mean
+            total = self._moments().merged(_Moments(len(batch), mean, centred.T @ centred))
+            self.num_samples = torch.full_like(self.num_samples, total.num_samples)
+            self.mean, self.scatter = total.mean, total.scatter
 
     def compute(self) -> GaussianStatistics:
         """Return the statistics of all samples so far; at least 2 are needed."""
@@ -60,10 +65,6 @@ class FeatureStatistics(Metric):
         parts = map(_Moments, counts, self.mean.reshape(-1, d), self.scatter.reshape(-1, d, d))
         return functools.reduce(_Moments.merged, parts)
 
-    def _keep(self, moments: _Moments) -> None:
-        self.num_samples = torch.full_like(self.num_samples, moments.num_samples)
-        self.mean, self.scatter = moments.mean, moments.scatter
-
 
 class _Moments(NamedTuple):
     """Sufficient statistics of some samples: their number, mean (D,), and summed outer products around it (D, D)."""
@@ -71,13 +72,6 @@ class _Moments(NamedTuple):
     num_samples: int
     mean: Tensor
     scatter: Tensor
-
-    @classmethod
-    def of(cls, features: Tensor) -> _Moments:
-        """The statistics of float64 features (N, D), N at least 1."""
-        mean = features.mean(dim=0)
-        centred = features - mean
-        return cls(len(features), mean, centred.T @ centred)
 
     def merged(self, other: _Moments) -> _Moments:
         """The statistics of both sets together."""

@@ -75,7 +75,11 @@ class Detector(nn.Module, ABC):
         self.eval()  # the statistics of a batch must not reach its features
         with torch.no_grad(), full_precision(clips.device.type):
             features = self.compute_features(clips)
-        self._check_features(features, len(clips) * self.rows_per_clip(clips.shape[2]))
+        if not isinstance(features, Tensor):
+            raise StbenchError(f"{self.name}: compute_features returned {type(features).__name__}, expected a tensor")
+        expected = (len(clips) * self.rows_per_clip(clips.shape[2]), self.feature_dim)
+        if tuple(features.shape) != expected:
+            raise StbenchError(f"{self.name}: expected features {expected}, got shape {tuple(features.shape)}")
         return features
 
     def check_num_frames(self, num_frames: int, setting: str) -> None:
@@ -92,14 +96,6 @@ class Detector(nn.Module, ABC):
     def rows_per_clip(self, num_frames: int) -> int:
         """How many rows of features a clip of `num_frames` frames has."""
         return num_frames if self.per_frame else 1
-
-    def _check_features(self, features: Tensor, rows: int) -> None:
-        if not isinstance(features, Tensor):
-            raise StbenchError(f"{self.name}: compute_features returned {type(features).__name__}, expected a tensor")
-        if tuple(features.shape) != (rows, self.feature_dim):
-            raise StbenchError(
-                f"{self.name}: expected features ({rows}, {self.feature_dim}), got shape {tuple(features.shape)}"
-            )
 
     @property
     def facts(self) -> DetectorFacts:
@@ -190,13 +186,15 @@ def build_detector(
     Raises:
         StbenchError: unknown name or preprocessing; weights missing, damaged or of another network.
     """
-    info = DETECTORS.get(name)
-    if info is None and ":" not in name:
+    if name not in DETECTORS and ":" not in name:
         raise unknown_name("detector", name, DETECTORS)
-    detector_class = _import_detector(info.class_path if info else name)
     given = {"weights": weights, "preprocessing": preprocessing}
     arguments = {key: value for key, value in given.items() if value is not None}
-    return (detector_class(**arguments) if info else _construct(detector_class, name, arguments)).to(device)
+    if name in DETECTORS:
+        detector = pkgutil.resolve_name(DETECTORS[name].class_path)(**arguments)
+    else:
+        detector = _build_plugin(name, arguments)
+    return detector.to(device)
 
 
 def combined_sha256(paths: Iterable[Path]) -> str:
@@ -252,9 +250,15 @@ def features_of(detector: Detector, clips: Tensor, names: Sequence[object]) -> N
     return features
 
 
-def _construct(detector_class: type[Detector], class_path: str, arguments: dict[str, Any]) -> Detector:
+def _build_plugin(class_path: str, arguments: dict[str, Any]) -> Detector:
     """Build another package's detector, and see that it says all that a detector has to say."""
     where = f"detector {class_path!r}"
+    try:
+        detector_class = pkgutil.resolve_name(class_path)
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+        raise StbenchError(f"{where}: cannot be imported as module:Class: {error}") from error
+    if not (isinstance(detector_class, type) and issubclass(detector_class, Detector)):
+        raise StbenchError(f"{where}: expected a subclass of stbench's Detector, got {detector_class!r}")
     accepted = inspect.signature(detector_class).parameters
     refused = [key for key in arguments if key not in accepted]
     if refused and not any(each.kind is each.VAR_KEYWORD for each in accepted.values()):
@@ -267,13 +271,3 @@ def _construct(detector_class: type[Detector], class_path: str, arguments: dict[
     if missing:
         raise StbenchError(f"{where}: lacks {', '.join(missing)}; see Detector's attributes")
     return detector
-
-
-def _import_detector(class_path: str) -> type[Detector]:
-    try:
-        found = pkgutil.resolve_name(class_path)
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise StbenchError(f"detector {class_path!r}: cannot be imported as module:Class: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, Detector)):
-        raise StbenchError(f"detector {class_path!r}: expected a subclass of stbench's Detector, got {found!r}")
-    return found

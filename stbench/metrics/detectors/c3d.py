@@ -59,10 +59,18 @@ class C3DDetector(CatalogueDetector):
 
     def load(self, path: Path) -> None:
         """Read the network and the mean clip, which may be in a file beside it."""
-        state = _read_state(path)
+        if path.suffix != ".npz" and is_torchscript(path):
+            source = DETECTORS["c3d"].weights_source
+            raise StbenchError(f"{path}: TorchScript, whose input and output nobody checked; c3d needs {source}")
+        # Chainer writes conv1a/W for conv1a.weight.
+        content = check_tensors(read_weights_file(path), path)
+        state = {key.replace("/W", ".weight").replace("/b", ".bias"): value.float() for key, value in content.items()}
         mean_path = path if "mean" in state else path.with_name(MEAN_FILE)
-        mean = state.pop("mean", None)
-        mean = _check_mean(_read_mean(mean_path) if mean is None else mean, mean_path)
+        mean = state.pop("mean") if "mean" in state else _read_mean(mean_path)
+        shape = tuple(mean.shape)
+        if shape not in (MEAN_SHAPE, (1, *MEAN_SHAPE)):
+            raise StbenchError(f"{mean_path}: expected a mean clip of shape {MEAN_SHAPE}, got {shape}")
+        mean = mean.reshape(MEAN_SHAPE).float()
         top, left = _MEAN_CORNERS[self.preprocessing]
         self.register_buffer("mean", mean[:, :, top : top + _SIZE, left : left + _SIZE].clone())
         self.network = C3D()
@@ -100,16 +108,6 @@ class C3D(nn.Module):
         return self.fc8(functional.relu(self.fc7(x)))
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by the names of `C3D`; chainer writes conv1a/W for conv1a.weight."""
-    if path.suffix != ".npz" and is_torchscript(path):
-        raise StbenchError(
-            f"{path}: TorchScript, whose input and output nobody checked; c3d needs {DETECTORS['c3d'].weights_source}"
-        )
-    state = check_tensors(read_weights_file(path), path)
-    return {name.replace("/W", ".weight").replace("/b", ".bias"): value.float() for name, value in state.items()}
-
-
 def _read_mean(path: Path) -> Tensor:
     if not path.is_file():
         raise StbenchError(
@@ -119,9 +117,3 @@ def _read_mean(path: Path) -> Tensor:
     if "mean" not in content:
         raise StbenchError(f"{path}: expected an array named mean, got {', '.join(content) or 'none'}")
     return content["mean"]
-
-
-def _check_mean(mean: Tensor, path: Path) -> Tensor:
-    if tuple(mean.squeeze(0).shape if mean.ndim == len(MEAN_SHAPE) + 1 else mean.shape) != MEAN_SHAPE:
-        raise StbenchError(f"{path}: expected a mean clip of shape {MEAN_SHAPE}, got {tuple(mean.shape)}")
-    return mean.reshape(MEAN_SHAPE).float()

@@ -55,25 +55,21 @@ class I3DDetector(CatalogueDetector):
 
 def load_network(path: Path) -> nn.Module:
     """Return the plain `I3D` with the weights of a state dict, or the network that a TorchScript file holds."""
-    if is_torchscript(path):
-        return _load_torchscript(path)
-    network = I3D()
-    state = check_tensors(read_weights_file(path), path)
-    # The counters do not matter in evaluation mode, and the conversion from TensorFlow has none.
-    load_strictly(network, state, path, optional=("num_batches_tracked",))
-    return network
-
-
-def _load_torchscript(path: Path) -> nn.Module:
+    if not is_torchscript(path):
+        network = I3D()
+        state = check_tensors(read_weights_file(path), path)
+        # The counters do not matter in evaluation mode, and the conversion from TensorFlow has none.
+        load_strictly(network, state, path, optional=("num_batches_tracked",))
+        return network
     try:
-        network = torch.jit.load(path, map_location="cpu")
+        script = torch.jit.load(path, map_location="cpu")
     except RuntimeError as error:
         raise StbenchError(f"{path}: a damaged TorchScript file: {str(error).splitlines()[0]}") from error
-    arguments = [argument.name for argument in network.forward.schema.arguments]
+    arguments = [argument.name for argument in script.forward.schema.arguments]
     missing = [name for name in _TORCHSCRIPT_ARGUMENTS if name not in arguments]
     if missing:
         raise StbenchError(
             f"{path}: TorchScript of another network: its forward takes {', '.join(arguments[1:])}; "
             f"StyleGAN-V's I3D takes {', '.join(_TORCHSCRIPT_ARGUMENTS)}, too"
         )
-    return network
+    return script

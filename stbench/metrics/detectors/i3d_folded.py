@@ -14,8 +14,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from stbench.metrics.detectors.i3d_network import I3D, MaxPoolSame, Unit3D, pad_same, same_padding
 
-_UNPADDED = (0, 0, 0)
-
 
 def fold(network: I3D) -> I3D:
     """Fold an `I3D` in place and return it; its state dict no longer has the published names."""
@@ -38,17 +36,17 @@ class FoldedUnit3D(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (N, C, F, H, W) to (N, C', F/stride, H/stride, W/stride), rounded up."""
-        padding = _symmetric_padding(inputs, self.kernel, self.stride)
-        if padding is None:
-            inputs, padding = pad_same(inputs, self.kernel, self.stride), _UNPADDED
-        return self._convolve(inputs, padding).relu_()
-
-    def _convolve(self, inputs: Tensor, padding: tuple[int, int, int]) -> Tensor:
+        padding = [same_padding(*axis) for axis in zip(inputs.shape[2:], self.kernel, self.stride, strict=True)]
+        before = [first for first, _ in padding]
+        if any(first != behind for first, behind in padding):
+            inputs, before = pad_same(inputs, self.kernel, self.stride), [0, 0, 0]
         weight, bias = self.conv3d.weight, self.conv3d.bias
         if inputs.device.type == "cpu" and torch.backends.mkldnn.is_available():
             # For a single clip torch would choose its own kernel for half of the layers, and take twice as long.
-            return torch.mkldnn_convolution(inputs, weight, bias, padding, self.stride, (1, 1, 1), 1)
-        return functional.conv3d(inputs, weight, bias, self.stride, padding)
+            outputs = torch.mkldnn_convolution(inputs, weight, bias, before, self.stride, (1, 1, 1), 1)
+        else:
+            outputs = functional.conv3d(inputs, weight, bias, self.stride, before)
+        return outputs.relu_()
 
 
 class CeilMaxPool(nn.Module):
@@ -62,13 +60,3 @@ class CeilMaxPool(nn.Module):
         """Map (N, C, F, H, W) to the sizes divided by the stride, rounded up."""
         before = [same_padding(*axis)[0] for axis in zip(inputs.shape[2:], self.kernel, self.stride, strict=True)]
         return functional.max_pool3d(inputs, self.kernel, self.stride, before, ceil_mode=True)
-
-
-def _symmetric_padding(
-    inputs: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]
-) -> tuple[int, int, int] | None:
-    """SAME padding when it is equal on both sides of every axis, otherwise None."""
-    (f, f_behind), (h, h_behind), (w, w_behind) = (
-        same_padding(*axis) for axis in zip(inputs.shape[2:], kernel, stride, strict=True)
-    )
-    return (f, h, w) if (f, h, w) == (f_behind, h_behind, w_behind) else None

@@ -7,6 +7,7 @@ strictly. This is the plain network, layer by layer as published; `i3d_folded` m
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import torch
 import torch.nn.functional as functional
@@ -94,18 +95,6 @@ class Mixed(nn.Module):
         return torch.cat(branches, dim=1)
 
 
-class Logits(nn.Module):
-    """The classifier: a 1³ convolution with a bias, and no batch norm."""
-
-    def __init__(self, in_channels: int) -> None:
-        super().__init__()
-        self.conv3d = nn.Conv3d(in_channels, NUM_CLASSES, kernel_size=1)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map (N, C, F, 1, 1) to (N, 400, F, 1, 1)."""
-        return self.conv3d(inputs)
-
-
 class I3D(nn.Module):
     """Inflated Inception-v1: (N, 3, F, 224, 224), F at least 9, to logits (N, 400)."""
 
@@ -119,7 +108,8 @@ class I3D(nn.Module):
             block = Mixed(width, channels)
             self.add_module(name, block)
             width = block.out_channels
-        self.logits = Logits(width)
+        # The classifier has a bias and no batch norm; in the state dict it is called logits.conv3d.
+        self.logits = nn.Sequential(OrderedDict(conv3d=nn.Conv3d(width, NUM_CLASSES, kernel_size=1)))
         self.pool_frames = MaxPoolSame((1, 3, 3), (1, 2, 2))
         self.pool_4a = MaxPoolSame((3, 3, 3), (2, 2, 2))
         self.pool_5a = MaxPoolSame((2, 2, 2), (2, 2, 2))

@@ -33,6 +33,10 @@ Chain = Sequence[tuple[int, Kernel]]
 """Convolutions one after the other: output channels and kernel of each."""
 
 _DOUBLE_3X3: Chain = [(64, 1), (96, 3), (96, 3)]
+# The chains of the blocks at 35 x 35 and at 8 x 8.
+_CHAINS_35: dict[str, Chain] = {"branch1x1": [(64, 1)], "branch5x5": [(48, 1), (64, 5)], "branch3x3dbl": _DOUBLE_3X3}
+_CHAINS_8: dict[str, Chain] = {"branch1x1": [(320, 1)], "branch3x3": [(384, 1)], "branch3x3dbl": [(448, 1), (384, 3)]}
+_FORKS_8 = {"branch3x3": 384, "branch3x3dbl": 384}
 
 
 class InceptionDetector(CatalogueDetector):
@@ -75,9 +79,9 @@ class Inception(nn.Module):
         self.Conv2d_2b_3x3 = ConvUnit(32, 64, 3)
         self.Conv2d_3b_1x1 = ConvUnit(64, 80, 1)
         self.Conv2d_4a_3x3 = ConvUnit(80, 192, 3, pad=False)
-        self.Mixed_5b = _block_35(192, pooled=32)
-        self.Mixed_5c = _block_35(256, pooled=64)
-        self.Mixed_5d = _block_35(288, pooled=64)
+        self.Mixed_5b = Block(192, _CHAINS_35, pooled=32)
+        self.Mixed_5c = Block(256, _CHAINS_35, pooled=64)
+        self.Mixed_5d = Block(288, _CHAINS_35, pooled=64)
         self.Mixed_6a = ShrinkingBlock(288, {"branch3x3": [(384, 3)], "branch3x3dbl": _DOUBLE_3X3})
         self.Mixed_6b = _block_17(128)
         self.Mixed_6c = _block_17(160)
@@ -85,8 +89,8 @@ class Inception(nn.Module):
         self.Mixed_6e = _block_17(192)
         factored: Chain = [(192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3)]
         self.Mixed_7a = ShrinkingBlock(768, {"branch3x3": [(192, 1), (320, 3)], "branch7x7x3": factored})
-        self.Mixed_7b = _block_8(1280)
-        self.Mixed_7c = _block_8(2048, pool_maximum=True)
+        self.Mixed_7b = Block(1280, _CHAINS_8, pooled=192, forks=_FORKS_8)
+        self.Mixed_7c = Block(2048, _CHAINS_8, pooled=192, forks=_FORKS_8, pool_maximum=True)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return the features of frames that are ready."""
@@ -148,21 +152,20 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C', H, W)."""
-        branches = [self._chain(name, x) for name in self.names]
-        return torch.cat([*branches, self.branch_pool(self._pool(x))], dim=1)
-
-    def _chain(self, name: str, x: Tensor) -> Tensor:
-        for unit in self.names[name]:
-            x = self.get_submodule(unit)(x)
-        if name not in self.forks:
-            return x
-        last = len(self.names[name]) + 1
-        return torch.cat([self.get_submodule(f"{name}_{last}{letter}")(x) for letter in "ab"], dim=1)
-
-    def _pool(self, x: Tensor) -> Tensor:
+        branches = []
+        for name, units in self.names.items():
+            branch = x
+            for unit in units:
+                branch = self.get_submodule(unit)(branch)
+            if name in self.forks:
+                fork = [f"{name}_{len(units) + 1}{letter}" for letter in "ab"]
+                branch = torch.cat([self.get_submodule(unit)(branch) for unit in fork], dim=1)
+            branches.append(branch)
         if self.pool_maximum:
-            return functional.max_pool2d(x, kernel_size=3, stride=1, padding=1)
-        return functional.avg_pool2d(x, kernel_size=3, stride=1, padding=1, count_include_pad=False)
+            pooled = functional.max_pool2d(x, kernel_size=3, stride=1, padding=1)
+        else:
+            pooled = functional.avg_pool2d(x, kernel_size=3, stride=1, padding=1, count_include_pad=False)
+        return torch.cat([*branches, self.branch_pool(pooled)], dim=1)
 
 
 class ShrinkingBlock(nn.Module):
@@ -195,22 +198,7 @@ def _add_chain(
     return names
 
 
-def _block_35(in_channels: int, pooled: int) -> Block:
-    chains = {"branch1x1": [(64, 1)], "branch5x5": [(48, 1), (64, 5)], "branch3x3dbl": _DOUBLE_3X3}
-    return Block(in_channels, chains, pooled)
-
-
 def _block_17(width: int) -> Block:
     once: Chain = [(width, 1), (width, (1, 7)), (192, (7, 1))]
     twice: Chain = [(width, 1), (width, (7, 1)), (width, (1, 7)), (width, (7, 1)), (192, (1, 7))]
     return Block(768, {"branch1x1": [(192, 1)], "branch7x7": once, "branch7x7dbl": twice}, pooled=192)
-
-
-def _block_8(in_channels: int, pool_maximum: bool = False) -> Block:
-    chains: dict[str, Chain] = {
-        "branch1x1": [(320, 1)],
-        "branch3x3": [(384, 1)],
-        "branch3x3dbl": [(448, 1), (384, 3)],
-    }
-    forks = {"branch3x3": 384, "branch3x3dbl": 384}
-    return Block(in_channels, chains, pooled=192, forks=forks, pool_maximum=pool_maximum)

@@ -116,7 +116,14 @@ def _load_folder(folder: Path) -> tuple[VideoMAE, list[Path]]:
     for file in files:
         state |= check_tensors(read_weights_file(file), file)
     state = from_transformers(state)
-    network = _build(config, _TRANSFORMERS_NORM_EPS if "norm.weight" in state else None, folder)
+    _import_transformers()
+    from huggingface_hub.errors import StrictDataclassError  # which comes with transformers
+
+    try:
+        network = VideoMAE(config, _TRANSFORMERS_NORM_EPS if "norm.weight" in state else None)
+    except (TypeError, ValueError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())
+        raise StbenchError(f"{folder / 'config.json'}: transformers refuses it: {reason}") from error
     load_strictly(network, state, folder)
     return network, [folder / "config.json", *files]
 
@@ -132,14 +139,3 @@ def _read_config(path: Path) -> dict[str, Any]:
     if kind != "videomae":
         raise StbenchError(f"{path}: expected model_type videomae, got {kind!r}")
     return config
-
-
-def _build(config: Mapping[str, Any], norm_eps: float | None, folder: Path) -> VideoMAE:
-    _import_transformers()
-    from huggingface_hub.errors import StrictDataclassError  # which comes with transformers
-
-    try:
-        return VideoMAE(config, norm_eps)
-    except (TypeError, ValueError, StrictDataclassError) as error:
-        reason = " ".join(str(error).split())
-        raise StbenchError(f"{folder / 'config.json'}: transformers refuses it: {reason}") from error
