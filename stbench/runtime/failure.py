@@ -22,11 +22,6 @@ class Failure:
     reason: str  # one line
     error: Exception = field(repr=False, compare=False)
 
-    @classmethod
-    def of(cls, error: Exception) -> Failure:
-        """The failure that an exception stands for."""
-        return cls("oom" if is_out_of_memory(error) else "failed", first_line(error), error)
-
 
 def attempt(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Failure:
     """The result of a call, or the failure that ended it.
@@ -40,7 +35,7 @@ def attempt(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Fail
         while each is not None:
             traceback.clear_frames(each.__traceback__)
             each = each.__cause__ or each.__context__
-        return Failure.of(error)
+        return Failure("oom" if is_out_of_memory(error) else "failed", first_line(error), error)
 
 
 def value_of(outcome: T | Failure) -> T:

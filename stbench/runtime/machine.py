@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -9,8 +10,8 @@ import os
 import platform
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -39,14 +40,38 @@ def fast_bfloat16(device: torch.device) -> bool:
 
 def describe_machine() -> Machine:
     """This machine: its hardware, and a fingerprint that is equal on machines of equal hardware."""
-    machine = {**_processor(), "memory_gib": _memory_gib(), **_gpu(), "os": platform.platform()}
-    stable = json.dumps([machine[name] for name in STABLE_FIELDS])
-    return Machine(**machine, fingerprint=hashlib.sha256(stable.encode()).hexdigest()[:12])
+    cpuinfo = read_text("/proc/cpuinfo")
+    models = re.findall(r"^model name\s*: (.*)$", cpuinfo, flags=re.MULTILINE)
+    # Threads of one core share the numbers of their socket and core.
+    core_numbers = r"^physical id\s*: (\d+)$.*?^core id\s*: (\d+)$"
+    cores = set(re.findall(core_numbers, cpuinfo, flags=re.MULTILINE | re.DOTALL))
+    threads = os.cpu_count() or 1
+    gpu = driver = None
+    if torch.cuda.is_available():
+        gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
+        driver = re.search(r"\s(\d+\.\d+[.\d]*)\s", read_text("/proc/driver/nvidia/version"))
+    machine = Machine(
+        cpu=models[0] if models else platform.processor() or platform.machine(),
+        cores=len(cores) or threads,
+        threads=threads,
+        # Rounded, because the exact size changes with the kernel.
+        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB),
+        gpu=gpu.name if gpu else None,
+        gpu_memory_gib=round(gpu.total_memory / GIB) if gpu else None,
+        driver=driver[1] if driver else None,
+        os=platform.platform(),
+        fingerprint="",
+    )
+    stable = json.dumps([getattr(machine, name) for name in STABLE_FIELDS])
+    return replace(machine, fingerprint=hashlib.sha256(stable.encode()).hexdigest()[:12])
 
 
 def software_versions() -> Software:
     """Versions of what a result depends on; the commit is known when stbench runs from its git checkout."""
-    versions = {name: _version(name) for name in PACKAGES}
+    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     commit, dirty = _checkout(Path(__file__))
     return Software(
         stbench=__version__,
@@ -56,42 +81,6 @@ def software_versions() -> Software:
         commit=commit,
         dirty=dirty,
     )
-
-
-def _processor() -> dict[str, Any]:
-    text = read_text("/proc/cpuinfo")
-    models = re.findall(r"^model name\s*: (.*)$", text, flags=re.MULTILINE)
-    physical = set(re.findall(r"^physical id\s*: (\d+)$.*?^core id\s*: (\d+)$", text, flags=re.MULTILINE | re.DOTALL))
-    threads = os.cpu_count() or 1
-    return {
-        "cpu": models[0] if models else platform.processor() or platform.machine(),
-        "cores": len(physical) or threads,
-        "threads": threads,
-    }
-
-
-def _memory_gib() -> int:
-    """Main memory, rounded: its exact size changes with the kernel."""
-    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB)
-
-
-def _gpu() -> dict[str, Any]:
-    if not torch.cuda.is_available():
-        return {"gpu": None, "gpu_memory_gib": None, "driver": None}
-    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    driver = re.search(r"\s(\d+\.\d+[.\d]*)\s", read_text("/proc/driver/nvidia/version"))
-    return {
-        "gpu": properties.name,
-        "gpu_memory_gib": round(properties.total_memory / GIB),
-        "driver": driver[1] if driver else None,
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _checkout(source: Path) -> tuple[str | None, bool | None]:

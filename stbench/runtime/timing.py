@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
@@ -65,7 +66,10 @@ def attempt_interleaved(
     failures = {name: first for name, first in first_calls.items() if isinstance(first, Failure)}
     samples: dict[str, list[float]] = {name: [] for name in works if name not in failures}
     spent, rounds = 0.0, 0
-    while samples and (rounds < min_samples or (spent < max_seconds and not all(map(_is_precise, samples.values())))):
+    while samples:
+        precise = all(len(taken) > 1 and spread(taken) <= PRECISE * median(taken) for taken in samples.values())
+        if rounds >= min_samples and (precise or spent >= max_seconds):
+            break
         # Every other round runs backwards, so that no work always follows the same one.
         for name in list(samples)[:: -1 if rounds % 2 else 1]:
             seconds = attempt(time_once, works[name], device)
@@ -103,13 +107,12 @@ def timing_of(what: str, samples: Sequence[float], batch_size: int, first_s: flo
     )
 
 
+@dataclass
 class Stopwatch:
     """Context manager that measures the seconds of its block, from an idle device to an idle device."""
 
-    seconds: float
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    device: torch.device
+    seconds: float = field(init=False)
 
     def __enter__(self) -> Stopwatch:
         _synchronize(self.device)
@@ -142,7 +145,3 @@ def _warm_up(work: Work, device: torch.device, max_seconds: float) -> float:
         if abs(last - before) <= SETTLED * before:
             break
     return durations[0]
-
-
-def _is_precise(samples: list[float]) -> bool:
-    return len(samples) > 1 and spread(samples) <= PRECISE * median(samples)

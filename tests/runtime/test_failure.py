@@ -36,7 +36,7 @@ def test_what_succeeds_is_its_result() -> None:
 )
 def test_what_fails_has_a_status_and_a_reason_of_one_line(error: Exception, status: str, reason: str) -> None:
     outcome = attempt(raise_it, error)
-    assert outcome == Failure(status, reason, error) == Failure.of(error)
+    assert outcome == Failure(status, reason, error)
     assert isinstance(outcome, Failure)
     assert outcome.error is error
 

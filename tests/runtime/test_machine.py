@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -32,14 +31,29 @@ model name\t: Example CPU 9000
 physical id\t: 0
 core id\t\t: 1
 """
+DRIVER = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n"
 
 
 @pytest.fixture
 def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "read_text", {"/proc/cpuinfo": CPUINFO}.get)
     monkeypatch.setattr(machine.os, "cpu_count", lambda: 3)
-    monkeypatch.setattr(machine, "_memory_gib", lambda: 64)
-    monkeypatch.setattr(machine, "_gpu", lambda: {"gpu": None, "gpu_memory_gib": None, "driver": None})
+    set_memory_gib(64, monkeypatch)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def set_memory_gib(memory_gib: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system say that it has so much main memory."""
+    monkeypatch.setattr(machine.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": memory_gib * 2**18}.get)
+
+
+def add_gpu(name: str, memory_bytes: int, driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch find a GPU, and the system a driver, whose file's first line is given."""
+    properties = type("Properties", (), {"name": name, "total_memory": memory_bytes})
+    monkeypatch.setattr(machine, "read_text", {"/proc/cpuinfo": CPUINFO, "/proc/driver/nvidia/version": driver}.get)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
 
 
 @pytest.mark.usefixtures("known_machine")
@@ -52,20 +66,17 @@ def test_fields_of_the_machine() -> None:
 
 
 @pytest.mark.usefixtures("known_machine")
-@pytest.mark.parametrize(
-    ("function", "value", "same"),
-    [
-        ("_memory_gib", 32, False),
-        ("_gpu", {"gpu": "H100", "gpu_memory_gib": 80, "driver": "550.1"}, False),
-        ("_gpu", {"gpu": None, "gpu_memory_gib": None, "driver": "550.1"}, True),
-    ],
-)
-def test_fingerprint_follows_the_hardware_only(
-    function: str, value: Any, same: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = describe_machine().fingerprint
-    monkeypatch.setattr(machine, function, lambda: value)
-    assert (describe_machine().fingerprint == before) is same
+def test_fingerprint_follows_the_hardware_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory and GPU count, the driver and the operating system do not."""
+    prints = [describe_machine().fingerprint]
+    set_memory_gib(32, monkeypatch)
+    prints.append(describe_machine().fingerprint)
+    for name, driver in (("H100", DRIVER), ("H100", DRIVER.replace("550.54.15", "560.1")), ("H200", DRIVER)):
+        add_gpu(name, 80 * 2**30, driver, monkeypatch)
+        prints.append(describe_machine().fingerprint)
+    monkeypatch.setattr(machine.platform, "platform", lambda: "another system")
+    prints.append(describe_machine().fingerprint)
+    assert [prints.index(each) for each in prints] == [0, 1, 2, 2, 4, 4]
 
 
 def test_this_machine_is_the_same_twice() -> None:
@@ -75,20 +86,18 @@ def test_this_machine_is_the_same_twice() -> None:
     assert first.memory_gib > 0
 
 
+@pytest.mark.usefixtures("known_machine")
 @pytest.mark.parametrize(
     "line",
     [
-        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n",
+        DRIVER,
         "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build  (dvs-builder@U16)\n",
     ],
 )
-def test_driver_version(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    properties = type("Properties", (), {"name": "NVIDIA H100", "total_memory": 79 * 2**30 + 2**28})
-    monkeypatch.setattr(machine, "read_text", lambda path: line)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    assert machine._gpu() == {"gpu": "NVIDIA H100", "gpu_memory_gib": 79, "driver": "550.54.15"}
+def test_fields_of_a_gpu(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_gpu("NVIDIA H100", 79 * 2**30 + 2**28, line, monkeypatch)
+    described = describe_machine()
+    assert (described.gpu, described.gpu_memory_gib, described.driver) == ("NVIDIA H100", 79, "550.54.15")
 
 
 def test_software_versions() -> None:

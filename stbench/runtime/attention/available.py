@@ -20,11 +20,7 @@ class Need:
     met: Callable[[torch.device, torch.dtype], bool]
 
 
-def _on_cuda(device: torch.device, _: torch.dtype) -> bool:
-    return device.type == "cuda"
-
-
-CUDA = Need("needs a CUDA GPU", _on_cuda)
+CUDA = Need("needs a CUDA GPU", lambda device, _: device.type == "cuda")
 HALF_PRECISION = Need(
     "needs bfloat16 or float16 on a GPU",
     lambda device, dtype: device.type != "cuda" or dtype in (torch.bfloat16, torch.float16),
@@ -39,8 +35,8 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "flash": (HALF_PRECISION, AMPERE),
     "efficient": (CUDA,),
     "cudnn": (CUDA, HALF_PRECISION, AMPERE),
-    "xformers": (Need("xformers is installed but runs only on a GPU", _on_cuda),),
-    "flex": (Need("FlexAttention does not support backward on CPU", _on_cuda),),
+    "xformers": (Need("xformers is installed but runs only on a GPU", CUDA.met),),
+    "flex": (Need("FlexAttention does not support backward on CPU", CUDA.met),),
 }
 
 

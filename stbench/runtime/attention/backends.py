@@ -17,6 +17,8 @@ from stbench.errors import unknown_name
 
 AttentionFunction = Callable[..., Tensor]  # (q, k, v) -> out; those in BACKENDS_WITH_BIAS also take a bias
 
+_compiled_once = functools.cache(torch.compile)  # one compiled function for the whole process
+
 
 def math_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """The formula itself, as two matrix products around a softmax.
@@ -62,14 +64,9 @@ def _flex_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None)
 
     attend: AttentionFunction = flex_attention
     if q.device.type != "cpu" and not torch.compiler.is_compiling():  # a graph compiles it; on a CPU it cannot train
-        attend = _compiled_flex_attention()
+        attend = _compiled_once(flex_attention)
     out = attend(*_four_dimensional(q, k, v), score_mod=None if bias is None else add_bias)
     return out.reshape(*q.shape[:-1], v.shape[-1])
-
-
-@functools.cache
-def _compiled_flex_attention() -> AttentionFunction:
-    return torch.compile(flex_attention)
 
 
 def _xformers_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -106,10 +107,17 @@ def candidates(device: torch.device, with_bias: bool = False) -> list[str]:
 def _time_backends(call: AttentionCall) -> dict[str, float]:
     """Median seconds of every candidate that runs on inputs of this kind, the fastest first."""
     device = torch.device(call.device)
-    inputs = _random_inputs(call)
+    # Tensors of the same shapes and strides, drawn without moving torch's global random state.
+    random = torch.Generator(device).manual_seed(0)
+    inputs = []
+    for shape, strides in zip(call.shapes, call.strides, strict=True):
+        extent = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+        values = torch.randn(extent, generator=random, device=device).to(getattr(torch, call.dtype))
+        inputs.append(values.as_strided(shape, strides).requires_grad_(call.backward))
+    names = candidates(device, with_bias=len(inputs) == 4)
+    works = {name: partial(_forward_and_backward, BACKENDS[name], inputs) for name in names}
     # Hooks of our own hide those of activation checkpointing, which must not see what the trials save.
     with torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
-        works = {name: _passes(BACKENDS[name], inputs) for name in candidates(device, with_bias=len(inputs) == 4)}
         running: dict[str, Work] = {}
         for name, work in works.items():  # a kernel may refuse a shape, or want memory that another does not
             with contextlib.suppress(RuntimeError, ImportError), warnings.catch_warnings():
@@ -127,24 +135,8 @@ def _time_backends(call: AttentionCall) -> dict[str, float]:
     return dict(sorted(seconds.items(), key=lambda item: item[1]))
 
 
-def _random_inputs(call: AttentionCall) -> tuple[Tensor, ...]:
-    """Tensors of the shapes and strides of a call, drawn without moving torch's global random state."""
-    random = torch.Generator(call.device).manual_seed(0)
-    dtype = getattr(torch, call.dtype)
-    inputs = []
-    for shape, strides in zip(call.shapes, call.strides, strict=True):
-        extent = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-        values = torch.randn(extent, generator=random, device=call.device).to(dtype)
-        inputs.append(values.as_strided(shape, strides).requires_grad_(call.backward))
-    return tuple(inputs)
-
-
-def _passes(attention: AttentionFunction, inputs: tuple[Tensor, ...]) -> Work:
-    """A forward pass and, where gradients are asked for, a backward pass."""
-
-    def work() -> None:
-        out = attention(*inputs)
-        if out.requires_grad:
-            torch.autograd.grad(out, [x for x in inputs if x.requires_grad], torch.ones_like(out))
-
-    return work
+def _forward_and_backward(attention: AttentionFunction, inputs: Sequence[Tensor]) -> None:
+    """Run a forward pass and, where gradients are asked for, a backward pass."""
+    out = attention(*inputs)
+    if out.requires_grad:
+        torch.autograd.grad(out, [x for x in inputs if x.requires_grad], torch.ones_like(out))
