@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
-from torch import Tensor
 
 from stbench.runtime.timing import time_once
 
@@ -24,8 +23,8 @@ def matmul_ceiling(device: torch.device, dtype: torch.dtype) -> float:
     """
     best, size, seconds = 0.0, 256, 0.0
     while seconds < LONG_ENOUGH_S and size <= MAX_SIZE:
-        work = _product(size, device, dtype)
-        seconds = min(time_once(work, device) for _ in range(3))
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        seconds = min(time_once(partial(torch.matmul, a, b), device) for _ in range(3))
         best = max(best, 2 * size**3 / seconds / 1e9)
         size *= 2
     return best
@@ -43,8 +42,3 @@ def copy_ceiling(device: torch.device) -> float:
     target = torch.empty_like(source)
     seconds = min(time_once(lambda: target.copy_(source), device) for _ in range(5))
     return 2 * COPIED_BYTES / seconds / 1e9
-
-
-def _product(size: int, device: torch.device, dtype: torch.dtype) -> Callable[[], Tensor]:
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    return lambda: a @ b

@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,8 +77,8 @@ def count_with_fvcore(
         from fvcore.nn import FlopCountAnalysis
 
         analysis = FlopCountAnalysis(_TensorsOnly(network, inputs), tensors)
-        analysis.set_op_handle(**{name: _attention_handle(heads_axis=1) for name in HEADS_FIRST})
-        analysis.set_op_handle(**{name: _attention_handle(heads_axis=2) for name in TOKENS_FIRST})
+        analysis.set_op_handle(**dict.fromkeys(HEADS_FIRST, partial(_attention_handle, 2)))
+        analysis.set_op_handle(**dict.fromkeys(TOKENS_FIRST, partial(_attention_handle, 1)))
         analysis.set_op_handle(**{"aten::baddbmm": _baddbmm_handle})
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         counts: Mapping[str, float] = analysis.by_operator()
@@ -110,15 +111,10 @@ class _PlainShapes(TorchFunctionMode):
         return result
 
 
-def _attention_handle(heads_axis: int) -> Callable[[list[Any], list[Any]], Counter[str]]:
-    """The handle of an operator whose first inputs are queries, keys and values with the heads on `heads_axis`."""
-    tokens_axis = 3 - heads_axis
-
-    def handle(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-        q, k, v = (value.type().sizes() for value in inputs[:3])
-        return Counter(attention=math.prod(q[:-1]) * k[tokens_axis] * (q[-1] + v[-1]))
-
-    return handle
+def _attention_handle(tokens_axis: int, inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """MACs of an operator whose first inputs are queries, keys and values with the tokens on `tokens_axis`."""
+    q, k, v = (value.type().sizes() for value in inputs[:3])
+    return Counter(attention=math.prod(q[:-1]) * k[tokens_axis] * (q[-1] + v[-1]))
 
 
 def _baddbmm_handle(inputs: list[Any], outputs: list[Any]) -> Counter[str]:

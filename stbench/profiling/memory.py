@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import resource
 import sys
@@ -39,12 +40,19 @@ class PeakMemory:
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
         give_back_unused()
-        self._rss_source = "VmHWM" if _reset_high_water_mark() else "ru_maxrss"
+        self._rss_source = "ru_maxrss"
+        with contextlib.suppress(OSError):  # a kernel that does not reset the process's peak
+            (_SELF / "clear_refs").write_text(_RESET_PEAK)
+            if _high_water_mark() > 0:
+                self._rss_source = "VmHWM"
         return self
 
     def __exit__(self, *exception: object) -> None:
         on_gpu = self.device.type == "cuda"
-        rss = _high_water_mark() if self._rss_source == "VmHWM" else _peak_rss_of_process()
+        if self._rss_source == "VmHWM":
+            rss = _high_water_mark()
+        else:  # getrusage(2): bytes on macOS, KiB on Linux
+            rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         self.memory = Memory(
             peak_allocated_mib=torch.cuda.max_memory_allocated(self.device) / MIB if on_gpu else None,
             peak_reserved_mib=torch.cuda.max_memory_reserved(self.device) / MIB if on_gpu else None,
@@ -53,22 +61,7 @@ class PeakMemory:
         )
 
 
-def _reset_high_water_mark() -> bool:
-    """Reset the process's peak resident set; whether this kernel does that and tells the peak."""
-    try:
-        (_SELF / "clear_refs").write_text(_RESET_PEAK)
-    except OSError:
-        return False
-    return _high_water_mark() > 0
-
-
 def _high_water_mark() -> int:
     """Peak resident set since the last reset, in bytes; 0 where the kernel does not tell."""
     match = re.search(r"^VmHWM:\s*(\d+) kB", (_SELF / "status").read_text(), flags=re.MULTILINE)
     return int(match[1]) * 1024 if match else 0
-
-
-def _peak_rss_of_process() -> int:
-    """Peak resident set since the process started, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # getrusage(2): bytes on macOS, KiB on Linux

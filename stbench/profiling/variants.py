@@ -36,17 +36,18 @@ class Variant:
     facts: Mapping[str, Any]
 
     @property
-    def latents(self) -> tuple[int, int, int, int]:
-        """(C, F, H, W) of one clip."""
-        size = self.facts["sample_size"]
-        return self.facts["in_channels"], self.facts["num_frames"], size, size
-
-    @property
     def subject(self) -> Subject:
         """What is measured."""
-        text_dim = self.component.arguments.get("text_dim")
-        workload = Workload(self.latents, self.facts["num_classes"], (text_dim,) if text_dim else None)
-        return Subject(lambda: self.component.construct(self.facts), workload)
+        facts, text_dim = self.facts, self.component.arguments.get("text_dim")
+        latent_shape = (facts["in_channels"], facts["num_frames"], facts["sample_size"], facts["sample_size"])
+        workload = Workload(latent_shape, facts["num_classes"], (text_dim,) if text_dim else None)
+        return Subject(lambda: self.component.construct(facts), workload)
+
+    @property
+    def uncosted(self) -> VariantCost:
+        """The variant as a row of which nothing but its own facts is known."""
+        facts = {"latents": list(self.subject.workload.latent_shape), **self.facts}
+        return VariantCost(variant=self.component.to_dict(), input=facts, status="finished")
 
     def scaled(self, axis: str, size: int) -> Variant:
         """The same variant at another size; a batch does not change it.
@@ -90,7 +91,8 @@ def profile_variants(words: Iterable[str], options: ProfileOptions) -> Profile:
     profile = Profile(machine=describe_machine(), software=software_versions())
     conditions = None
     if options.counts_only:
-        costs = [attempt(_only_count, subject) for subject in subjects]
+        counts = [attempt(count, subject.construct, subject.workload) for subject in subjects]
+        costs = [counted if isinstance(counted, Failure) else Cost(counts=counted) for counted in counts]
     else:
         runtime = choose_runtime(settings.device, settings.precision, settings.attention)
         conditions = Conditions(runtime, settings.diffusion.objective, options.batch_size, settings.compile)
@@ -106,21 +108,18 @@ def profile_variants(words: Iterable[str], options: ProfileOptions) -> Profile:
             ceilings=ceilings,
             clocks=clocks(runtime.device),
         )
-    asked = (conditions, profile.ceilings, options, sizes)
-    rows = [
-        cost if isinstance(cost, Failure) else attempt(_complete, variant, cost, *asked)
-        for variant, cost in zip(variants.values(), costs, strict=True)
-    ]
-    if len(rows) == 1 and isinstance(rows[0], Failure):
-        alone = rows[0]
-        if isinstance(alone.error, StbenchError) or alone.status != "oom":
-            raise alone.error
-        raise FinishedInPart(f"{next(iter(variants))}: out of memory: {alone.reason}") from alone.error
-    described = [
-        _describe(variant, status=row.status, reason=row.reason) if isinstance(row, Failure) else row
-        for variant, row in zip(variants.values(), rows, strict=True)
-    ]
-    return replace(profile, variants=tuple(described))
+    rows = []
+    for (name, variant), cost in zip(variants.items(), costs, strict=True):
+        asked = (conditions, profile.ceilings, options, sizes)
+        row = cost if isinstance(cost, Failure) else attempt(_complete, variant, cost, *asked)
+        if isinstance(row, Failure):
+            if len(variants) == 1 and (isinstance(row.error, StbenchError) or row.status != "oom"):
+                raise row.error
+            if len(variants) == 1:
+                raise FinishedInPart(f"{name}: out of memory: {row.reason}") from row.error
+            row = replace(variant.uncosted, status=row.status, reason=row.reason)
+        rows.append(row)
+    return replace(profile, variants=tuple(rows))
 
 
 def check_complete(profile: Profile) -> None:
@@ -167,20 +166,6 @@ def _read_words(words: Iterable[str], latents: str) -> tuple[dict[str, Variant],
     return variants, settings
 
 
-def _only_count(subject: Subject, with_fvcore: bool = True) -> Cost:
-    return Cost(counts=count(subject.construct, subject.workload, with_fvcore))
-
-
-def _describe(variant: Variant, status: str = "finished", reason: str | None = None) -> VariantCost:
-    """A variant about which nothing but its own facts is known."""
-    return VariantCost(
-        variant=variant.component.to_dict(),
-        input={"latents": list(variant.latents), **variant.facts},
-        status=status,
-        reason=reason,
-    )
-
-
 def _complete(
     variant: Variant,
     cost: Cost,
@@ -190,7 +175,7 @@ def _complete(
     sizes: Scale | None,
 ) -> VariantCost:
     """Everything that was asked for about a variant whose cost is known."""
-    complete = replace(_describe(variant), cost=cost)
+    complete = replace(variant.uncosted, cost=cost)
     if conditions and ceilings:
         complete = replace(complete, utilisation=utilisation(variant.subject, cost, ceilings))
     if conditions and options.find_batch_size:
@@ -219,7 +204,7 @@ def _go_through(variant: Variant, sizes: Scale, conditions: Conditions | None, b
 def _cost_at(variant: Variant, axis: str, size: int, conditions: Conditions | None) -> Cost:
     subject = variant.scaled(axis, size).subject
     if conditions is None:
-        return _only_count(subject, with_fvcore=False)
+        return Cost(counts=count(subject.construct, subject.workload, with_fvcore=False))
     [cost] = measure_costs([subject], conditions)
     return value_of(cost)
 

@@ -7,9 +7,9 @@ the values.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -76,54 +76,38 @@ class Workbench:
         """The piece of work of that name, with the backbone in the mode and the input on the device that it wants."""
         training = name == "train_step"
         self.backbone.train(training)
-        num_images = self.subject.workload.joint_images if training else 0
-        inputs = self.subject.workload.inputs(self.conditions.batch_size, num_images)
-        on_device = tuple(value.to(self.device) for value in inputs)
-        return {"forward": self._forward, "train_step": self._train_step, "sampling_step": self._sampling_step}[name](
-            *on_device
-        )
+        objective, autocast = self.conditions.objective, self.conditions.runtime.autocast
+        device, workload = self.device, self.subject.workload
+        inputs = workload.inputs(self.conditions.batch_size, workload.joint_images if training else 0)
+        latents, timesteps, conditioning = inputs[0].to(device), inputs[1].to(device), inputs[2].to(device)
 
-    def _forward(self, *inputs: Any) -> Work:
         def forward() -> None:
-            with torch.no_grad(), self.conditions.runtime.autocast():
-                self.backbone(*inputs)
+            with torch.no_grad(), autocast():
+                self.backbone(latents, timesteps, conditioning)
 
-        return forward
-
-    def _train_step(self, latents: Any, _: Any, conditioning: Any) -> Work:
-        objective, runtime = self.conditions.objective, self.conditions.runtime
-
-        def step() -> None:
-            timesteps = sample_timesteps(objective, len(latents), None, latents.device)
+        def train_step() -> None:
+            drawn = sample_timesteps(objective, len(latents), None, latents.device)
             noise = torch.randn_like(latents)
-            with runtime.autocast():
-                terms = diffusion_loss(self.backbone, latents, timesteps, noise, conditioning, objective)
+            with autocast():
+                terms = diffusion_loss(self.backbone, latents, drawn, noise, conditioning, objective)
             self.optimizer.zero_grad(set_to_none=True)
             terms.total.mean().backward()
             self.optimizer.step()
 
-        return step
+        def sampling_step() -> None:
+            with contextlib.suppress(_FirstStepDone), autocast():
+                sample(
+                    self.backbone,
+                    latents,
+                    conditioning,
+                    objective=objective,
+                    sampler=OBJECTIVE_SAMPLERS[objective][0],
+                    num_sampling_steps=2,
+                    num_classes=workload.num_classes,
+                    progress=_stop_after_the_first,
+                )
 
-    def _sampling_step(self, latents: Any, _: Any, conditioning: Any) -> Work:
-        objective = self.conditions.objective
-
-        def step() -> None:
-            try:
-                with self.conditions.runtime.autocast():
-                    sample(
-                        self.backbone,
-                        latents,
-                        conditioning,
-                        objective=objective,
-                        sampler=OBJECTIVE_SAMPLERS[objective][0],
-                        num_sampling_steps=2,
-                        num_classes=self.subject.workload.num_classes,
-                        progress=_stop_after_the_first,
-                    )
-            except _FirstStepDone:
-                pass
-
-        return step
+        return {"forward": forward, "train_step": train_step, "sampling_step": sampling_step}[name]
 
     def peaks(self) -> Memory:
         """Peak memory of a training step once the optimizer has its state."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
 from stbench.profiling import ceilings as hardware
 from stbench.profiling.ceilings import copy_ceiling, matmul_ceiling
@@ -15,14 +18,14 @@ def test_ceiling_is_the_best_product_in_gflop_per_second(monkeypatch: pytest.Mon
     """On a device of 100 GFLOP/s with a fixed cost of 1 ms a call, only the last, largest product comes near 100."""
     sizes: list[int] = []
 
-    def product(size: int, device: torch.device, dtype: torch.dtype) -> int:
+    def time_product(work: Callable[[], Tensor], device: torch.device) -> float:
+        size = len(work())
         sizes.append(size)
-        return size
+        return 2 * size**3 / 100e9 + 1e-3
 
-    monkeypatch.setattr(hardware, "_product", product)
-    monkeypatch.setattr(hardware, "time_once", lambda size, device: 2 * size**3 / 100e9 + 1e-3)
+    monkeypatch.setattr(hardware, "time_once", time_product)
     ceiling = matmul_ceiling(CPU, torch.float32)
-    assert sizes == [256, 512, 1024]
+    assert sizes == [256] * 3 + [512] * 3 + [1024] * 3
     assert ceiling == pytest.approx(100 * 21.47483648 / 22.47483648)
 
 
