@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -90,10 +91,17 @@ def measure_bias(draw: Draw, sizes: Sequence[int], repeats: int, expected: float
     """
     rows = []
     with progress_bar(label, len(sizes) * repeats) as advance:
-        for n in sizes:
-            for repeat in range(repeats):
-                rows.append({"n": n, "repeat": repeat, **_figures(*draw(n, repeat), seed=repeat)})
-                advance(note=f"{n} clips")
+        for n, repeat in product(sizes, range(repeats)):
+            a, b = draw(n, repeat)
+            fvd = frechet_distance(a, b)
+            row: dict[str, Any] = {"n": n, "repeat": repeat, "fvd": fvd, "n_times_fvd": n * fvd}
+            row |= {"fvd_inf": None, "fvd_inf_real_fixed": None, "kvd": unbiased_mmd(a, b)}
+            if n >= min_samples_for_extrapolation(a.shape[1]):
+                extrapolated = frechet_distance_infinity(a, b, seed=repeat)
+                row["fvd_inf"] = extrapolated.distance
+                row["fvd_inf_real_fixed"] = infinity_real_fixed(a, b, extrapolated.sample_sizes, seed=repeat)
+            rows.append(row)
+            advance(note=f"{n} clips")
     by_size = [_over_repeats(n, [row for row in rows if row["n"] == n]) for n in sizes]
     return {
         "expected_n_times_fvd": expected,
@@ -114,17 +122,6 @@ def infinity_real_fixed(real: FloatArray, fake: FloatArray, sizes: Sequence[int]
     return float(np.polyfit(1 / np.array(sizes), distances, deg=1)[1])
 
 
-def _figures(a: FloatArray, b: FloatArray, seed: int) -> dict[str, float | None]:
-    n, D = a.shape
-    fvd = frechet_distance(a, b)
-    figures: dict[str, float | None] = {"fvd": fvd, "n_times_fvd": n * fvd, "fvd_inf": None, "fvd_inf_real_fixed": None}
-    if n >= min_samples_for_extrapolation(D):
-        extrapolated = frechet_distance_infinity(a, b, seed=seed)
-        figures["fvd_inf"] = extrapolated.distance
-        figures["fvd_inf_real_fixed"] = infinity_real_fixed(a, b, extrapolated.sample_sizes, seed)
-    return {**figures, "kvd": unbiased_mmd(a, b)}
-
-
 def _over_repeats(n: int, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Mean and standard deviation of each figure; None where there is no figure, or a single repeat has no spread."""
     summary: dict[str, Any] = {"n": n}
@@ -138,10 +135,11 @@ def _over_repeats(n: int, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _settled_from(by_size: Sequence[dict[str, Any]], repeats: int) -> int:
     """The size from which on N·FVD stays at its value at the largest, as far as the repeats can tell."""
     last = by_size[-1]
-    unsettled = [row["n"] for row in by_size if not _close(row, last, repeats)]
-    return next(row["n"] for row in by_size if row["n"] > max(unsettled, default=0))
-
-
-def _close(row: dict[str, Any], last: dict[str, Any], repeats: int) -> bool:
-    spread = math.hypot(row["n_times_fvd_sd"] or 0, last["n_times_fvd_sd"] or 0) / repeats**0.5
-    return abs(row["n_times_fvd"] - last["n_times_fvd"]) <= max(SETTLED_WITHIN * last["n_times_fvd"], 2 * spread)
+    settled_from = last["n"]
+    for row in reversed(by_size):
+        spread = math.hypot(row["n_times_fvd_sd"] or 0, last["n_times_fvd_sd"] or 0) / repeats**0.5
+        margin = max(SETTLED_WITHIN * last["n_times_fvd"], 2 * spread)
+        if abs(row["n_times_fvd"] - last["n_times_fvd"]) > margin:
+            break
+        settled_from = row["n"]
+    return settled_from

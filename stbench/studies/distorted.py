@@ -8,7 +8,7 @@ bits, as generated ones are stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, product
 
@@ -69,8 +69,13 @@ def study_features(
     reference = extract_features(detector, undistorted, num, "clean clips")
     versions = (version for index, group in enumerate(groups) for version in _versions(group, index, seed))
     batches = chain.from_iterable(version.split(batch_size) for version in versions)
-    rows = extract_features(detector, batches, num * (1 + len(DISTORTIONS_AND_STRENGTHS)), "distorted clips")
-    clean, *distorted = _by_version(rows, sizes)
+    num_versions = 1 + len(DISTORTIONS_AND_STRENGTHS)
+    rows = extract_features(detector, batches, num * num_versions, "distorted clips")
+
+    # The rows came group by group, each in all versions: sort them into one array for each version.
+    ends = np.cumsum([num_versions * size for size in sizes])[:-1]
+    parts = [part.reshape(num_versions, -1, rows.shape[1]) for part in np.split(rows, ends)]
+    clean, *distorted = np.concatenate(parts, axis=1)
     return StudyFeatures(reference, clean, dict(zip(DISTORTIONS_AND_STRENGTHS, distorted, strict=True)))
 
 
@@ -85,11 +90,3 @@ def _versions(group: Tensor, index: int, seed: int) -> Iterator[Tensor]:
     for name, strength in DISTORTIONS_AND_STRENGTHS:
         chance = generator(group.device, seed, "noise study", name, index)
         yield clips_to_tensor(tensor_to_clips(DISTORTIONS[name](group, strength, chance)))
-
-
-def _by_version(rows: Features, sizes: Sequence[int]) -> list[Features]:
-    """Sort features that came group by group, each in all versions, into one array for each version."""
-    versions = 1 + len(DISTORTIONS_AND_STRENGTHS)
-    ends = np.cumsum([versions * size for size in sizes])[:-1]
-    groups = [part.reshape(versions, -1, rows.shape[1]) for part in np.split(rows, ends)]
-    return list(np.concatenate(groups, axis=1))

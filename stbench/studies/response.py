@@ -16,7 +16,6 @@ from scipy.stats import spearmanr
 
 from stbench.metrics.distortions import DISTORTIONS, FRAME_DISTORTIONS
 from stbench.metrics.frechet import (
-    GaussianStatistics,
     frechet_between,
     frechet_distance_infinity,
     gaussian_statistics,
@@ -24,7 +23,7 @@ from stbench.metrics.frechet import (
 )
 from stbench.metrics.kernel import kernel_distance
 from stbench.progress import progress_bar
-from stbench.studies.distorted import STRENGTHS, Features, StudyFeatures
+from stbench.studies.distorted import STRENGTHS, StudyFeatures
 
 NO_DISTORTION = "none"
 FIGURES = ("fvd", "fvd_inf", "fvd_same_clips", "kvd")
@@ -47,42 +46,27 @@ def response_rows(features: StudyFeatures) -> list[dict[str, Any]]:
     (None with too few clips), kvd with its interval kvd_low to kvd_high; and fvd_same_clips, from the very clips that
     were distorted.
     """
-    reference, clean = (_statistics(side) for side in (features.reference, features.clean))
+    clean_sides = (features.reference, features.clean)
+    # Gaussians are fitted to both, unless they would be singular.
+    regular = all(main_figure(*side.shape) == "fvd" for side in clean_sides)
+    gaussians = [gaussian_statistics(side) for side in clean_sides] if regular else None
     versions = {(NO_DISTORTION, 0.0): features.clean, **features.distorted}
     rows = []
     with progress_bar("distances", len(versions)) as advance:
         for (name, strength), version in versions.items():
             kind = NO_DISTORTION if name == NO_DISTORTION else kind_of(name)
-            about = {"distortion": name, "kind": kind, "strength": strength, "n": len(version)}
-            frechet = _frechet_entries(reference, clean, features.reference, version)
-            rows.append(about | frechet | _kernel_entries(features.reference, version))
+            row: dict[str, Any] = {"distortion": name, "kind": kind, "strength": strength, "n": len(version)}
+            row |= dict.fromkeys(("fvd", "fvd_inf", "fvd_same_clips"))
+            if gaussians:
+                fitted = gaussian_statistics(version)
+                row["fvd"], row["fvd_same_clips"] = (frechet_between(each, fitted).distance for each in gaussians)
+                if len(version) >= min_samples_for_extrapolation(version.shape[1]):
+                    row["fvd_inf"] = frechet_distance_infinity(features.reference, version).distance
+            kernel = kernel_distance(features.reference, version)
+            low, high = kernel.interval
+            rows.append({**row, "kvd": kernel.distance, "kvd_low": low, "kvd_high": high})
             advance()
     return rows
-
-
-def _statistics(features: Features) -> GaussianStatistics | None:
-    """The Gaussian of a side, or None where it would be singular."""
-    return gaussian_statistics(features) if main_figure(*features.shape) == "fvd" else None
-
-
-def _frechet_entries(
-    reference: GaussianStatistics | None, clean: GaussianStatistics | None, real: Features, version: Features
-) -> dict[str, float | None]:
-    if reference is None or clean is None:
-        return dict.fromkeys(("fvd", "fvd_inf", "fvd_same_clips"))
-    fitted = gaussian_statistics(version)
-    enough = len(version) >= min_samples_for_extrapolation(version.shape[1])
-    return {
-        "fvd": frechet_between(reference, fitted).distance,
-        "fvd_inf": frechet_distance_infinity(real, version).distance if enough else None,
-        "fvd_same_clips": frechet_between(clean, fitted).distance,
-    }
-
-
-def _kernel_entries(real: Features, version: Features) -> dict[str, float]:
-    result = kernel_distance(real, version)
-    low, high = result.interval
-    return {"kvd": result.distance, "kvd_low": low, "kvd_high": high}
 
 
 def summarise_responses(
