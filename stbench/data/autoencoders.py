@@ -8,7 +8,6 @@ a folder on disk; nothing is downloaded.
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ class Autoencoder(nn.Module):
         return latents
 
 
-class ImageAutoencoder(Autoencoder, ABC):
+class ImageAutoencoder(Autoencoder):
     """An autoencoder of diffusers, frozen and applied to single frames.
 
     Args:
@@ -59,11 +58,13 @@ class ImageAutoencoder(Autoencoder, ABC):
     Attributes:
         variable: environment variable that names the folder.
         model_class: name of the class in diffusers, which is optional.
+        posterior: whether latents are drawn from a distribution that it returns.
         model: the network.
     """
 
     variable: str
     model_class: str
+    posterior: bool
     model: Any
 
     def __init__(self, weights: str | None = None) -> None:
@@ -106,29 +107,25 @@ class ImageAutoencoder(Autoencoder, ABC):
         scale = self.model.config.scaling_factor
         return _per_frame(latents, lambda part: self.model.decode(part / scale).sample)
 
-    @abstractmethod
     def _latents(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
         """Frames (B * F, 3, H, W) to latents (B * F, C, H / downsampling, W / downsampling) before they are scaled."""
+        encoded = self.model.encode(frames)
+        if not self.posterior:
+            return encoded.latents
+        mean, std = encoded.latent_dist.mean, encoded.latent_dist.std
+        return mean + std * torch.randn(mean.shape, generator=generator, device=frames.device, dtype=frames.dtype)
 
 
 class SdVae(ImageAutoencoder):
     """Stable Diffusion's KL autoencoder; latents are drawn from its posterior."""
 
-    name, variable, model_class = "sd-vae", "STBENCH_SD_VAE", "AutoencoderKL"
-
-    def _latents(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
-        posterior = self.model.encode(frames).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=generator, device=frames.device, dtype=frames.dtype)
-        return posterior.mean + posterior.std * noise
+    name, variable, model_class, posterior = "sd-vae", "STBENCH_SD_VAE", "AutoencoderKL", True
 
 
 class Taesd(ImageAutoencoder):
     """The tiny autoencoder for Stable Diffusion's latents; deterministic."""
 
-    name, variable, model_class = "taesd", "STBENCH_TAESD", "AutoencoderTiny"
-
-    def _latents(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
-        return self.model.encode(frames).latents
+    name, variable, model_class, posterior = "taesd", "STBENCH_TAESD", "AutoencoderTiny", False
 
 
 # The configuration's `autoencoder.name`.

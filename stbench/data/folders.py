@@ -37,39 +37,31 @@ class UCF101(FolderDataset):
         by_class = {folder: _ucf_videos(folder) for folder in folders_in(self.folder)}
         classes = [folder for folder, videos in by_class.items() if videos]
         if not classes:
-            raise self.wrong_layout(self._advice())
+            for folder in by_class:
+                if any(_ucf_videos(inner) for inner in folders_in(folder)):
+                    raise self.wrong_layout(f"try dataset.root={folder}")
+            if any(is_video(path) for path in self.folder.iterdir()):
+                advice = "move every video into the folder of its class, or take dataset=video_folder"
+                raise self.wrong_layout(f"{advice}, which needs no classes")
+            raise self.wrong_layout()
         self.class_names = tuple(folder.name for folder in classes)
         found = [(path, label) for label, folder in enumerate(classes) for path in by_class[folder]]
         if self.split == "all":
             return found
+        # The official list of the split, such as trainlist01.txt for train01.
+        lists = {f"{part}0{number}": f"{part}list0{number}.txt" for part in ("train", "test") for number in (1, 2, 3)}
+        if self.split not in lists:
+            raise unknown_name("dataset.split", self.split, ["all", *lists])
+        places = [folder / "ucfTrainTestlist" / lists[self.split] for folder in (self.folder, self.folder.parent)]
+        split_list = next((place for place in places if place.is_file()), None)
+        if split_list is None:
+            raise StbenchError(
+                f"dataset.split={self.split} needs the official list, at {places[0]} or {places[1]}: neither is there"
+            )
+        names = sorted(line.split()[0] for line in split_list.read_text().splitlines() if line.strip())
         # Case is ignored: folders and lists disagree on HandStandPushups and HandstandPushups.
         by_name = {self.id_of(path).lower(): (path, label) for path, label in found}
-        names = sorted(line.split()[0] for line in self._split_list().read_text().splitlines() if line.strip())
         return [by_name.get(name.lower(), (self.folder / name, -1)) for name in names]
-
-    def _split_list(self) -> Path:
-        """Return the official list of the split."""
-        known = {
-            f"{part}{number:02d}": f"{part}list{number:02d}.txt" for part in ("train", "test") for number in (1, 2, 3)
-        }
-        if self.split not in known:
-            raise unknown_name("dataset.split", self.split, ["all", *known])
-        places = [folder / "ucfTrainTestlist" / known[self.split] for folder in (self.folder, self.folder.parent)]
-        for place in places:
-            if place.is_file():
-                return place
-        raise StbenchError(
-            f"dataset.split={self.split} needs the official list, at {places[0]} or {places[1]}: neither is there"
-        )
-
-    def _advice(self) -> str:
-        """Say what to do where no class folder was found, "" where nothing is known."""
-        for folder in folders_in(self.folder):
-            if any(_ucf_videos(inner) for inner in folders_in(folder)):
-                return f"try dataset.root={folder}"
-        if any(is_video(path) for path in self.folder.iterdir()):
-            return "move every video into the folder of its class, or take dataset=video_folder, which needs no classes"
-        return ""
 
 
 @dataclass(eq=False, kw_only=True)

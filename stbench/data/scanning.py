@@ -24,8 +24,7 @@ from stbench.data.spatial import DEFAULT_SPATIAL_RULE, check_spatial_rule
 from stbench.data.video import (
     MissingFramesError,
     UnreadableVideoError,
-    declared_num_frames,
-    decodable_num_frames,
+    count_frames,
     is_image,
     is_video,
     read_frames,
@@ -59,29 +58,15 @@ class Video:
     fault: str | None = None
 
 
-@dataclass(frozen=True)
-class Scan:
-    """Every video that was found below a root, in the order in which they were found.
+def manifest(videos: Iterable[Video]) -> list[list[str | int]]:
+    """Return `[video_id, size_bytes, num_frames]` of every video, sorted by `video_id`.
 
-    A scan says nothing of clips, so datasets that cut the same videos into different clips share one.
+    These identify a dataset as one SHA-256. The pixels are not hashed, because that would read hundreds of gigabytes
+    before the first step; a copy of a dataset that was cut, re-encoded, resized or is incomplete still differs in size
+    or number, and that is what made published scores of "the same" dataset differ (Vchitect/Latte issue 80: FVD 233.66
+    on one copy of SkyTimelapse, 49.99 on another).
     """
-
-    videos: tuple[Video, ...]
-
-    @property
-    def broken(self) -> list[Dropped]:
-        """The videos that cannot be read, and why."""
-        return [Dropped(video.video_id, video.fault) for video in self.videos if video.fault is not None]
-
-    def manifest(self) -> list[list[str | int]]:
-        """Return `[video_id, size_bytes, num_frames]` of every video, sorted by `video_id`.
-
-        These identify a dataset as one SHA-256. The pixels are not hashed, because that would read hundreds of
-        gigabytes before the first step; a copy of a dataset that was cut, re-encoded, resized or is incomplete still
-        differs in size or number, and that is what made published scores of "the same" dataset differ (Vchitect/Latte
-        issue 80: FVD 233.66 on one copy of SkyTimelapse, 49.99 on another).
-        """
-        return sorted([video.video_id, video.size_bytes, video.num_frames] for video in self.videos)
+    return sorted([video.video_id, video.size_bytes, video.num_frames] for video in videos)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -94,7 +79,7 @@ class FolderDataset(ClipDataset):
         probe: how frames are counted: "metadata" (what the container declares, fast) or "decode" (every frame, exact).
         spatial_rule: how frames become squares, one of `SPATIAL_RULES`.
         folder: `root` as a path that is known to be a folder.
-        scan: the videos that lie there, made once and shared by `with_reading`.
+        videos: all that were found there, in the order of `_find`; looked at once, and shared by `with_reading`.
         rule: which frames of a video make a clip.
 
     Raises:
@@ -110,7 +95,7 @@ class FolderDataset(ClipDataset):
     probe: str = "metadata"
     spatial_rule: str = DEFAULT_SPATIAL_RULE
     folder: Path = field(init=False, repr=False)
-    scan: Scan = field(init=False, repr=False)
+    videos: tuple[Video, ...] = field(init=False, repr=False)
     rule: ClipRule = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -126,29 +111,18 @@ class FolderDataset(ClipDataset):
         if not self.folder.is_dir():
             what = "is not a folder" if self.folder.exists() else "does not exist"
             raise StbenchError(f"dataset.root={self.root} {what}: {self.name} expects {self.expected}")
-        self.scan = self._scan()
-        self._choose_videos()
-
-    def _scan(self) -> Scan:
-        """Find the videos and look at each; when there are many, with a progress bar on standard error."""
+        # Find the videos, and look at each; when there are many, with a progress bar on standard error.
         found = self._find()
         if not found:
             raise self.wrong_layout()
         one_by_one: Iterable[tuple[Path, int]] = found
         if len(found) >= _PROGRESS_FROM_VIDEOS:
             one_by_one = track(found, description=f"scanning {self.name}", console=Console(stderr=True))
-        scan = Scan(tuple(examine(path, self.id_of(path), label, self.probe) for path, label in one_by_one))
-        broken, total = scan.broken, len(scan.videos)
-        if len(broken) > self.max_broken * total:
-            first = ", ".join(f"{video.video_id} ({video.reason})" for video in broken[:3])
-            raise StbenchError(
-                f"dataset.root={self.folder}: {len(broken)} of {total} videos cannot be read, more than "
-                f"dataset.max_broken={self.max_broken} allows: {first}{', ...' if len(broken) > 3 else ''}"
-            )
-        return scan
+        self.videos = tuple(examine(path, self.id_of(path), label, self.probe) for path, label in one_by_one)
+        self._choose_videos()
 
     def _choose_videos(self) -> None:
-        """Sort the scanned videos into those that are long enough for a clip and those that are dropped."""
+        """Sort the videos that were found into those of which clips can be taken and those that are dropped."""
         self.rule = ClipRule(
             num_frames=self.num_frames,
             frame_stride=self.frame_stride,
@@ -157,19 +131,26 @@ class FolderDataset(ClipDataset):
             offset_rule=HASHED_OFFSET,
             clip_seed=self.seed,
         )
-        readable = [video for video in self.scan.videos if video.fault is None]
+        broken = [Dropped(video.video_id, video.fault) for video in self.videos if video.fault is not None]
+        if len(broken) > self.max_broken * len(self.videos):
+            first = ", ".join(f"{video.video_id} ({video.reason})" for video in broken[:3])
+            raise StbenchError(
+                f"dataset.root={self.folder}: {len(broken)} of {len(self.videos)} videos cannot be read, more than "
+                f"dataset.max_broken={self.max_broken} allows: {first}{', ...' if len(broken) > 3 else ''}"
+            )
+        readable = [video for video in self.videos if video.fault is None]
         self._usable = [video for video in readable if video.num_frames >= self.rule.span]
         short = [video for video in readable if video.num_frames < self.rule.span]
-        self.dropped = [Dropped(video.video_id, self.rule.too_short) for video in short] + self.scan.broken
+        self.dropped = [Dropped(video.video_id, self.rule.too_short) for video in short] + broken
         if not self._usable:
             reasons = ", ".join(f"{count} {reason}" for reason, count in count_reasons(self.dropped).items())
             raise StbenchError(
-                f"dataset.root={self.folder}: none of {len(self.scan.videos)} videos can be used: {reasons} "
+                f"dataset.root={self.folder}: none of {len(self.videos)} videos can be used: {reasons} "
                 f"(dataset.num_frames={self.num_frames}, dataset.frame_stride={self.frame_stride})"
             )
 
     def with_reading(self, *, frame_stride: int, spatial_rule: str) -> FolderDataset:
-        """Return the same videos read otherwise, from the same scan; this very dataset when nothing would differ.
+        """Return the same videos read otherwise, without looking at them again; this dataset when nothing would differ.
 
         Raises:
             StbenchError: an impossible stride or rule, or no video is long enough for such a clip.
@@ -208,7 +189,7 @@ class FolderDataset(ClipDataset):
 
     def content(self) -> object:
         """Return path, size and number of frames of every video found, the dropped ones included."""
-        return self.scan.manifest()
+        return manifest(self.videos)
 
     def describe(self) -> Description:
         """Return what was found, what was dropped and why, how frames are resized, and the content's hash."""
@@ -254,26 +235,6 @@ def examine(path: Path, video_id: str, label: int, probe: str) -> Video:
     else:
         size_bytes = path.stat().st_size if path.exists() else 0
     return Video(video_id, path, label, size_bytes, num_frames, fault)
-
-
-def count_frames(path: Path, probe: str = "metadata") -> int:
-    """Return the number of frames, at least 1.
-
-    Args:
-        path: a video file, or a folder of images.
-        probe: as for `FolderDataset`.
-
-    Raises:
-        UnreadableVideoError: it is not there, cannot be read, or holds no frames.
-    """
-    if not path.exists():
-        raise UnreadableVideoError(path, "is not there")
-    num_frames = declared_num_frames(path) if probe == "metadata" else 0
-    # GIF and WebM declare no number.
-    num_frames = num_frames or decodable_num_frames(path)
-    if num_frames == 0:
-        raise UnreadableVideoError(path, "has no frames")
-    return num_frames
 
 
 def folders_in(folder: Path) -> list[Path]:

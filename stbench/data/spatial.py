@@ -6,7 +6,7 @@ better model does (Parmar, Zhang and Zhu, CVPR 2022, arXiv 2104.11222), so the r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,26 +14,10 @@ from PIL import Image
 
 from stbench.errors import unknown_name
 
-
-def _crop_then_resize(image: Image.Image, image_size: int) -> Image.Image:
-    return _centre_square(image, min(image.size)).resize((image_size, image_size), Image.Resampling.LANCZOS)
-
-
-def _resize_then_crop(image: Image.Image, image_size: int) -> Image.Image:
-    scale = image_size / min(image.size)
-    width, height = (max(image_size, round(side * scale)) for side in image.size)
-    return _centre_square(image.resize((width, height), Image.Resampling.LANCZOS), image_size)
-
-
-def _centre_square(image: Image.Image, side: int) -> Image.Image:
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
-
-
-# Lanczos is Pillow's, with its low-pass filter when shrinking.
-SPATIAL_RULES: dict[str, Callable[[Image.Image, int], Image.Image]] = {
-    "crop-resize-lanczos": _crop_then_resize,  # the scripts of StyleGAN-V and Latte that write frames
-    "resize-crop-lanczos": _resize_then_crop,  # cd-fvd's loader of frames
+# What each rule does first. Lanczos is Pillow's, with its low-pass filter when shrinking.
+SPATIAL_RULES: dict[str, Literal["crop", "resize"]] = {
+    "crop-resize-lanczos": "crop",  # the scripts of StyleGAN-V and Latte that write frames
+    "resize-crop-lanczos": "resize",  # cd-fvd's loader of frames
 }
 DEFAULT_SPATIAL_RULE = "crop-resize-lanczos"
 
@@ -47,4 +31,13 @@ def check_spatial_rule(name: str, key: str) -> str:
 
 def square(image: Image.Image, image_size: int, rule: str = DEFAULT_SPATIAL_RULE) -> NDArray[np.uint8]:
     """Bring an image to uint8 (image_size, image_size, 3), RGB, by a rule of `SPATIAL_RULES`."""
-    return np.asarray(SPATIAL_RULES[rule](image.convert("RGB"), image_size))
+    image = image.convert("RGB")
+    if SPATIAL_RULES[rule] == "resize":  # so that the shorter side is image_size
+        scale = image_size / min(image.size)
+        width, height = (max(image_size, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    # The square in the middle, which has that size already where the image was resized first.
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))
+    return np.asarray(image.resize((image_size, image_size), Image.Resampling.LANCZOS))

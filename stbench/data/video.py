@@ -63,24 +63,28 @@ def image_files(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if is_image(path)), key=natural_order)
 
 
-def declared_num_frames(path: Path) -> int:
-    """Return the number of frames that the container declares, 0 when it declares none; of a folder, of its images."""
-    if path.is_dir():
-        return len(image_files(path))
-    with _opened(path) as container:
-        return int(container.streams.video[0].frames)
+def count_frames(path: Path, probe: str = "metadata") -> int:
+    """Return the number of frames, at least 1.
 
-
-def decodable_num_frames(path: Path) -> int:
-    """Return how many frames can really be decoded (containers are often off by one); reads the whole file.
+    Args:
+        path: a video file, or a folder of images.
+        probe: "metadata" (what the container declares, often off by one), or "decode" (what can really be decoded).
 
     Raises:
-        UnreadableVideoError: it cannot be opened, or decoding fails on the way.
+        UnreadableVideoError: it is not there, cannot be read, or holds no frames.
     """
+    if not path.exists():
+        raise UnreadableVideoError(path, "is not there")
     if path.is_dir():
-        return len(image_files(path))
-    with _opened(path) as container:
-        return sum(1 for _ in container.decode(video=0))
+        num_frames = len(image_files(path))
+    else:
+        with _opened(path) as container:
+            num_frames = int(container.streams.video[0].frames) if probe == "metadata" else 0
+            if num_frames == 0:  # GIF and WebM declare no number
+                num_frames = sum(1 for _ in container.decode(video=0))
+    if num_frames == 0:
+        raise UnreadableVideoError(path, "has no frames")
+    return num_frames
 
 
 def frame_size(path: Path) -> tuple[int, int]:
@@ -137,9 +141,9 @@ def read_frames(
                 with _opened_image(file) as image:
                     frames[index] = to_square(image)
     else:
-        frames = _read_from_key_frame(path, wanted, to_square)
+        frames = _decode(path, wanted, to_square, _timeline(path, min(wanted)))
         if not wanted <= frames.keys():
-            frames = _read_from_start(path, wanted, to_square)
+            frames = _decode(path, wanted, to_square, None)
     if missing := sorted(wanted - frames.keys()):
         raise MissingFramesError(path, f"frame {missing[0]} is not there or cannot be decoded")
     return np.stack([frames[index] for index in indices])
@@ -162,28 +166,27 @@ class _Squares:
         return square(image, self.image_size, self.rule)
 
 
-def _read_from_start(path: Path, wanted: set[int], to_square: _Squares) -> dict[int, NDArray[np.uint8]]:
-    """Decode from the first frame on and count."""
+def _decode(
+    path: Path, wanted: set[int], to_square: _Squares, timeline: tuple[dict[int, int], int] | None
+) -> dict[int, NDArray[np.uint8]]:
+    """Decode the wanted frames of a file, as far as they are there.
+
+    Args:
+        path: the file.
+        wanted: indices of frames.
+        to_square: what brings them to squares.
+        timeline: see `_timeline`: decode from its key frame on, and tell frames by their time stamps. When None, decode
+            from the first frame on, and count.
+    """
     frames = {}
+    index_of, key_time = timeline or ({}, None)
     with _opened(path) as container:
-        for index, frame in enumerate(container.decode(video=0)):
-            if index in wanted:
-                frames[index] = to_square(frame.to_image())
-            if len(frames) == len(wanted):
-                break
-    return frames
-
-
-def _read_from_key_frame(path: Path, wanted: set[int], to_square: _Squares) -> dict[int, NDArray[np.uint8]]:
-    """Decode from the last key frame before the wanted frames; not all of them where that is not safe."""
-    index_of, key_time = _timeline(path, min(wanted))
-    frames: dict[int, NDArray[np.uint8]] = {}
-    if key_time is None:
-        return frames
-    with _opened(path) as container:
-        container.seek(key_time, stream=container.streams.video[0])
-        for frame in container.decode(video=0):
-            index = -1 if frame.pts is None else index_of.get(frame.pts, -1)
+        if key_time is not None:
+            container.seek(key_time, stream=container.streams.video[0])
+        for count, frame in enumerate(container.decode(video=0)):
+            index = count
+            if key_time is not None:
+                index = -1 if frame.pts is None else index_of.get(frame.pts, -1)
             if index in wanted:
                 frames[index] = to_square(frame.to_image())
             if index >= max(wanted):
@@ -191,15 +194,15 @@ def _read_from_key_frame(path: Path, wanted: set[int], to_square: _Squares) -> d
     return frames
 
 
-def _timeline(path: Path, first: int) -> tuple[dict[int, int], int | None]:
+def _timeline(path: Path, first: int) -> tuple[dict[int, int], int] | None:
     """Return the index of the frame shown at each time stamp, and the time stamp of the last key frame up to `first`.
 
-    The second is None where decoding from there would save nothing, or could give other frames than counting from the
-    start does: the codec is not known to be safe, or some packets have no time stamp of their own or are not shown.
+    None where decoding from there would save nothing, or could give other frames than counting from the start does: the
+    codec is not known to be safe, or some packets have no time stamp of their own or are not shown.
     """
     with _opened(path) as container:
         if container.streams.video[0].codec_context.name not in _SEEKABLE_CODECS:
-            return {}, None
+            return None
         packets = [
             (None if packet.is_discard else packet.pts, packet.is_keyframe)
             for packet in container.demux(video=0)
@@ -207,10 +210,10 @@ def _timeline(path: Path, first: int) -> tuple[dict[int, int], int | None]:
         ]
     is_key = {time: key for time, key in packets if time is not None}
     if len(is_key) != len(packets):
-        return {}, None
+        return None
     index_of = {time: index for index, time in enumerate(sorted(is_key))}
     keys = [time for time, index in index_of.items() if is_key[time] and 0 < index <= first]
-    return index_of, max(keys, default=None)
+    return (index_of, max(keys)) if keys else None
 
 
 @contextmanager

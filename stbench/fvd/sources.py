@@ -25,11 +25,12 @@ from torch.utils.data import DataLoader
 
 from stbench.data.clips import ClipRule
 from stbench.data.folders import find_videos
-from stbench.data.scanning import count_frames, files_below
+from stbench.data.scanning import files_below
 from stbench.data.spatial import square
 from stbench.data.video import (
     UnreadableVideoError,
     check_whole,
+    count_frames,
     frame_size,
     image_files,
     is_image,

@@ -13,8 +13,8 @@ import pytest
 from stbench.data import scanning
 from stbench.data.clips import Dropped, clip_start
 from stbench.data.folders import VideoFolder
-from stbench.data.scanning import Scan, Video, count_frames, examine, files_below, folders_in
-from stbench.data.video import UnreadableVideoError, read_frames
+from stbench.data.scanning import Video, examine, files_below, folders_in, manifest
+from stbench.data.video import count_frames, read_frames
 from stbench.errors import StbenchError
 from stbench.settings.components import Component, load_component, signature_parameters
 from stbench.storage.hashing import sha256_of
@@ -52,22 +52,17 @@ def three(tmp_path: Path, write_images: WriteVideo) -> Path:
 
 def test_order_of_finding_does_not_matter() -> None:
     one, two = video("a/1.avi", 10, 3), video("b/2.avi", 20, 4)
-    assert Scan((two, one)).manifest() == Scan((one, two)).manifest() == [["a/1.avi", 10, 3], ["b/2.avi", 20, 4]]
+    assert manifest((two, one)) == manifest((one, two)) == [["a/1.avi", 10, 3], ["b/2.avi", 20, 4]]
 
 
 def test_any_change_changes_the_hash() -> None:
     entries = [("a", 1, 1), ("a", 1, 2), ("a", 2, 1), ("b", 1, 1)]
-    assert len({sha256_of(Scan((video(*entry),)).manifest()) for entry in entries}) == len(entries)
+    assert len({sha256_of(manifest((video(*entry),))) for entry in entries}) == len(entries)
 
 
 def test_neither_label_nor_place_is_part_of_the_manifest() -> None:
     here, there = Video("a", Path("/x/a"), 0, 1, 2), Video("a", Path("/y/a"), 3, 1, 2)
-    assert Scan((here,)).manifest() == Scan((there,)).manifest()
-
-
-def test_the_broken_are_those_with_a_fault() -> None:
-    scan = Scan((video("good", 1, 1), Video("bad", Path("bad"), 0, 0, 0, "is not there")))
-    assert scan.broken == [Dropped("bad", "is not there")]
+    assert manifest((here,)) == manifest((there,))
 
 
 # ---- one video -------------------------------------------------------------------------------------------------------
@@ -94,19 +89,6 @@ def test_what_cannot_be_read_has_a_fault_and_no_frames(tmp_path: Path, content: 
     assert examine(path, "bad.mp4", 0, "metadata") == Video("bad.mp4", path, 0, 0, 0, fault)
 
 
-def test_frames_are_counted_by_decoding_where_none_are_declared_or_that_is_asked(write_video: WriteVideo) -> None:
-    gif = write_video("clip.gif", "gif", num_frames=7)
-    assert count_frames(gif) == count_frames(gif, "decode") == 7
-    cut = write_video("cut.avi", num_frames=40)
-    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
-    assert count_frames(cut) == 40 > count_frames(cut, "decode") > 0
-
-
-def test_a_folder_without_images_has_no_frames(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableVideoError, match="has no frames"):
-        count_frames(tmp_path)
-
-
 # ---- folders ---------------------------------------------------------------------------------------------------------
 
 
@@ -122,12 +104,22 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
 # ---- one scan for several datasets -----------------------------------------------------------------------------------
 
 
+def test_the_broken_are_those_with_a_fault(three: Path) -> None:
+    (three / "bad.mp4").write_bytes(b"")
+    dataset = VideoFolder(8, 3, 1, root=str(three), max_broken=0.25)
+    assert [(video.video_id, video.fault) for video in dataset.videos if video.fault] == [
+        ("bad.mp4", "empty (0 bytes)")
+    ]
+    assert dataset.dropped == [Dropped("bad.mp4", "empty (0 bytes)")]
+    assert len(dataset) == 3
+
+
 def test_another_reading_shares_the_scan(three: Path, looked_at: list[Path]) -> None:
     dense = VideoFolder(8, 3, 1, root=str(three), seed=2)
     assert [path.name for path in looked_at] == ["a", "b", "c"]
     sparse = dense.with_reading(frame_stride=4, spatial_rule="resize-crop-lanczos")
     assert len(looked_at) == 3
-    assert sparse.scan is dense.scan
+    assert sparse.videos is dense.videos
     assert sparse.describe().manifest_sha256 == dense.describe().manifest_sha256
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,7 @@ from stbench.data.video import (
     MissingFramesError,
     UnreadableVideoError,
     check_whole,
-    declared_num_frames,
-    decodable_num_frames,
+    count_frames,
     frame_size,
     natural_order,
     read_frames,
@@ -54,8 +54,21 @@ def test_chosen_frames_are_those_of_a_full_decode(write_video: WriteVideo, name:
 @pytest.mark.parametrize(("name", "codec"), FILES)
 def test_frames_are_counted(write_video: WriteVideo, name: str, codec: str) -> None:
     path = write_video(name, codec)
-    assert decodable_num_frames(path) == 20
-    assert declared_num_frames(path) in (0, 20)
+    assert count_frames(path, "decode") == 20
+    assert count_frames(path) == 20
+
+
+def test_frames_are_counted_by_decoding_where_none_are_declared_or_that_is_asked(write_video: WriteVideo) -> None:
+    gif = write_video("clip.gif", "gif", num_frames=7)
+    assert count_frames(gif) == count_frames(gif, "decode") == 7
+    cut = write_video("cut.avi", num_frames=40)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    assert count_frames(cut) == 40 > count_frames(cut, "decode") > 0
+
+
+def test_a_folder_without_images_has_no_frames(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableVideoError, match="has no frames"):
+        count_frames(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -65,13 +78,14 @@ def test_seeking_is_used_where_safe(
     write_video: WriteVideo, monkeypatch: pytest.MonkeyPatch, name: str, codec: str, seeks: bool
 ) -> None:
     calls: list[Path] = []
-    read_from_start = video._read_from_start
+    decode = video._decode
 
-    def counted(path: Path, wanted: set[int], to_square: Any) -> dict[int, Any]:
-        calls.append(path)
-        return read_from_start(path, wanted, to_square)
+    def counted(path: Path, wanted: set[int], to_square: Any, timeline: Any) -> dict[int, Any]:
+        if timeline is None:
+            calls.append(path)
+        return decode(path, wanted, to_square, timeline)
 
-    monkeypatch.setattr(video, "_read_from_start", counted)
+    monkeypatch.setattr(video, "_decode", counted)
     read_frames(write_video(name, codec), [15, 17], 16)
     assert len(calls) == (0 if seeks else 1)
 
@@ -81,7 +95,7 @@ def test_image_folder_is_in_natural_order(write_images: WriteVideo) -> None:
     frames = read_frames(folder, [1, 2, 10, 11], 8)
     expected = [np.asarray(Image.open(folder / f"frame_{index}.png")) for index in (1, 2, 10, 11)]
     assert np.array_equal(frames, expected)
-    assert declared_num_frames(folder) == decodable_num_frames(folder) == 12
+    assert count_frames(folder) == count_frames(folder, "decode") == 12
 
 
 def test_natural_order_compares_numbers() -> None:
@@ -129,7 +143,7 @@ def test_grey_and_palette_images_become_rgb(tmp_path: Path) -> None:
 )
 def test_what_is_no_video_is_named(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    for attempt in (declared_num_frames, decodable_num_frames, lambda path: read_frames(path, [0], 8)):
+    for attempt in (count_frames, partial(count_frames, probe="decode"), lambda path: read_frames(path, [0], 8)):
         with pytest.raises(UnreadableVideoError, match=name) as caught:
             attempt(tmp_path / name)
         assert "\n" not in str(caught.value)
@@ -145,8 +159,8 @@ def test_truncated_mp4_is_named(write_video: WriteVideo) -> None:
 def test_truncated_avi_declares_more_than_it_holds(write_video: WriteVideo) -> None:
     path = write_video("cut.avi", "mpeg4", num_frames=40)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    assert declared_num_frames(path) == 40
-    assert 0 < decodable_num_frames(path) < 40
+    assert count_frames(path) == 40
+    assert 0 < count_frames(path, "decode") < 40
     with pytest.raises(MissingFramesError, match=r"cut\.avi: frame 39 is not there"):
         read_frames(path, [0, 39], 8)
 
@@ -160,7 +174,7 @@ def test_sound_without_pictures_is_named(tmp_path: Path) -> None:
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     with pytest.raises(UnreadableVideoError, match="no video stream"):
-        declared_num_frames(path)
+        count_frames(path)
 
 
 def test_broken_image_is_named(write_images: WriteVideo) -> None:
@@ -239,7 +253,7 @@ def test_names_without_numbers_are_not_judged(tmp_path: Path) -> None:
 def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
     (tmp_path / "none.mp4").write_bytes(b"")
     with pytest.raises(UnreadableVideoError, match=r"none\.mp4: empty \(0 bytes\)"):
-        declared_num_frames(tmp_path / "none.mp4")
+        count_frames(tmp_path / "none.mp4")
 
 
 def test_a_title_in_another_encoding_does_no_harm(write_video: WriteVideo) -> None:
@@ -255,7 +269,7 @@ def test_a_title_in_another_encoding_does_no_harm(write_video: WriteVideo) -> No
 def test_an_unknown_codec_is_named(write_video: WriteVideo) -> None:
     path = write_video("strange.avi", "mpeg4")
     path.write_bytes(path.read_bytes().replace(b"FMP4", b"ZZZZ"))
-    for attempt in (frame_size, decodable_num_frames, lambda path: read_frames(path, [0], 8)):
+    for attempt in (frame_size, partial(count_frames, probe="decode"), lambda path: read_frames(path, [0], 8)):
         with pytest.raises(UnreadableVideoError, match=r"strange\.avi: unreadable \(unknown codec\)"):
             attempt(path)
 
@@ -282,7 +296,7 @@ def test_frames_beyond_an_image_folder_are_missed(write_images: WriteVideo) -> N
 )
 def test_real_videos(shared_clips: Path, name: str, num_frames: int) -> None:
     path = shared_clips / name
-    assert decodable_num_frames(path) == num_frames
+    assert count_frames(path, "decode") == num_frames
     frames = read_frames(path, [0, num_frames - 1], 32)
     assert frames.shape == (2, 32, 32, 3)
     assert frames.std() > 20

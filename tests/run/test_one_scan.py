@@ -48,7 +48,7 @@ def test_one_scan_serves_training_and_comparison(
     assert looked_at == ["a", "b"]
     assert isinstance(setup.dataset, FolderDataset)
     assert isinstance(setup.reference, FolderDataset)
-    assert setup.reference.scan is setup.dataset.scan
+    assert setup.reference.videos is setup.dataset.videos
     assert (setup.dataset.frame_stride, setup.reference.frame_stride) == (1, 2)
     assert setup.protocol.frame_stride_real == 2
 

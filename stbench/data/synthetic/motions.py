@@ -1,4 +1,4 @@
-"""How the shapes of `Shapes` move: a function for each kind of motion.
+"""How the shapes of `Shapes` move, by kinds of motion.
 
 A motion turns chance and time into poses, in unit coordinates (x to the right, y down) and frames; it knows nothing of
 pixels. Where a shape drifts out of the frame, the drawing brings it back on the other side.
@@ -6,13 +6,13 @@ pixels. Where a shape drifts out of the frame, the drawing brings it back on the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from stbench.data.synthetic.noise import Floats
+
+MOTIONS = ("right", "left", "up", "down", "bounce", "rotate", "pulse", "orbit")
 
 
 class Draws(NamedTuple):
@@ -40,56 +40,30 @@ def at_rest(draws: Draws, time: Floats) -> Pose:
     return Pose(still + 0.3 + 0.4 * draws.along, still + draws.across, still + 2 * np.pi * draws.phase, still + 1)
 
 
-def _drift(draws: Draws, time: Floats, *, vertical: bool, backwards: bool) -> Pose:
-    """Return shapes that go 0.06 to 0.09 widths a frame, and are about the middle when 8 frames are half over."""
+def move(kind: str, draws: Draws, time: Floats) -> Pose:
+    """Return shapes that move as `kind` says, one of `MOTIONS`."""
+    pose = at_rest(draws, time)
+    sense = np.where(draws.turn < 0.5, np.float32(1), np.float32(-1))  # +1 is clockwise on the screen
+    if kind == "bounce":
+        speed, heading = 0.12 + 0.06 * draws.speed, np.pi * (0.2 + 0.1 * draws.along)
+        x = _reflect(1.2 * draws.phase + speed * np.cos(heading) * time)
+        return pose._replace(x=x, y=_reflect(1.2 * draws.turn + speed * np.sin(heading) * time))
+    if kind == "rotate":
+        return pose._replace(angle=pose.angle + sense * (0.16 + 0.08 * draws.speed) * time)
+    if kind == "pulse":
+        swing = np.sin(2 * np.pi * draws.phase + (0.55 + 0.25 * draws.speed) * time)
+        return pose._replace(scale=1 + 0.4 * swing)
+    if kind == "orbit":
+        radius = 0.24 + 0.06 * draws.along
+        angle = 2 * np.pi * draws.phase + sense * (0.3 + 0.1 * draws.speed) * time
+        return pose._replace(x=0.5 + radius * np.cos(angle), y=0.5 + radius * np.sin(angle))
+    # The others go 0.06 to 0.09 widths a frame, and are about the middle when 8 frames are half over.
     num_shapes = draws.along.shape[1]
     way = 0.5 + 0.1 * num_shapes * (draws.along - 0.5) + (0.06 + 0.03 * draws.speed) * (time - 3.5)
-    way = 1 - way if backwards else way
-    pose = at_rest(draws, time)
-    return pose._replace(x=pose.y, y=way) if vertical else pose._replace(x=way)
+    way = 1 - way if kind in ("left", "up") else way
+    return pose._replace(x=pose.y, y=way) if kind in ("up", "down") else pose._replace(x=way)
 
 
 def _reflect(way: Floats) -> Floats:
     """Fold a straight way into [0.2, 0.8], as a ball is thrown back by walls."""
     return 0.2 + np.abs((way + 0.6) % 1.2 - 0.6)
-
-
-def _bounce(draws: Draws, time: Floats) -> Pose:
-    speed = 0.12 + 0.06 * draws.speed
-    heading = np.pi * (0.2 + 0.1 * draws.along)
-    x = _reflect(1.2 * draws.phase + speed * np.cos(heading) * time)
-    y = _reflect(1.2 * draws.turn + speed * np.sin(heading) * time)
-    return at_rest(draws, time)._replace(x=x, y=y)
-
-
-def _direction(draws: Draws) -> Floats:
-    """Return +1 (clockwise on the screen) or -1."""
-    return np.where(draws.turn < 0.5, np.float32(1), np.float32(-1))
-
-
-def _rotate(draws: Draws, time: Floats) -> Pose:
-    pose = at_rest(draws, time)
-    return pose._replace(angle=pose.angle + _direction(draws) * (0.16 + 0.08 * draws.speed) * time)
-
-
-def _pulse(draws: Draws, time: Floats) -> Pose:
-    angle = 2 * np.pi * draws.phase + (0.55 + 0.25 * draws.speed) * time
-    return at_rest(draws, time)._replace(scale=1 + 0.4 * np.sin(angle))
-
-
-def _orbit(draws: Draws, time: Floats) -> Pose:
-    radius = 0.24 + 0.06 * draws.along
-    angle = 2 * np.pi * draws.phase + _direction(draws) * (0.3 + 0.1 * draws.speed) * time
-    return at_rest(draws, time)._replace(x=0.5 + radius * np.cos(angle), y=0.5 + radius * np.sin(angle))
-
-
-MOTIONS: dict[str, Callable[[Draws, Floats], Pose]] = {
-    "right": partial(_drift, vertical=False, backwards=False),
-    "left": partial(_drift, vertical=False, backwards=True),
-    "up": partial(_drift, vertical=True, backwards=True),
-    "down": partial(_drift, vertical=True, backwards=False),
-    "bounce": _bounce,
-    "rotate": _rotate,
-    "pulse": _pulse,
-    "orbit": _orbit,
-}

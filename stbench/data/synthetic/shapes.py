@@ -8,41 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stbench.data.synthetic.base import COLOR_STREAM, SCENE_STREAM, SyntheticDataset
-from stbench.data.synthetic.motions import MOTIONS, Draws, Pose, at_rest
+from stbench.data.synthetic.motions import MOTIONS, Draws, Pose, at_rest, move
 from stbench.data.synthetic.noise import Floats, fractal_noise, pixel_centres, smoothstep, uniform
 from stbench.errors import StbenchError, unknown_name
-
-# Each function takes coordinates in radii from the shape's centre and returns the distance to its outline, positive
-# inside.
-
-
-def _disc(x: Floats, y: Floats) -> Floats:
-    return 1 - np.sqrt(x * x + y * y)
-
-
-def _ring(x: Floats, y: Floats) -> Floats:
-    return 0.25 - np.abs(np.sqrt(x * x + y * y) - 0.8)
-
-
-def _square(x: Floats, y: Floats) -> Floats:
-    return 0.85 - np.maximum(np.abs(x), np.abs(y))
 
 
 def _towards_sides(x: Floats, y: Floats, num_sides: int) -> list[Floats]:
     """Return how far points lie from the centre in the direction of each side of a regular polygon."""
     angles = [2 * np.pi * side / num_sides + np.pi / 2 for side in range(num_sides)]
     return [x * float(np.cos(angle)) + y * float(np.sin(angle)) for angle in angles]
-
-
-def _triangle(x: Floats, y: Floats) -> Floats:
-    first, second, third = _towards_sides(x, y, 3)
-    return 0.6 - np.maximum(np.maximum(first, second), third)
 
 
 def _star(x: Floats, y: Floats) -> Floats:
@@ -55,11 +36,12 @@ def _star(x: Floats, y: Floats) -> Floats:
     return 0.4 - second
 
 
+# From coordinates in radii about the shape's centre to the distance to its outline, positive inside.
 SHAPES: dict[str, Callable[[Floats, Floats], Floats]] = {
-    "disc": _disc,
-    "square": _square,
-    "triangle": _triangle,
-    "ring": _ring,
+    "disc": lambda x, y: 1 - np.sqrt(x * x + y * y),
+    "square": lambda x, y: 0.85 - np.maximum(np.abs(x), np.abs(y)),
+    "triangle": lambda x, y: 0.6 - reduce(np.maximum, _towards_sides(x, y, 3)),
+    "ring": lambda x, y: 0.25 - np.abs(np.sqrt(x * x + y * y) - 0.8),
     "star": _star,
 }
 ROUND_SHAPES = ("disc", "ring")
@@ -140,11 +122,22 @@ class Shapes(SyntheticDataset):
         }
 
     def _draw(self, videos: NDArray[np.int64]) -> Floats:
+        canvas = np.empty((3, len(videos), self.num_frames, self.image_size, self.image_size), dtype=np.float32)
+        if self.background == "plain":
+            canvas[:] = PLAIN_BACKGROUND
+        else:
+            # Two dark colours (3,B,1,1,1), mixed by noise that stands still (B,1,H,W).
+            still = np.zeros((_TEXTURE_OCTAVES, len(videos), 1), dtype=np.float32)
+            noise = smoothstep(2.2 * fractal_noise(self.seed, videos, self.image_size, still, still) - 0.6)
+            colors = 0.05 + 0.2 * uniform(self.seed, videos, COLOR_STREAM, (2, 3, 1, 1, 1))
+            first, second = colors.transpose(1, 2, 0, 3, 4, 5)
+            canvas[:] = first + second * noise
+        # The shapes, one over the other.
         scene = self._scene(videos)
-        canvas = self._background(videos)
+        palette = np.array([COLORS[name] for name in self.colors], dtype=np.float32)
         for shape in range(self.num_shapes):
             coverage = self._coverage(scene, shape)
-            color = np.array([COLORS[name] for name in self.colors], dtype=np.float32)[scene.color[:, shape]]
+            color = palette[scene.color[:, shape]]
             for channel in range(3):
                 canvas[channel] += coverage * (color[:, channel, None, None, None] - canvas[channel])
         return canvas
@@ -166,7 +159,7 @@ class Shapes(SyntheticDataset):
         pose = at_rest(draws, self.time)
         for label in np.unique(labels):
             rows = labels == label
-            moved = MOTIONS[self.class_names[label]](Draws(*(value[rows] for value in draws)), self.time)
+            moved = move(self.class_names[label], Draws(*(value[rows] for value in draws)), self.time)
             for whole, part in zip(pose, moved, strict=True):
                 whole[rows] = part
         return _Scene(
@@ -175,20 +168,6 @@ class Shapes(SyntheticDataset):
             radius=(0.18 + 0.04 * radius) * K ** (-1 / 3),
             pose=pose,
         )
-
-    def _background(self, videos: NDArray[np.int64]) -> Floats:
-        """Return what the shapes are drawn on, float32 (3,B,F,H,W)."""
-        canvas = np.empty((3, len(videos), self.num_frames, self.image_size, self.image_size), dtype=np.float32)
-        if self.background == "plain":
-            canvas[:] = PLAIN_BACKGROUND
-            return canvas
-        # Two dark colours (3,B,1,1,1), mixed by noise that stands still (B,1,H,W).
-        still = np.zeros((_TEXTURE_OCTAVES, len(videos), 1), dtype=np.float32)
-        noise = smoothstep(2.2 * fractal_noise(self.seed, videos, self.image_size, still, still) - 0.6)
-        colors = 0.05 + 0.2 * uniform(self.seed, videos, COLOR_STREAM, (2, 3, 1, 1, 1))
-        first, second = colors.transpose(1, 2, 0, 3, 4, 5)
-        canvas[:] = first + second * noise
-        return canvas
 
     def _coverage(self, scene: _Scene, shape: int) -> Floats:
         """Return how much of each pixel a shape covers, (B,F,H,W) in [0,1]."""

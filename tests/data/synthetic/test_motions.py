@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stbench.data.synthetic.motions import MOTIONS, Draws, Pose, _reflect, at_rest
+from stbench.data.synthetic.motions import MOTIONS, Draws, Pose, _reflect, at_rest, move
 from stbench.data.synthetic.noise import Floats
 
 TIME = np.arange(12, dtype=np.float32)
@@ -23,15 +23,15 @@ def steps(way: Floats) -> Floats:
 
 @pytest.mark.parametrize("name", MOTIONS)
 def test_poses_are_single_precision_one_a_frame(name: str) -> None:
-    pose = MOTIONS[name](draws(), TIME)
+    pose = move(name, draws(), TIME)
     assert {each.shape for each in pose} == {(40, 2, 12)}
     assert {each.dtype for each in pose} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("name", MOTIONS)
 def test_a_pose_depends_on_its_own_draws_and_time_alone(name: str) -> None:
-    everything, chance = MOTIONS[name](draws(), TIME), draws()
-    alone = MOTIONS[name](Draws(*(each[3:4] for each in chance)), TIME[5:6])
+    everything, chance = move(name, draws(), TIME), draws()
+    alone = move(name, Draws(*(each[3:4] for each in chance)), TIME[5:6])
     for whole, part in zip(everything, alone, strict=True):
         np.testing.assert_array_equal(whole[3:4, :, 5:6], part)
 
@@ -47,7 +47,7 @@ def test_at_rest_nothing_moves() -> None:
 @pytest.mark.parametrize(("name", "axis", "sign"), [("right", 0, 1), ("left", 0, -1), ("down", 1, 1), ("up", 1, -1)])
 def test_drifting_goes_one_way_at_the_drawn_speed(name: str, axis: int, sign: int) -> None:
     chance = draws()
-    pose = MOTIONS[name](chance, TIME)
+    pose = move(name, chance, TIME)
     np.testing.assert_allclose(
         sign * steps(pose[axis]), np.broadcast_to(0.06 + 0.03 * chance.speed, (40, 2, 11)), atol=1e-6
     )
@@ -60,13 +60,13 @@ def test_drifting_goes_one_way_at_the_drawn_speed(name: str, axis: int, sign: in
 @pytest.mark.parametrize("name", ["right", "left", "down", "up"])
 @pytest.mark.parametrize("num_shapes", [1, 3])
 def test_a_drift_is_about_the_middle_after_half_of_8_frames(name: str, num_shapes: int) -> None:
-    pose = MOTIONS[name](draws(num_shapes=num_shapes), np.array([3.5], dtype=np.float32))
+    pose = move(name, draws(num_shapes=num_shapes), np.array([3.5], dtype=np.float32))
     way = {"x": pose.x, "y": pose.y}[{"x": "y", "y": "x"}[STILL[name]]]
     assert np.abs(way - 0.5).max() <= 0.05 * num_shapes
 
 
 def test_left_is_right_and_up_is_down_in_a_mirror() -> None:
-    right, left, up, down = (MOTIONS[name](draws(), TIME) for name in ("right", "left", "up", "down"))
+    right, left, up, down = (move(name, draws(), TIME) for name in ("right", "left", "up", "down"))
     np.testing.assert_array_equal(left.x, 1 - right.x)
     np.testing.assert_array_equal(up.y, 1 - down.y)
     np.testing.assert_array_equal(down.y, right.x)
@@ -80,7 +80,7 @@ def test_reflection_is_the_identity_inside_and_a_mirror_at_the_walls() -> None:
 
 def test_a_bounce_stays_between_the_walls_and_keeps_its_speed_between_them() -> None:
     chance = draws()
-    pose = MOTIONS["bounce"](chance, np.arange(60, dtype=np.float32))
+    pose = move("bounce", chance, np.arange(60, dtype=np.float32))
     for way in (pose.x, pose.y):
         assert way.min() >= 0.2 - 1e-6
         assert way.max() <= 0.8 + 1e-6
@@ -91,7 +91,7 @@ def test_a_bounce_stays_between_the_walls_and_keeps_its_speed_between_them() -> 
 
 def test_rotation_turns_at_the_drawn_speed_and_way() -> None:
     chance = draws()
-    pose, sign = MOTIONS["rotate"](chance, TIME), np.where(chance.turn < 0.5, 1, -1)
+    pose, sign = move("rotate", chance, TIME), np.where(chance.turn < 0.5, 1, -1)
     np.testing.assert_allclose(
         steps(pose.angle), np.broadcast_to(sign * (0.16 + 0.08 * chance.speed), (40, 2, 11)), atol=1e-5
     )
@@ -100,7 +100,7 @@ def test_rotation_turns_at_the_drawn_speed_and_way() -> None:
 
 
 def test_a_pulse_swings_by_two_fifths() -> None:
-    pose = MOTIONS["pulse"](draws(), np.arange(200, dtype=np.float32))
+    pose = move("pulse", draws(), np.arange(200, dtype=np.float32))
     np.testing.assert_allclose(pose.scale.max(axis=-1), 1.4, atol=0.01)
     np.testing.assert_allclose(pose.scale.min(axis=-1), 0.6, atol=0.01)
     assert unmoved(pose)
@@ -109,7 +109,7 @@ def test_a_pulse_swings_by_two_fifths() -> None:
 
 def test_an_orbit_is_a_circle_about_the_middle() -> None:
     chance = draws()
-    pose = MOTIONS["orbit"](chance, TIME)
+    pose = move("orbit", chance, TIME)
     radius = np.hypot(pose.x - 0.5, pose.y - 0.5)
     np.testing.assert_allclose(radius, np.broadcast_to(0.24 + 0.06 * chance.along, radius.shape), atol=1e-6)
     turned = steps(np.unwrap(np.arctan2(pose.y - 0.5, pose.x - 0.5)))
