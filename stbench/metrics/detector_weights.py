@@ -21,17 +21,32 @@ def find_weights(detector: str, given: str | Path | None = None) -> Path:
     Raises:
         StbenchError: nowhere found (says where to get them), named but missing, or several in the cache folder.
     """
-    info = DETECTORS[detector]
-    if given is not None:
-        path, origin = Path(given), "weights"
-    elif info.weights_variable and info.weights_variable in os.environ:
-        path, origin = Path(os.environ[info.weights_variable]), f"environment variable {info.weights_variable}"
-    else:
-        return _cached(detector)
-    path = path.expanduser()
-    if not path.is_file() and not (path.is_dir() and info.weights_may_be_folder):
-        raise StbenchError(f"{detector}: {origin} names {path}, which is not a file")
-    return path
+    info, variable = DETECTORS[detector], DETECTORS[detector].weights_variable
+    from_environment = os.environ.get(variable) if variable else None
+    for origin, named in (("weights", given), (f"environment variable {variable}", from_environment)):
+        if named is not None:
+            path = Path(named).expanduser()
+            if not path.is_file() and not (path.is_dir() and info.weights_may_be_folder):
+                raise StbenchError(f"{detector}: {origin} names {path}, which is not a file")
+            return path
+
+    folder = user_cache()
+    cached = sorted(
+        path
+        for path in folder.glob(f"{detector}*")
+        if path.suffix in _SUFFIXES or (path.is_dir() and info.weights_may_be_folder)
+    )
+    if len(cached) > 1:
+        names = ", ".join(path.name for path in cached)
+        raise StbenchError(
+            f"{detector}: several weights files in {folder} ({names}): set {variable}=PATH to one of them"
+        )
+    if not cached:
+        raise StbenchError(
+            f"{detector}: weights not found; get {info.weights_source}, then set {variable}=PATH, save it as "
+            f"{folder / info.cache_name}, or name it: eval.detector_weights=PATH in a run, --weights PATH elsewhere"
+        )
+    return cached[0]
 
 
 def describe_weights(detector: str) -> str:
@@ -51,23 +66,3 @@ def is_torchscript(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any("/code/" in name for name in archive.namelist())
-
-
-def _cached(detector: str) -> Path:
-    folder, info = user_cache(), DETECTORS[detector]
-    cached = sorted(
-        path
-        for path in folder.glob(f"{detector}*")
-        if path.suffix in _SUFFIXES or (path.is_dir() and info.weights_may_be_folder)
-    )
-    if len(cached) > 1:
-        names = ", ".join(path.name for path in cached)
-        raise StbenchError(
-            f"{detector}: several weights files in {folder} ({names}): set {info.weights_variable}=PATH to one of them"
-        )
-    if not cached:
-        raise StbenchError(
-            f"{detector}: weights not found; get {info.weights_source}, then set {info.weights_variable}=PATH, save it "
-            f"as {folder / info.cache_name}, or name it: eval.detector_weights=PATH in a run, --weights PATH elsewhere"
-        )
-    return cached[0]

@@ -99,10 +99,11 @@ def kernel_distance(
 
 def unbiased_mmd(a: FloatArray, b: FloatArray, kernel: PolynomialKernel = KVD) -> float:
     """U-statistic of the squared MMD, times the kernel's scale (arXiv 1801.01401, equation 4)."""
-    n, m = len(a), len(b)
-    within_a = (_kernel_sum(a, a, kernel) - _diagonal_sum(a, kernel)) / (n * (n - 1))
-    within_b = (_kernel_sum(b, b, kernel) - _diagonal_sum(b, kernel)) / (m * (m - 1))
-    return kernel.scale * (within_a + within_b - 2 * _kernel_sum(a, b, kernel) / (n * m))
+    within = []
+    for x in (a, b):
+        diagonal = float(kernel(np.square(x).sum(axis=1), x.shape[1]).sum())
+        within.append((_kernel_sum(x, x, kernel) - diagonal) / (len(x) * (len(x) - 1)))
+    return kernel.scale * (within[0] + within[1] - 2 * _kernel_sum(a, b, kernel) / (len(a) * len(b)))
 
 
 def biased_mmd(
@@ -125,7 +126,3 @@ def _kernel_sum(a: FloatArray, b: FloatArray, kernel: PolynomialKernel) -> float
     """Sum of the kernel over all pairs, in strips of rows so that memory stays small."""
     starts = range(0, len(a), _ROWS_AT_ONCE)
     return float(sum(kernel(a[i : i + _ROWS_AT_ONCE] @ b.T, a.shape[1]).sum() for i in starts))
-
-
-def _diagonal_sum(a: FloatArray, kernel: PolynomialKernel) -> float:
-    return float(kernel(np.square(a).sum(axis=1), a.shape[1]).sum())

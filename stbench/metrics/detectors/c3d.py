@@ -65,8 +65,19 @@ class C3DDetector(CatalogueDetector):
         # Chainer writes conv1a/W for conv1a.weight.
         content = check_tensors(read_weights_file(path), path)
         state = {key.replace("/W", ".weight").replace("/b", ".bias"): value.float() for key, value in content.items()}
-        mean_path = path if "mean" in state else path.with_name(MEAN_FILE)
-        mean = state.pop("mean") if "mean" in state else _read_mean(mean_path)
+        mean_path = path
+        if "mean" not in state:  # it lies in a file beside the weights
+            mean_path = path.with_name(MEAN_FILE)
+            if not mean_path.is_file():
+                raise StbenchError(
+                    f"c3d: the weights hold no mean clip: {MEAN_FILE} of the same release must lie beside them, "
+                    f"as {mean_path}"
+                )
+            beside = check_tensors(read_weights_file(mean_path), mean_path)
+            if "mean" not in beside:
+                raise StbenchError(f"{mean_path}: expected an array named mean, got {', '.join(beside) or 'none'}")
+            state["mean"] = beside["mean"]
+        mean = state.pop("mean")
         shape = tuple(mean.shape)
         if shape not in (MEAN_SHAPE, (1, *MEAN_SHAPE)):
             raise StbenchError(f"{mean_path}: expected a mean clip of shape {MEAN_SHAPE}, got {shape}")
@@ -106,14 +117,3 @@ class C3D(nn.Module):
                 x = functional.max_pool3d(x, _POOLS[name], ceil_mode=True)
         x = functional.relu(self.fc6(x.flatten(1)))  # (N, 512, 1, 4, 4) to (N, 4096)
         return self.fc8(functional.relu(self.fc7(x)))
-
-
-def _read_mean(path: Path) -> Tensor:
-    if not path.is_file():
-        raise StbenchError(
-            f"c3d: the weights hold no mean clip: {MEAN_FILE} of the same release must lie beside them, as {path}"
-        )
-    content = check_tensors(read_weights_file(path), path)
-    if "mean" not in content:
-        raise StbenchError(f"{path}: expected an array named mean, got {', '.join(content) or 'none'}")
-    return content["mean"]

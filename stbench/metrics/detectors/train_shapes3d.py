@@ -85,9 +85,10 @@ def _draw_dataset(rng: np.random.Generator, num_frames: int, first_seed: int) ->
         "frame_stride": FRAME_STRIDES[stride],
         "seed": seed,
     }
-    known = {"motion": len(MOTIONS), "num_shapes": 0}
-    dataset: Clouds | Shapes = Clouds(**common)
-    if not is_clouds:
+    dataset: Clouds | Shapes
+    if is_clouds:
+        dataset, known = Clouds(**common), {"motion": len(MOTIONS), "num_shapes": 0}
+    else:
         dataset, known = _draw_shapes(rng, common)
     videos = rng.choice(len(dataset), CLIPS_PER_DATASET, replace=False).tolist()
     frames, classes = dataset.batch(videos, [0] * CLIPS_PER_DATASET)

@@ -108,7 +108,17 @@ def _load_published(path: Path) -> tuple[VideoMAE, list[Path]]:
 
 
 def _load_folder(folder: Path) -> tuple[VideoMAE, list[Path]]:
-    config = _read_config(folder / "config.json")
+    config_path = folder / "config.json"
+    if not config_path.is_file():
+        raise StbenchError(f"{folder}: holds no config.json, which a model in transformers' layout has")
+    try:
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StbenchError(f"{config_path} is not JSON: {error}") from error
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind != "videomae":
+        raise StbenchError(f"{config_path}: expected model_type videomae, got {kind!r}")
+
     files = next((found for pattern in _WEIGHTS_PATTERNS if (found := sorted(folder.glob(pattern)))), [])
     if not files:
         raise StbenchError(f"{folder}: holds no weights: expected {' or '.join(_WEIGHTS_PATTERNS)}")
@@ -116,6 +126,7 @@ def _load_folder(folder: Path) -> tuple[VideoMAE, list[Path]]:
     for file in files:
         state |= check_tensors(read_weights_file(file), file)
     state = from_transformers(state)
+
     _import_transformers()
     from huggingface_hub.errors import StrictDataclassError  # which comes with transformers
 
@@ -123,19 +134,6 @@ def _load_folder(folder: Path) -> tuple[VideoMAE, list[Path]]:
         network = VideoMAE(config, _TRANSFORMERS_NORM_EPS if "norm.weight" in state else None)
     except (TypeError, ValueError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())
-        raise StbenchError(f"{folder / 'config.json'}: transformers refuses it: {reason}") from error
+        raise StbenchError(f"{config_path}: transformers refuses it: {reason}") from error
     load_strictly(network, state, folder)
-    return network, [folder / "config.json", *files]
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise StbenchError(f"{path.parent}: holds no config.json, which a model in transformers' layout has")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StbenchError(f"{path} is not JSON: {error}") from error
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind != "videomae":
-        raise StbenchError(f"{path}: expected model_type videomae, got {kind!r}")
-    return config
+    return network, [config_path, *files]
