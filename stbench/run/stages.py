@@ -18,7 +18,7 @@ from stbench.profiling.workload import Workload
 from stbench.progress import console, progress_bar
 from stbench.records.schema import Record
 from stbench.records.sections import Cost, CurvePoint, Training
-from stbench.run.evaluation import Evaluation, Evaluator
+from stbench.run.evaluation import Evaluator
 from stbench.run.folder import RunFolder
 from stbench.run.setup import Setup, prepare
 from stbench.runtime.compilation import compile_in_place, forget_compiled_code
@@ -61,8 +61,7 @@ def run(config: RunConfig, out: Path, resume: bool = False) -> Path:
         state = stages.initial_state()
         folder.begin(config, cost)
         stages.train(state)
-        evaluation = stages.evaluate(state)
-        stages.write_result(cost, evaluation)
+        stages.evaluate(state, cost)
     return folder.path
 
 
@@ -95,19 +94,22 @@ class RunStages:
         Running out of memory is a result even before the run is begun; anything else that goes wrong so early is a
         mistake in what was asked for, and leaves nothing behind.
         """
+        status: Literal["failed", "oom", "nan"]
         try:
             yield
-        except TrainingDiverged as error:
-            self._write_failure("nan", str(error))
-            raise FinishedInPart(f"{self.folder.path}: {error}") from error
         except Exception as error:
-            reason = first_line(error)
-            if is_out_of_memory(error):
-                self._write_failure("oom", f"out of memory: {reason}")
-                raise FinishedInPart(f"{self.folder.path}: out of memory: {reason}") from error
-            if self.folder.exists:
-                self._write_failure("failed", reason)
-            raise
+            if isinstance(error, TrainingDiverged):
+                status, reason = "nan", str(error)
+            elif is_out_of_memory(error):
+                status, reason = "oom", f"out of memory: {first_line(error)}"
+            elif self.folder.exists:
+                status, reason = "failed", first_line(error)
+            else:
+                raise
+            self._write(status, self.folder.read_cost(), reason=reason, files={})
+            if status == "failed":
+                raise
+            raise FinishedInPart(f"{self.folder.path}: {reason}") from error
 
     def profile(self) -> Cost:
         """The cost of the backbone, measured on weights of its own that are thrown away; once per run."""
@@ -162,12 +164,9 @@ class RunStages:
 
             train(state, self.job, batches, after_step)
 
-    def evaluate(self, state: TrainingState) -> Evaluation:
-        """The final evaluation, on the averaged weights."""
-        return self.evaluator.evaluate(state.ema.module, "final", "sampling, final")
-
-    def write_result(self, cost: Cost, evaluation: Evaluation) -> None:
-        """Keep the clips and features, then the record, last and whole."""
+    def evaluate(self, state: TrainingState, cost: Cost) -> None:
+        """Evaluate the averaged weights, and keep the clips and features, then the record, last and whole."""
+        evaluation = self.evaluator.evaluate(state.ema.module, "final", "sampling, final")
         files = {
             **self.folder.write_clips(evaluation.samples, self.evaluator.real_examples()),
             **self.folder.write_features(evaluation.real_features, evaluation.fake_features),
@@ -178,10 +177,6 @@ class RunStages:
             curve_protocol=self.curve_evaluator.setup.protocol,
         )
         self._write("finished", cost, quality=quality, files=files)
-
-    def _write_failure(self, status: Literal["failed", "oom", "nan"], reason: str) -> None:
-        """Record a run that did not come to its end, with what it has."""
-        self._write(status, self.folder.read_cost(), reason=reason, files={})
 
     def _write(
         self, status: Literal["finished", "failed", "oom", "nan"], cost: Cost | None, files: dict[str, str], **rest: Any

@@ -80,7 +80,7 @@ def test_seeds_share_a_protocol_and_differ_in_weights(judged: list[str], finishe
 def test_the_batch_size_of_sampling_changes_nothing(judged: list[str], finished: Path, batch_size: int) -> None:
     words = [*judged, f"eval.batch_size={batch_size}"]
     again = RunStages(prepare(resolve(words)), RunFolder(finished))
-    evaluation = again.evaluate(again.initial_state())
+    evaluation = again.evaluator.evaluate(again.initial_state().ema.module, "final", "sampling, final")
     with np.load(finished / "features.npz") as kept:
         np.testing.assert_allclose(evaluation.real_features, kept["real"], rtol=1e-4, atol=1e-4)
         # Samples are rounded to 8 bits, so rounding in a matrix product may move single pixels by one step.
