@@ -51,7 +51,13 @@ def main(
     """Measure how fast stbench is on this machine."""
     machine = describe_machine()
     folder = out / machine_name(machine) / "bench"
-    outcome = {"machine": asdict(machine), **_earlier(folder / BENCH_NAME, machine)}
+    outcome: dict[str, Any] = {"machine": asdict(machine)}
+    if (folder / BENCH_NAME).is_file():
+        earlier = json.loads((folder / BENCH_NAME).read_text(encoding="utf-8"))
+        fingerprint = earlier["machine"]["fingerprint"]
+        if fingerprint != machine.fingerprint:
+            raise StbenchError(f"{folder / BENCH_NAME} was measured on another machine ({fingerprint})")
+        outcome = {**earlier, **outcome}
     for part in parts or list(Part):
         console().print(f"measuring {part.value}")
         outcome[part.value] = {"software": asdict(software_versions()), **MEASURE[part]()}
@@ -63,15 +69,6 @@ def machine_name(machine: Machine) -> str:
     """A folder's name for a machine: processor or GPU, cores and fingerprint."""
     words = f"{machine.gpu or machine.cpu} {machine.cores} cores {machine.fingerprint}"
     return "-".join("".join(c if c.isalnum() else " " for c in words.lower()).split())
-
-
-def _earlier(path: Path, machine: Machine) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    earlier = json.loads(path.read_text(encoding="utf-8"))
-    if earlier["machine"]["fingerprint"] != machine.fingerprint:
-        raise StbenchError(f"{path} was measured on another machine ({earlier['machine']['fingerprint']})")
-    return {name: value for name, value in earlier.items() if name != "machine"}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def measure_overheads(min_samples: int = 5) -> dict[str, Any]:
         `overhead`, the share by which stbench takes longer; help_s: seconds of `stbench --help`, median.
     """
     training, sampling = prepare(resolve(TRAINING)), prepare(resolve(SAMPLING))
+    trainings: dict[str, Work] = {"stbench": partial(_run, training), "bare": partial(_bare_loop, training)}
     command = [sys.executable, "-m", "stbench.cli", "--help"]
     help_timing = measure(
         lambda: subprocess.run(command, check=True, capture_output=True),
@@ -48,14 +50,11 @@ def measure_overheads(min_samples: int = 5) -> dict[str, Any]:
         batch_size=1,
     )
     return {
-        "training": {
-            "steps": STEPS,
-            **_compared({"stbench": _run(training), "bare": _bare_loop(training)}, training, min_samples),
-        },
+        "training": {"steps": STEPS, **_compared(trainings, training, min_samples)},
         "sampling": {
             "clips": SAMPLED_CLIPS,
             "steps": SAMPLING_STEPS,
-            **_compared({"stbench": _sampling(sampling), "bare": _network_alone(sampling)}, sampling, 4 * min_samples),
+            **_compared(_samplings(sampling), sampling, 4 * min_samples),
         },
         "help_s": help_timing.median,
     }
@@ -68,68 +67,49 @@ def _compared(works: dict[str, Work], setup: Setup, min_samples: int) -> dict[st
     return {**medians, "overhead": medians["stbench_s"] / medians["bare_s"] - 1, **samples}
 
 
-def _run(setup: Setup) -> Work:
+def _run(setup: Setup) -> None:
     """The training of a run, with its loss curve, its progress bar, its checkpoint and everything."""
-
-    def work() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            stages = RunStages(setup, RunFolder(Path(folder)))
-            state = stages.initial_state()
-            stages.train(state)
-
-    return work
+    with tempfile.TemporaryDirectory() as folder:
+        stages = RunStages(setup, RunFolder(Path(folder)))
+        stages.train(stages.initial_state())
 
 
-def _bare_loop(setup: Setup) -> Work:
+def _bare_loop(setup: Setup) -> None:
     """The same steps as somebody would write them who wants nothing else."""
-    settings = setup.config.settings
-
-    def work() -> None:
-        state = new_state(setup.build_backbone(), settings.train)
-        for batch in training_batches(setup.dataset, settings.train.batch_size, settings.seed, 0, settings.train.steps):
-            latents, labels = batch.clips.to(setup.runtime.device), batch.labels
-            if labels is not None:  # a share is dropped, for guidance
-                dropped = torch.rand(labels.shape) < settings.train.class_dropout
-                labels = torch.where(dropped, setup.dataset.num_classes, labels).to(setup.runtime.device)
-            timesteps = sample_timesteps(
-                settings.diffusion.objective, len(latents), None, latents.device, settings.diffusion.timestep_density
-            )
-            with setup.runtime.autocast():
-                noise, conditioning = torch.randn_like(latents), Conditioning(class_labels=labels)
-                terms = diffusion_loss(
-                    state.backbone, latents, timesteps, noise, conditioning, settings.diffusion.objective
-                )
-            state.optimizer.zero_grad(set_to_none=True)
-            terms.total.mean().backward()
-            nn.utils.clip_grad_norm_(state.backbone.parameters(), 1.0)
-            state.optimizer.step()
-            state.ema.update(state.backbone)
-
-    return work
+    settings, device = setup.config.settings, setup.runtime.device
+    objective, density = settings.diffusion.objective, settings.diffusion.timestep_density
+    state = new_state(setup.build_backbone(), settings.train)
+    for batch in training_batches(setup.dataset, settings.train.batch_size, settings.seed, 0, settings.train.steps):
+        latents, labels = batch.clips.to(device), batch.labels
+        if labels is not None:  # a share is dropped, for guidance
+            dropped = torch.rand(labels.shape) < settings.train.class_dropout
+            labels = torch.where(dropped, setup.dataset.num_classes, labels).to(device)
+        timesteps = sample_timesteps(objective, len(latents), None, device, density)
+        with setup.runtime.autocast():
+            noise, conditioning = torch.randn_like(latents), Conditioning(class_labels=labels)
+            terms = diffusion_loss(state.backbone, latents, timesteps, noise, conditioning, objective)
+        state.optimizer.zero_grad(set_to_none=True)
+        terms.total.mean().backward()
+        nn.utils.clip_grad_norm_(state.backbone.parameters(), 1.0)
+        state.optimizer.step()
+        state.ema.update(state.backbone)
 
 
-def _sampling(setup: Setup) -> Work:
-    """Clips from noise, guided, decoded."""
-    backbone = setup.build_backbone().eval()
-
-    def work() -> None:
-        for _ in generate(backbone, setup.autoencoder, setup.runtime, setup.sampling, SAMPLED_CLIPS, 0, "bench"):
-            pass
-
-    return work
-
-
-def _network_alone(setup: Setup) -> Work:
-    """The network evaluations of the same sampling: one doubled batch for every step."""
+def _samplings(setup: Setup) -> dict[str, Work]:
+    """Guided sampling with everything around it, and its network evaluations alone."""
     backbone, runtime = setup.build_backbone().eval(), setup.runtime
-    with torch.device(runtime.device):
+    with torch.device(runtime.device):  # a doubled batch for every step: with and without the label
         latents = torch.randn(2 * SAMPLED_CLIPS, *setup.latent_shape)
         timesteps = torch.full((2 * SAMPLED_CLIPS,), 500.0)
-        labels = torch.zeros(2 * SAMPLED_CLIPS, dtype=torch.int64)
+        conditioning = Conditioning(class_labels=torch.zeros(2 * SAMPLED_CLIPS, dtype=torch.int64))
 
-    def work() -> None:
+    def stbench() -> None:
+        for _ in generate(backbone, setup.autoencoder, runtime, setup.sampling, SAMPLED_CLIPS, 0, "bench"):
+            pass
+
+    def bare() -> None:
         with torch.no_grad(), runtime.autocast():
             for _ in range(SAMPLING_STEPS):
-                backbone(latents, timesteps, Conditioning(class_labels=labels))
+                backbone(latents, timesteps, conditioning)
 
-    return work
+    return {"stbench": stbench, "bare": bare}

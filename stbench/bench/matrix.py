@@ -5,7 +5,7 @@ What cannot run here (a backend that needs a GPU, a variant that does not compil
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
 from typing import Any
 
 import torch
@@ -34,22 +34,22 @@ def measure_matrix() -> dict[str, Any]:
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     variants = list(paths.config_files("variants"))
-    groups = [[name] for name in variants] if device == "cuda" else [variants]
-    rows = []
-    for attention in (AUTO, *BACKENDS):
-        # On a CPU, where compiling takes longest, only what `auto` picks is compiled.
-        for compile_mode in ("off", "default") if device == "cuda" or attention == AUTO else ("off",):
-            for group in groups:
-                under = {"attention": attention, "compile": compile_mode}
-                rows += [{**under, **row} for row in _rows(device, group, attention, compile_mode)]
-    return {"latents": LATENTS[device], "preset": PRESET[device], "batch_size": BATCH_SIZE, "rows": rows}
-
-
-def _rows(device: str, variants: Sequence[str], attention: str, compile_mode: str) -> list[dict[str, Any]]:
-    names = ",".join(variants)
-    words = [f"variant={names}", f"preset={PRESET[device]}", f"attention={attention}", f"compile={compile_mode}"]
+    groups = variants if device == "cuda" else [",".join(variants)]
+    # On a CPU, where compiling takes longest, only what `auto` picks is compiled.
+    pairs = [
+        (attention, compile_mode)
+        for attention in (AUTO, *BACKENDS)
+        for compile_mode in ("off", "default")
+        if compile_mode == "off" or device == "cuda" or attention == AUTO
+    ]
     options = ProfileOptions(batch_size=BATCH_SIZE, latents=LATENTS[device])
-    profile = attempt(profile_variants, words, options)
-    if isinstance(profile, Failure):  # the backend cannot run here, or a variant that is profiled alone failed
-        return [{"variant": names, "status": profile.status, "reason": profile.reason}]
-    return [cost_row(each) for each in profile.variants]
+    rows = []
+    for (attention, compile_mode), names in itertools.product(pairs, groups):
+        words = [f"variant={names}", f"preset={PRESET[device]}", f"attention={attention}", f"compile={compile_mode}"]
+        profile = attempt(profile_variants, words, options)
+        if isinstance(profile, Failure):  # the backend cannot run here, or a variant that is profiled alone failed
+            measured = [{"variant": names, "status": profile.status, "reason": profile.reason}]
+        else:
+            measured = [cost_row(each) for each in profile.variants]
+        rows += [{"attention": attention, "compile": compile_mode, **row} for row in measured]
+    return {"latents": LATENTS[device], "preset": PRESET[device], "batch_size": BATCH_SIZE, "rows": rows}

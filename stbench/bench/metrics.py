@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from stbench.metrics.detectors.i3d_folded import fold
 from stbench.metrics.detectors.i3d_network import I3D
@@ -26,37 +25,31 @@ def measure_metrics(min_samples: int = 5) -> dict[str, Any]:
     Returns:
         i3d: seconds a clip of both, medians, and `speedup`; frechet: a row for each (dimensions, clips).
     """
-    return {"i3d": _i3d(min_samples), "frechet": [_frechet(*sizes, min_samples) for sizes in FRECHET]}
-
-
-def _i3d(min_samples: int) -> dict[str, Any]:
     device = choose_device("auto")
     clip = torch.randn(1, *CLIP, device=device).clamp(-1, 1)
-
-    def features(network: nn.Module) -> Work:
-        network = network.eval().to(device)
-        return torch.no_grad()(lambda: network(clip))
-
-    works: dict[str, Callable[[], object]] = {"plain": features(I3D()), "folded": features(fold(I3D()))}
-    timings = measure_interleaved(works, device, min_samples=min_samples, max_seconds=0, batch_size=1)
+    networks = {"plain": I3D().eval().to(device), "folded": fold(I3D()).eval().to(device)}
+    works: dict[str, Work] = {name: partial(network, clip) for name, network in networks.items()}
+    with torch.no_grad():
+        timings = measure_interleaved(works, device, min_samples=min_samples, max_seconds=0, batch_size=1)
     medians = {f"{name}_s": timing.median for name, timing in timings.items()}
-    return {
+    i3d = {
         "clip": list(CLIP),
         **medians,
         "speedup": medians["plain_s"] / medians["folded_s"],
         "samples": {name: timing.samples for name, timing in timings.items()},
     }
 
-
-def _frechet(dimensions: int, clips: int, min_samples: int) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    real, fake = rng.standard_normal((2, clips, dimensions))
-    timing = measure(
-        lambda: frechet_distance(real, fake),
-        torch.device("cpu"),
-        what="frechet",
-        min_samples=min_samples,
-        max_seconds=0,
-        batch_size=1,
-    )
-    return {"dimensions": dimensions, "clips": clips, "median_s": timing.median, "samples": timing.samples}
+    frechet = []
+    for dimensions, clips in FRECHET:
+        real, fake = np.random.default_rng(0).standard_normal((2, clips, dimensions))
+        timing = measure(
+            partial(frechet_distance, real, fake),
+            torch.device("cpu"),
+            what="frechet",
+            min_samples=min_samples,
+            max_seconds=0,
+            batch_size=1,
+        )
+        row = {"dimensions": dimensions, "clips": clips, "median_s": timing.median, "samples": timing.samples}
+        frechet.append(row)
+    return {"i3d": i3d, "frechet": frechet}

@@ -34,22 +34,19 @@ def write_outcome(outcome: Mapping[str, Any], folder: Path) -> None:
     """Write what was measured so far into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / BENCH_NAME, dict(outcome))
-    (folder / "bench.md").write_text("\n\n".join(_sections(outcome)) + "\n", encoding="utf-8")
+    machine = outcome["machine"]
+    paragraphs = [
+        "# Speed of stbench on one machine",
+        f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB; written by "
+        "`make bench`, all samples in `bench.json`.",
+    ]
+    for name, section in SECTIONS.items():
+        if name in outcome:
+            paragraphs += section(outcome[name])
+    (folder / "bench.md").write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
     if "training_step" in outcome:
         figure = training_step_plot(outcome["training_step"]["rows"])
         (folder / "training-step.svg").write_text(to_svg(figure), encoding="utf-8")
-
-
-def _sections(outcome: Mapping[str, Any]) -> Iterable[str]:
-    machine = outcome["machine"]
-    yield "# Speed of stbench on one machine"
-    yield (
-        f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB; written by "
-        "`make bench`, all samples in `bench.json`."
-    )
-    for name, section in SECTIONS.items():
-        if name in outcome:
-            yield from section(outcome[name])
 
 
 def _training_step(measured: Mapping[str, Any]) -> Iterable[str]:
@@ -87,19 +84,19 @@ def _matrix(measured: Mapping[str, Any]) -> Iterable[str]:
 
 def _harness(measured: Mapping[str, Any]) -> Iterable[str]:
     training, sampling = measured["training"], measured["sampling"]
+    works = {
+        f"training, {training['steps']} steps": training,
+        f"guided sampling, {sampling['clips']} clips, {sampling['steps']} steps": sampling,
+    }
     yield "## What stbench adds"
     yield _table(
         ("work", "with stbench (s)", "bare (s)", "overhead"),
         (
-            (f"training, {training['steps']} steps", *_both(training)),
-            (f"guided sampling, {sampling['clips']} clips, {sampling['steps']} steps", *_both(sampling)),
+            (work, f"{both['stbench_s']:.3f}", f"{both['bare_s']:.3f}", f"{both['overhead']:+.1%}")
+            for work, both in works.items()
         ),
     )
     yield f"`stbench --help`: {measured['help_s']:.3f} s."
-
-
-def _both(measured: Mapping[str, Any]) -> tuple[str, str, str]:
-    return f"{measured['stbench_s']:.3f}", f"{measured['bare_s']:.3f}", f"{measured['overhead']:+.1%}"
 
 
 def _metrics(measured: Mapping[str, Any]) -> Iterable[str]:

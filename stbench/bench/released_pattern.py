@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.backbones.latte import Latte
-from stbench.backbones.latte.blocks import AxialAttention, LatteBlock, Modulation
+from stbench.backbones.latte.blocks import AxialAttention, LatteBlock
 
 
 class ReleasedPattern(nn.Module):
@@ -51,7 +51,8 @@ class ReleasedPattern(nn.Module):
             x = _block(block, x, per_position)
             x = _regroup(x, batch)  # (B F, N, D)
 
-        shift, scale = _modulations(latte.final.modulation, per_frame, 2)
+        assert latte.final.modulation is not None  # adaptive layer norm is a condition of this module
+        shift, scale = latte.final.modulation(per_frame).chunk(2, dim=1)
         patches = latte.final.linear(_modulate(latte.final.norm(x), shift, scale))
         return latte.unpatchify(patches.unflatten(0, (batch, num_frames)))
 
@@ -61,28 +62,22 @@ def _regroup(x: Tensor, batch: int) -> Tensor:
     return x.unflatten(0, (batch, -1)).transpose(1, 2).flatten(0, 1)
 
 
-def _modulations(modulation: Modulation | None, rows: Tensor, chunks: int) -> tuple[Tensor, ...]:
-    assert modulation is not None  # adaptive layer norm is a condition of this module
-    return modulation(rows).chunk(chunks, dim=1)
-
-
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return x * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1)
 
 
 def _block(block: nn.Module, x: Tensor, rows: Tensor) -> Tensor:
     """One block over groups of tokens x (G, L, D), each with its own copy of the condition (G, D)."""
-    assert isinstance(block, LatteBlock)  # what a Latte consists of
-    shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = _modulations(block.modulation, rows, 6)
-    attended = _attention(block.mixers[0], _modulate(block.norms[0](x), shift, scale))
+    assert isinstance(block, LatteBlock) and block.modulation is not None  # what an adaptive Latte consists of
+    attention = block.mixers[0]
+    assert isinstance(attention, AxialAttention)  # one a block, in interleaved blocks
+    shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = block.modulation(rows).chunk(6, dim=1)
+
+    # Plain multi-head self-attention within each group.
+    qkv = attention.qkv(_modulate(block.norms[0](x), shift, scale))
+    q, k, v = qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each (G, heads, L, E)
+    weights = ((q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5).softmax(dim=-1)
+    attended = attention.proj((weights @ v).transpose(1, 2).flatten(-2))
+
     x = x + gate.unsqueeze(1) * attended
     return x + mlp_gate.unsqueeze(1) * block.mlp(_modulate(block.norms[1](x), mlp_shift, mlp_scale))
-
-
-def _attention(attention: nn.Module, x: Tensor) -> Tensor:
-    """Plain multi-head self-attention within each group of x (G, L, D)."""
-    assert isinstance(attention, AxialAttention)  # one a block, in interleaved blocks
-    qkv = attention.qkv(x).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    q, k, v = qkv.unbind(0)  # each (G, heads, L, E)
-    weights = ((q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5).softmax(dim=-1)
-    return attention.proj((weights @ v).transpose(1, 2).flatten(-2))

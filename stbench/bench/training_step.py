@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from stbench.backbones.latte import Latte
-from stbench.bench.own_process import OwnProcess
+from stbench.bench.own_process import own_process
 from stbench.bench.released_pattern import ReleasedPattern
 from stbench.profiling.ceilings import matmul_ceiling
 from stbench.profiling.counts import count
@@ -77,7 +77,7 @@ def measure_training_steps(device: torch.device, min_samples: int = MIN_SAMPLES)
         for each in CANDIDATES:
             arguments = (each, device, size, batch_size, choices)
             alone = each.freed_memory == "returned" and device.type == "cpu"
-            works[each.name] = stack.enter_context(OwnProcess(_work, *arguments)) if alone else _work(*arguments)
+            works[each.name] = stack.enter_context(own_process(_work, *arguments)) if alone else _work(*arguments)
         keep_freed_memory()
         ceilings = _ceilings(device)
         timings = measure_interleaved(works, device, min_samples=min_samples, max_seconds=0, batch_size=batch_size)

@@ -1,18 +1,15 @@
-"""bench.md as a whole text, the samples beside it, and a folder's name for a machine."""
+"""bench.md as a whole text, and the samples beside it."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from matplotlib.patches import Rectangle
 
-from stbench.bench.__main__ import machine_name
 from stbench.bench.outcome import training_step_plot, write_outcome
-from stbench.records.sections import Machine
 from stbench.records.store import find_records
 
 MACHINE: dict[str, Any] = {"gpu": None, "cpu": "AMD EPYC", "cores": 2, "memory_gib": 24, "fingerprint": "ac36b8a25b6a"}
@@ -148,10 +145,3 @@ def test_a_bench_is_no_record(tmp_path: Path) -> None:
     for path in records.rglob("*-s0.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     assert len(find_records([tmp_path])) == len(list(records.rglob("*-s0.json")))
-
-
-def test_machine_name() -> None:
-    machine = Machine(**MACHINE, threads=2, os="Linux")
-    assert machine_name(machine) == "amd-epyc-2-cores-ac36b8a25b6a"
-    on_gpu = replace(machine, gpu="NVIDIA H100 80GB HBM3")
-    assert machine_name(on_gpu) == "nvidia-h100-80gb-hbm3-2-cores-ac36b8a25b6a"

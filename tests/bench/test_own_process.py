@@ -1,9 +1,13 @@
+"""Work in another process: done there, waited for here, with its errors."""
+
+from __future__ import annotations
+
 import os
 from pathlib import Path
 
 import pytest
 
-from stbench.bench.own_process import OwnProcess
+from stbench.bench.own_process import own_process
 from stbench.runtime.timing import Work
 
 
@@ -27,7 +31,7 @@ def fail(when: str) -> Work:
 
 def test_work_is_done_elsewhere_and_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "process"
-    with OwnProcess(note_process, path) as work:
+    with own_process(note_process, path) as work:
         for calls in (1, 2, 3):
             work()
             processes = path.read_text().split()
@@ -37,7 +41,7 @@ def test_work_is_done_elsewhere_and_waited_for(tmp_path: Path) -> None:
 
 
 def test_what_fails_there_is_said_here() -> None:
-    with pytest.raises(RuntimeError, match="no such thing"), OwnProcess(fail, "building"):
+    with pytest.raises(RuntimeError, match="no such thing"), own_process(fail, "building"):
         pass
-    with OwnProcess(fail, "working") as work, pytest.raises(RuntimeError, match="MemoryError"):
+    with own_process(fail, "working") as work, pytest.raises(RuntimeError, match="MemoryError"):
         work()

@@ -1,3 +1,7 @@
+"""The released pattern against Latte: one function, another way to it."""
+
+from __future__ import annotations
+
 import pytest
 import torch
 from torch import nn

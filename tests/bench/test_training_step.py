@@ -76,7 +76,7 @@ def test_a_round_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_step, "SUBJECTS", {"cpu": ("tiny", 1)})
     monkeypatch.setattr(training_step, "WORKLOAD", Workload((4, 4, 8, 8)))
     monkeypatch.setattr(training_step, "Latte", lambda size: Latte(size=size, sample_size=8, num_frames=4))
-    monkeypatch.setattr(training_step, "OwnProcess", lambda build, *arguments: nullcontext(build(*arguments)))
+    monkeypatch.setattr(training_step, "own_process", lambda build, *arguments: nullcontext(build(*arguments)))
     monkeypatch.setattr(training_step, "keep_freed_memory", lambda: None)
     monkeypatch.setattr(training_step, "matmul_ceiling", lambda device, dtype: 100.0)
     measured = measure_training_steps(torch.device("cpu"), min_samples=1)
