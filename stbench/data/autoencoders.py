@@ -8,7 +8,6 @@ a folder on disk; nothing is downloaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from stbench import paths
 from stbench.errors import StbenchError, unknown_name
 from stbench.storage.hashing import file_sha256
 
-FRAMES_AT_ONCE = 16
+FRAMES_AT_ONCE = 16  # how many frames an image autoencoder is given in one call
 
 
 class Autoencoder(nn.Module):
@@ -98,22 +97,26 @@ class ImageAutoencoder(Autoencoder):
     @torch.no_grad()
     def encode(self, clips: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """See `Autoencoder.encode`; where latents are drawn from a posterior, with `generator`."""
-        scale = self.model.config.scaling_factor
-        return _per_frame(clips, lambda frames: self._latents(frames, generator) * scale)
+        frames = clips.transpose(1, 2).flatten(0, 1)  # (B * F, 3, H, W)
+        parts = []
+        for part in frames.split(FRAMES_AT_ONCE):
+            encoded = self.model.encode(part)
+            if self.posterior:
+                mean, std = encoded.latent_dist.mean, encoded.latent_dist.std
+                noise = torch.randn(mean.shape, generator=generator, device=part.device, dtype=part.dtype)
+                latents = mean + std * noise
+            else:
+                latents = encoded.latents
+            parts.append(latents * self.model.config.scaling_factor)
+        return torch.cat(parts).unflatten(0, (len(clips), clips.shape[2])).transpose(1, 2)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """See `Autoencoder.decode`."""
+        frames = latents.transpose(1, 2).flatten(0, 1)  # (B * F, C, H, W)
         scale = self.model.config.scaling_factor
-        return _per_frame(latents, lambda part: self.model.decode(part / scale).sample)
-
-    def _latents(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Frames (B * F, 3, H, W) to latents (B * F, C, H / downsampling, W / downsampling) before they are scaled."""
-        encoded = self.model.encode(frames)
-        if not self.posterior:
-            return encoded.latents
-        mean, std = encoded.latent_dist.mean, encoded.latent_dist.std
-        return mean + std * torch.randn(mean.shape, generator=generator, device=frames.device, dtype=frames.dtype)
+        parts = [self.model.decode(part / scale).sample for part in frames.split(FRAMES_AT_ONCE)]
+        return torch.cat(parts).unflatten(0, (len(latents), latents.shape[2])).transpose(1, 2)
 
 
 class SdVae(ImageAutoencoder):
@@ -146,11 +149,3 @@ def build_autoencoder(name: str, weights: str | None = None) -> Autoencoder:
     if name not in AUTOENCODERS:
         raise unknown_name("autoencoder", name, AUTOENCODERS)
     return AUTOENCODERS[name](weights)
-
-
-def _per_frame(clips: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply `work` to the frames of clips (B, C, F, H, W), at most `FRAMES_AT_ONCE` of them at once."""
-    B, _, F, _, _ = clips.shape
-    frames = clips.transpose(1, 2).flatten(0, 1)  # (B * F, C, H, W)
-    done = torch.cat([work(part) for part in frames.split(FRAMES_AT_ONCE)])
-    return done.unflatten(0, (B, F)).transpose(1, 2)

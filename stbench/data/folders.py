@@ -89,7 +89,14 @@ class SkyTimelapse(FolderDataset):
         folders = [self.folder / name for name in splits[self.split]]
         for folder in folders:
             if not folder.is_dir():
-                raise self.wrong_layout(self._advice(folder.name))
+                if self.folder.name in ("sky_train", "sky_test"):
+                    raise self.wrong_layout(f"try dataset.root={self.folder.parent}")
+                for inner in folders_in(self.folder):
+                    if (inner / folder.name).is_dir():
+                        raise self.wrong_layout(f"try dataset.root={inner}")
+                if any(is_video(path) for path in files_below(self.folder)):
+                    raise self.wrong_layout("it holds video files: take dataset=video_folder")
+                raise self.wrong_layout(f"{folder.name} is not there")
             for path in files_below(folder):
                 if is_video(path):
                     raise self.wrong_layout(f"{self.id_of(path)} is a video file: take dataset=video_folder")
@@ -99,17 +106,6 @@ class SkyTimelapse(FolderDataset):
         # A video without clips (the empty folder z6Yr7KDZhm0 of the original download) counts as one without frames.
         clips = [clip for folder in folders for video in folders_in(folder) for clip in folders_in(video) or [video]]
         return [(clip, 0) for clip in clips]
-
-    def _advice(self, missing: str) -> str:
-        """Say what to do where the folder of a split is missing."""
-        if self.folder.name in ("sky_train", "sky_test"):
-            return f"try dataset.root={self.folder.parent}"
-        for folder in folders_in(self.folder):
-            if (folder / missing).is_dir():
-                return f"try dataset.root={folder}"
-        if any(is_video(path) for path in files_below(self.folder)):
-            return "it holds video files: take dataset=video_folder"
-        return f"{missing} is not there"
 
 
 @dataclass(eq=False, kw_only=True)

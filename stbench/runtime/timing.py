@@ -28,10 +28,10 @@ def measure(
     work: Work, device: torch.device, *, what: str, min_samples: int, max_seconds: float, batch_size: int
 ) -> Timing:
     """Time one piece of work; see `attempt_interleaved`. An exception goes up."""
-    works = {what: work}
-    return measure_interleaved(works, device, min_samples=min_samples, max_seconds=max_seconds, batch_size=batch_size)[
-        what
-    ]
+    timings = measure_interleaved(
+        {what: work}, device, min_samples=min_samples, max_seconds=max_seconds, batch_size=batch_size
+    )
+    return timings[what]
 
 
 def measure_interleaved(

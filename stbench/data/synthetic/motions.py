@@ -57,7 +57,7 @@ def move(kind: str, draws: Draws, time: Floats) -> Pose:
         radius = 0.24 + 0.06 * draws.along
         angle = 2 * np.pi * draws.phase + sense * (0.3 + 0.1 * draws.speed) * time
         return pose._replace(x=0.5 + radius * np.cos(angle), y=0.5 + radius * np.sin(angle))
-    # The others go 0.06 to 0.09 widths a frame, and are about the middle when 8 frames are half over.
+    # The four others go straight on, 0.06 to 0.09 widths a frame, and are about the middle when 8 frames are half over.
     num_shapes = draws.along.shape[1]
     way = 0.5 + 0.1 * num_shapes * (draws.along - 0.5) + (0.06 + 0.03 * draws.speed) * (time - 3.5)
     way = 1 - way if kind in ("left", "up") else way
