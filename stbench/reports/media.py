@@ -52,11 +52,16 @@ def column_names(clips: Clips, columns: list[int] | None) -> list[str]:
 
 
 def make_strip(clips: Clips, columns: list[int] | None) -> Strip:
-    """Lay clips side by side, one a column; a column whose class has no clip left stays empty."""
+    """Lay clips side by side, one a column; a column whose class has no clip left stays empty.
+
+    Clips of which none is of these classes stand in their order, whatever they are.
+    """
     if columns is None:
         return _encode(_join([_tile(clip) for clip in clips.clips[:COLUMNS]]))
     # In each column the next clip of its class that no column before it shows.
     left = {label: iter(clips.clips[clips.labels == label]) for label in set(columns)}
+    if not np.isin(clips.labels, columns).any():
+        left = dict.fromkeys(columns, iter(clips.clips))
     chosen = [next(left[label], None) for label in columns]
     return _encode(_join([None if clip is None else _tile(clip) for clip in chosen]))
 

@@ -39,6 +39,13 @@ def test_columns_are_classes_in_every_set() -> None:
     assert shown(media.make_strip(samples, columns), 2, 8) == [2, 22, 12, None, None, None, None, None]
 
 
+def test_clips_of_other_classes_than_the_columns_stand_in_order() -> None:
+    columns = media.choose_columns([numbered([0, 1]), numbered([7, 5])])
+    strip = media.make_strip(numbered([7, 5]), columns)
+    assert shown(strip, 2, 8) == [2, 12, None, None, None, None, None, None]
+    assert strip.width == media.make_strip(numbered([0, 1]), columns).width
+
+
 def test_clips_without_classes_stand_in_order() -> None:
     clips = numbered([0, 0, 0])
     assert media.choose_columns([clips]) is None
