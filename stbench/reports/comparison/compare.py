@@ -64,7 +64,17 @@ def _compare_folders(base: Sequence[Record], new: Sequence[Record]) -> Compariso
     variants = [{_key(record)[0] for record in side} for side in (base, new)]
     candidate = all(len(names) == 1 for names in variants) and variants[0] != variants[1]
     first = 1 if candidate else 0  # a candidate's variant is not part of what must be equal
-    base_by_key, new_by_key = (_by_key(side, first) for side in (base, new))
+    base_by_key: dict[Key, Record] = {}
+    new_by_key: dict[Key, Record] = {}
+    for side, keyed in ((base, base_by_key), (new, new_by_key)):
+        for record in sorted(side, key=_key):
+            key = _key(record)[first:]
+            if key in keyed:
+                raise StbenchError(
+                    f"two runs of {_spell(key)} on one side: {keyed[key].run_id!r} and {record.run_id!r}; "
+                    "expected one run a variant, dataset, preset and seed: give their run folders one by one"
+                )
+            keyed[key] = record
     shared = [key for key in base_by_key if key in new_by_key]
     if not shared:
         known = ", ".join(_spell(key) for key in new_by_key)
@@ -89,19 +99,6 @@ def _key(record: Record) -> Key:
 
 def _spell(key: Key) -> str:
     return f"{' / '.join(key[:-1])} seed {key[-1]}"
-
-
-def _by_key(records: Sequence[Record], first: int) -> dict[Key, Record]:
-    keyed: dict[Key, Record] = {}
-    for record in sorted(records, key=_key):
-        key = _key(record)[first:]
-        if key in keyed:
-            raise StbenchError(
-                f"two runs of {_spell(key)} on one side: {keyed[key].run_id!r} and {record.run_id!r}; "
-                "expected one run a variant, dataset, preset and seed: give their run folders one by one"
-            )
-        keyed[key] = record
-    return keyed
 
 
 def _cell(base: Sequence[Record], new: Sequence[Record]) -> Cell:

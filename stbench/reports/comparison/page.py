@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 
 from stbench.records.statistics import ALPHA, FACTOR
 from stbench.reports import html, plots
-from stbench.reports.comparison.verdicts import BETTER, CHANGED, NOT_COMPARABLE, SAME, WORSE, Verdict
+from stbench.reports.comparison.verdicts import BETTER, CHANGED, NOT_COMPARABLE, SAME, WORSE
 from stbench.reports.tables import format_cell, markdown_text, to_markdown
 
 if TYPE_CHECKING:
@@ -73,16 +72,11 @@ def comparison_page(comparison: Comparison, figure: Figure | None) -> str:
 
 def ratio_plot(comparison: Comparison) -> Figure | None:
     """Return a plot of the ratios, of several configurations only those that differ; None where there are none."""
-    if len(comparison.cells) == 1:
-        points = _ratios(comparison.cells[0].verdicts, "")
-    else:
-        points = [
-            point
-            for cell in comparison.cells
-            for point in _ratios([v for v in cell.verdicts if v.verdict in DIFFERENT], f"{cell.name}: ")
-        ]
+    several = len(comparison.cells) > 1
+    points = [
+        (f"{cell.name}: {verdict.metric}" if several else verdict.metric, verdict.ratio, verdict.verdict)
+        for cell in comparison.cells
+        for verdict in cell.verdicts
+        if verdict.ratio is not None and (not several or verdict.verdict in DIFFERENT)
+    ]
     return plots.ratios(points) if points else None
-
-
-def _ratios(verdicts: Sequence[Verdict], prefix: str) -> list[tuple[str, float, str]]:
-    return [(prefix + v.metric, v.ratio, v.verdict) for v in verdicts if v.ratio is not None]

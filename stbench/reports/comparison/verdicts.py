@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from stbench.records import statistics
 from stbench.records.schema import Record, value_at
@@ -46,6 +45,16 @@ class Verdict:
         return self.new / self.base if self.base > 0 and self.new > 0 else None
 
 
+@dataclass(frozen=True)
+class Metric:
+    """A figure of which less is better."""
+
+    title: str
+    path: str  # of the figure, or of its samples, in a record
+    centre: Callable[[Sequence[float]], float]  # of all values of a side
+    scale: float = 1.0  # from the record's unit to the title's
+
+
 def judge(base: Sequence[Record], new: Sequence[Record]) -> list[Verdict]:
     """Compare runs that belong together, one verdict a metric that at least one side has.
 
@@ -53,11 +62,23 @@ def judge(base: Sequence[Record], new: Sequence[Record]) -> list[Verdict]:
         base: one run a seed.
         new: the runs of the same seeds, in the same order.
     """
+    detectors = "/".join(sorted({record.detector for record in (*base, *new) if record.detector}))
+    # Peak memory is the device's where both sides have one, else the process's.
+    on_device = all(_values(side, "memory.peak_allocated_mib") for side in (base, new))
+    peak, peak_path = ("allocated", "peak_allocated_mib") if on_device else ("RSS", "peak_rss_mib")
+    mean, median = statistics.mean, statistics.median
+    measured = (
+        Metric(f"FVD[{detectors}]", "quality.fvd", mean),
+        Metric(f"KVD[{detectors}]", "quality.kvd", mean),
+        Metric("forward (ms)", "timing.forward.samples", median, scale=1e3),
+        Metric("train step (ms)", "timing.train_step.samples", median, scale=1e3),
+        Metric(f"peak {peak} (MiB)", f"memory.{peak_path}", median),
+    )
     verdicts = [
         _finished(base, new),
         _count("parameters", "counts.params_total", base, new),
         _count("GMACs", "counts.gmacs", base, new),
-        *(_measured(metric, base, new) for metric in _metrics(base, new)),
+        *(_measured(metric, base, new) for metric in measured),
     ]
     return [verdict for verdict in verdicts if verdict is not None]
 
@@ -87,52 +108,22 @@ def _count(title: str, path: str, base: Sequence[Record], new: Sequence[Record])
     return Verdict(title, *changed, CHANGED) if changed else Verdict(title, first_base, first_new, SAME)
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A figure of which less is better, and when two sides of it differ."""
-
-    title: str
-    path: str  # of the figure, or of its samples, in a record
-    centre: Callable[[Sequence[float]], float]  # of all values of a side
-    obstacle: Callable[[Sequence[Record], str], str]  # (runs, path): why they cannot be compared, or nothing
-    beyond_noise: Callable[[Sequence[Record], Sequence[Record], str], bool]  # (base, new, path)
-    scale: float = 1.0  # from the record's unit to the title's
-
-    def values(self, side: Sequence[Record]) -> list[float]:
-        """The figure of every run in the title's unit, or all of its samples where it has several."""
-        return [self.scale * value for value in _values(side, self.path)]
-
-
-def _metrics(base: Sequence[Record], new: Sequence[Record]) -> tuple[Metric, ...]:
-    """What is compared beside counts: peak memory is the device's where both sides have one, else the process's."""
-    detectors = "/".join(sorted({record.detector for record in (*base, *new) if record.detector}))
-    on_device = all(_values(side, "memory.peak_allocated_mib") for side in (base, new))
-    peak, path = ("allocated", "peak_allocated_mib") if on_device else ("RSS", "peak_rss_mib")
-    mean, median = statistics.mean, statistics.median
-    return (
-        Metric(f"FVD[{detectors}]", "quality.fvd", mean, _differing_protocol, _beyond_seeds),
-        Metric(f"KVD[{detectors}]", "quality.kvd", mean, _differing_protocol, _beyond_seeds),
-        Metric("forward (ms)", "timing.forward.samples", median, _differing_conditions, _beyond_samples, 1e3),
-        Metric(
-            "train step (ms)", "timing.train_step.samples", median, _differing_conditions, _beyond_samples, scale=1e3
-        ),
-        Metric(f"peak {peak} (MiB)", f"memory.{path}", median, _differing_conditions, lambda *_: True),
-    )
-
-
 def _measured(metric: Metric, base: Sequence[Record], new: Sequence[Record]) -> Verdict | None:
     """Compare what varies from run to run; a run that failed before the figure was taken has no say in it."""
     everything = (*base, *new)
     base, new = ([record for record in side if _values([record], metric.path)] for side in (base, new))
-    in_base, in_new = (metric.centre(values) if (values := metric.values(side)) else None for side in (base, new))
+    in_base, in_new = (
+        metric.centre([metric.scale * value for value in _values(side, metric.path)]) if side else None
+        for side in (base, new)
+    )
     if in_base is None or in_new is None:
         refused = {record.quality.refused for record in everything if record.quality and record.quality.refused}
         return _absent(metric.title, in_base, in_new, sorted(refused) if metric.path.startswith("quality.") else [])
-    if obstacle := metric.obstacle([*base, *new], metric.path):
+    if obstacle := _obstacle([*base, *new], metric.path):
         return Verdict(metric.title, in_base, in_new, NOT_COMPARABLE, obstacle)
     # An unbiased estimate may be zero or less, where a factor means nothing.
     within_factor = min(in_base, in_new) > 0 and not statistics.beyond_factor(in_base, in_new)
-    if within_factor or not metric.beyond_noise(base, new, metric.path):
+    if within_factor or not _beyond_noise(base, new, metric.path):
         return Verdict(metric.title, in_base, in_new, SAME)
     return Verdict(metric.title, in_base, in_new, WORSE if in_new > in_base else BETTER)
 
@@ -150,46 +141,39 @@ def _absent(title: str, base: float | None, new: float | None, refused: Sequence
     return Verdict(title, base, new, NOT_COMPARABLE, "; ".join(reasons)) if reasons else None
 
 
-def _differing_protocol(scored: Sequence[Record], path: str) -> str:
-    """That runs were not judged alike, with the fields of the protocol that differ; nothing where they share one."""
-    qualities = [record.quality for record in scored if record.quality]
-    if len({quality.protocol_hash for quality in qualities}) == 1:
-        return ""
-    protocols = [asdict(quality.protocol) for quality in qualities]
-    differing = [_differing(f"protocol.{key}", [each[key] for each in protocols]) for key in sorted(protocols[0])]
-    return f"the protocols differ: {', '.join(filter(None, differing)) or 'protocol_hash'}"
-
-
-def _differing_conditions(measured: Sequence[Record], path: str) -> str:
-    """That runs were not measured alike, with the conditions that differ; nothing where they were."""
-    if any(record.machine is None for record in measured):
-        return "machine.fingerprint is not recorded"
-    timing = path.removesuffix(".samples")
-    conditions = (*CONDITIONS, *((f"{timing}.what", f"{timing}.batch_size") if timing != path else ()))
-    fields = [_differing(path, [value_at(record, path) for record in measured]) for path in conditions]
-    differing = ", ".join(filter(None, fields))
+def _obstacle(runs: Sequence[Record], path: str) -> str:
+    """Why a figure of these runs cannot be compared: what differs, with its values; nothing where they were alike."""
+    if path.startswith("quality."):
+        qualities = [record.quality for record in runs if record.quality]
+        if len({quality.protocol_hash for quality in qualities}) == 1:
+            return ""
+        protocols = [asdict(quality.protocol) for quality in qualities]
+        fields = {f"protocol.{key}": [each[key] for each in protocols] for key in sorted(protocols[0])}
+    else:
+        if any(record.machine is None for record in runs):
+            return "machine.fingerprint is not recorded"
+        timing = path.removesuffix(".samples")
+        conditions = (*CONDITIONS, *((f"{timing}.what", f"{timing}.batch_size") if timing != path else ()))
+        fields = {condition: [value_at(record, condition) for record in runs] for condition in conditions}
+    distinct = {name: list(dict.fromkeys(map(str, values))) for name, values in fields.items()}
+    differing = ", ".join(f"{name} ({' / '.join(values)})" for name, values in distinct.items() if len(values) > 1)
+    if path.startswith("quality."):
+        return f"the protocols differ: {differing or 'protocol_hash'}"
     return f"the conditions differ: {differing}" if differing else ""
 
 
-def _differing(name: str, values: Sequence[Any]) -> str:
-    """Return a field with its values where these differ, else nothing."""
-    distinct = list(dict.fromkeys(map(str, values)))
-    return f"{name} ({' / '.join(distinct)})" if len(distinct) > 1 else ""
+def _beyond_noise(base: Sequence[Record], new: Sequence[Record], path: str) -> bool:
+    """Whether two sides differ beyond the noise of times between their samples, or of distances between seeds.
 
-
-def _beyond_seeds(base: Sequence[Record], new: Sequence[Record], path: str) -> bool:
-    """Whether two sides differ beyond the noise between seeds.
-
-    With one seed that noise is not known; a KVD then has at least its own interval.
+    A peak of memory has no noise. Nor is that of a distance known with one seed; a KVD then has its own interval.
     """
+    if path.startswith("memory."):
+        return True
+    if path.startswith("timing."):
+        return statistics.differs(_values(base, path), _values(new, path))
     if min(len(base), len(new)) > 1:
         return statistics.means_differ(_values(base, path), _values(new, path))
     in_base, in_new = (value_at(side[0], f"{path}_interval") for side in (base, new))
     if path != "quality.kvd" or not in_base or not in_new:
         return True
     return bool(in_new[0] > in_base[1] or in_new[1] < in_base[0])
-
-
-def _beyond_samples(base: Sequence[Record], new: Sequence[Record], path: str) -> bool:
-    """Whether times differ beyond the noise between their samples."""
-    return statistics.differs(_values(base, path), _values(new, path))
