@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -105,15 +106,13 @@ def label_points(axes: Axes, points: Sequence[End], outside: bool = False) -> No
         # On the right of the mark, or on its left: first the side that lies within the axes.
         left = -(box.width + 2 * LABEL_POINTS / pixels)
         sides = [0.0, left] if box.x1 < axes.get_window_extent().x1 else [left, 0.0]
-        shift, rise = _free_place(box, taken, [0.0] if outside else sides)
+        # The lowest place that is free: a shift to the side and a rise, in pixels.
+        places = ((shift, rise) for rise in itertools.count(0, 2) for shift in ([0.0] if outside else sides))
+        shift, rise = next(
+            place for place in places if not any(box.translated(*place).overlaps(other) for other in taken)
+        )
         note.set_position((LABEL_POINTS + shift * pixels, rise * pixels))
         taken.append(box.translated(shift, rise))
-
-
-def _free_place(box: Bbox, taken: Sequence[Bbox], sides: Sequence[float]) -> tuple[float, float]:
-    """Return the shift and the rise, in pixels, of the lowest free place."""
-    places = ((shift, rise) for rise in itertools.count(0, 2) for shift in sides)
-    return next(place for place in places if not any(box.translated(*place).overlaps(other) for other in taken))
 
 
 @matplotlib.rc_context(STYLE)
@@ -130,17 +129,10 @@ def to_svg(figure: Figure, transparent: bool = False) -> str:
 
 
 @matplotlib.rc_context(STYLE)
-def to_png(figure: Figure) -> bytes:
-    """Return a figure as PNG at twice the nominal resolution, on white."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200)
-    return buffer.getvalue()
-
-
 def write_figure(figure: Figure, folder: Path, stem: str) -> None:
-    """Write a figure as `stem`.svg and `stem`.png into a folder that exists."""
+    """Write a figure as `stem`.svg, and at twice the nominal resolution as `stem`.png, into a folder that exists."""
     (folder / f"{stem}.svg").write_text(to_svg(figure), encoding="utf-8")
-    (folder / f"{stem}.png").write_bytes(to_png(figure))
+    figure.savefig(folder / f"{stem}.png", dpi=200)
 
 
 def file_stem(name: str) -> str:
@@ -148,11 +140,11 @@ def file_stem(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:80] or "unnamed"
 
 
-def to_inline_svg(figure: Figure) -> str:
+def to_inline_svg(figure: Figure) -> Markup:
     """Return a figure as an SVG element for a page: transparent, and in the page's own ink and rule colours."""
     svg = to_svg(figure, transparent=True)
     # A page holds several figures, and matplotlib numbers the parts of each from 1: an id may stand only once.
     svg = re.sub(
         r' id="(figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick)_\d+"', "", svg[svg.index("<svg") :]
     )
-    return svg.replace(INK, "currentColor").replace(RULE, "var(--rule)")
+    return Markup(svg.replace(INK, "currentColor").replace(RULE, "var(--rule)"))

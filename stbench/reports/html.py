@@ -6,8 +6,6 @@ import base64
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from stbench.reports.drawing import to_inline_svg
 from stbench.reports.tables import numeric_columns
@@ -38,11 +36,6 @@ def cell_class(text: str, is_numeric: bool) -> str | None:
     return "number" if is_numeric else "wide" if len(text) > WIDE_CELL else None
 
 
-def inline_svg(figure: Figure) -> Markup:
-    """Return a figure as markup that belongs to the page."""
-    return Markup(to_inline_svg(figure))
-
-
 @cache
 def environment() -> Environment:
     """Return what the templates are read with: all text is escaped, and a name that is not given is an error."""
@@ -53,6 +46,6 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (data_uri, cell_class, inline_svg, numeric_columns)
+    filters = (data_uri, cell_class, to_inline_svg, numeric_columns)
     made.filters |= {function.__name__: function for function in filters}
     return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from itertools import combinations
 from pathlib import Path
@@ -137,9 +136,10 @@ def test_text_of_a_figure_is_text_and_escaped() -> None:
     assert "$\\frac{&lt;script&gt;" in svg
 
 
-def test_png_is_on_white_at_twice_the_size() -> None:
+def test_png_is_on_white_at_twice_the_size(tmp_path: Path) -> None:
     figure, _ = drawing.new_figure("Title", "x", "y")
-    picture = np.asarray(Image.open(io.BytesIO(drawing.to_png(figure))).convert("RGBA"))
+    drawing.write_figure(figure, tmp_path, "a")
+    picture = np.asarray(Image.open(tmp_path / "a.png").convert("RGBA"))
     assert picture.shape == (780, 1160, 4)  # 3.9 x 5.8 inches at 200 dots an inch
     assert picture[0, 0].tolist() == [255, 255, 255, 255]
 

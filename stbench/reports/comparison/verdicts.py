@@ -165,7 +165,7 @@ def _obstacle(runs: Sequence[Record], path: str) -> str:
 def _beyond_noise(base: Sequence[Record], new: Sequence[Record], path: str) -> bool:
     """Whether two sides differ beyond the noise of times between their samples, or of distances between seeds.
 
-    A peak of memory has no noise. Nor is that of a distance known with one seed; a KVD then has its own interval.
+    A peak of memory has no noise. With one seed that of a distance is not known; a KVD then has its own interval.
     """
     if path.startswith("memory."):
         return True

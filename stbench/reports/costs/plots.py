@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import matplotlib
@@ -87,7 +88,7 @@ def scaling_plot(scalings: Mapping[str, Scaling], figure_name: str) -> Figure:
     axes.set_xscale("log")
     axes.set_yscale("log")
     ends = []
-    for colour, (name, scaling) in zip(_colours(len(scalings)), scalings.items(), strict=True):
+    for colour, (name, scaling) in zip(itertools.cycle(PALETTE), scalings.items(), strict=False):
         points = [(point[axis], point[figure_name]) for point in scaling.points if point.get(figure_name)]
         if points:
             axes.plot(*zip(*points, strict=True), "o-", color=colour, linewidth=1.8, markersize=6)
@@ -135,7 +136,7 @@ def roofline(ceilings: Ceilings, measured: Mapping[str, Utilisation]) -> Figure:
     axes.set_xscale("log")
     axes.set_yscale("log")
     names = []
-    for colour, (name, point) in zip(_colours(len(points)), points.items(), strict=True):
+    for colour, (name, point) in zip(itertools.cycle(PALETTE), points.items(), strict=False):
         axes.plot(*point, "o", color=colour, markersize=9)
         names.append((*point, name, INK))
     axes.margins(y=0.1)
@@ -145,7 +146,3 @@ def roofline(ceilings: Ceilings, measured: Mapping[str, Utilisation]) -> Figure:
         each_axis.set_major_formatter(FuncFormatter(format_tick))
     label_points(axes, names)
     return figure
-
-
-def _colours(count: int) -> list[str]:
-    return [PALETTE[index % len(PALETTE)] for index in range(count)]

@@ -8,8 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stbench.records.costs import Profile, Utilisation, VariantCost, cost_row
-from stbench.records.sections import Timing
+from stbench.records.costs import Profile, VariantCost, cost_row
 from stbench.reports.terminal import print_rows
 from stbench.storage.files import write_json
 from stbench.storage.folder import swapped_in
@@ -38,7 +37,13 @@ def print_costs(profile: Profile) -> None:
     if len(profile.variants) == 1:
         _print_one(profile.variants[0], profile)
     else:
-        _print_comparison([cost_row(each) for each in profile.variants])
+        rows = [cost_row(each) for each in profile.variants]
+        columns = {key: column for key, column in COMPARISON.items() if any(row.get(key) is not None for row in rows)}
+        table = [("variant", "status", *(heading for heading, _ in columns.values()), "reason")]
+        for row in rows:
+            figures = [_cell(row.get(key), form) for key, (_, form) in columns.items()]
+            table.append((row["variant"], row["status"], *figures, row["reason"] or ""))
+        print_rows(table)
     for each in profile.variants:
         _print_scaling(each)
     if profile.ceilings:
@@ -87,10 +92,17 @@ def _print_one(of: VariantCost, profile: Profile) -> None:
     rows += [(f"  by {name}", f"{value:.3f} GMACs") for name, value in counts.gmacs_by_counter.items()]
     rows += [(f"  as {name}", f"{value:.3f} G") for name, value in counts.conventions.items()]
     rows += [("  incomplete", reason) for reason in counts.incomplete]
-    rows += [(name, _timing(each)) for name, each in timing.items()]
+    for name, step in timing.items():
+        spread = f"± {step.spread * 1e3:.2f} ms over {len(step.samples)} samples"
+        rate = f"{step.batch_size} clips, {step.clips_per_s:.3g} clips/s, compile {step.compile_s:.2f} s"
+        rows.append((name, f"{step.median * 1e3:.2f} ms {spread}, {rate}"))
     peaks = asdict(memory).items() if memory else ()
     rows += [(name, f"{value:.0f} MiB") for name, value in peaks if isinstance(value, float)]
-    rows += [(f"MFU of {name}", _utilisation(each)) for name, each in (of.utilisation or {}).items()]
+    for name, used in (of.utilisation or {}).items():
+        share, of_datasheet = f"{100 * used.mfu_of_measured_ceiling:.1f} % of the measured ceiling", ""
+        if used.mfu_of_datasheet is not None:
+            of_datasheet = f", {100 * used.mfu_of_datasheet:.1f} % of the data sheet"
+        rows.append((f"MFU of {name}", share + of_datasheet))
     if energy and energy.train_step_j is not None:
         rows.append(("energy", f"{energy.train_step_j:.2f} J a training step"))
     conditions = {"precision": profile.precision, "attention": profile.attention, "device": profile.device}
@@ -111,28 +123,6 @@ def _print_one(of: VariantCost, profile: Profile) -> None:
         print(f"largest batch of a training step that fits: {of.batch_size_search.largest_batch_size or 'none'}")
     for name, note in zip(counts.conventions, counts.convention_notes, strict=True):
         print(f"{name}: {note}")
-
-
-def _timing(timing: Timing) -> str:
-    spread = f"± {timing.spread * 1e3:.2f} ms over {len(timing.samples)} samples"
-    rate = f"{timing.batch_size} clips, {timing.clips_per_s:.3g} clips/s, compile {timing.compile_s:.2f} s"
-    return f"{timing.median * 1e3:.2f} ms {spread}, {rate}"
-
-
-def _utilisation(step: Utilisation) -> str:
-    datasheet = step.mfu_of_datasheet
-    of_datasheet = "" if datasheet is None else f", {100 * datasheet:.1f} % of the data sheet"
-    return f"{100 * step.mfu_of_measured_ceiling:.1f} % of the measured ceiling{of_datasheet}"
-
-
-def _print_comparison(rows: Sequence[dict[str, Any]]) -> None:
-    columns = {key: column for key, column in COMPARISON.items() if any(row.get(key) is not None for row in rows)}
-    cells = [[_cell(row.get(key), form) for key, (_, form) in columns.items()] for row in rows]
-    header = ("variant", "status", *(heading for heading, _ in columns.values()), "reason")
-    variants = [
-        (row["variant"], row["status"], *figures, row["reason"] or "") for row, figures in zip(rows, cells, strict=True)
-    ]
-    print_rows([header, *variants])
 
 
 def _print_scaling(of: VariantCost) -> None:
