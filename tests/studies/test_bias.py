@@ -65,6 +65,23 @@ def test_figures_by_size() -> None:
     assert row["fvd_inf"] == frechet_distance_infinity(a, b, seed=3).distance
 
 
+def test_rows_and_sizes_have_the_columns_of_the_tables() -> None:
+    measured = measure_bias(gaussian.standard_normal(3, 0), [8, 16], 2, 1.0, "test")
+    columns = ["n", "repeat", "fvd", "n_times_fvd", "fvd_inf", "fvd_inf_real_fixed", "kvd"]
+    assert all(list(row) == columns for row in measured["rows"])
+    assert [row["fvd_inf"] is None for row in measured["rows"]] == [True, True, False, False]
+    figures = ["n_times_fvd", "fvd", "fvd_inf", "fvd_inf_real_fixed", "kvd"]
+    assert all(
+        list(row) == ["n", *(f"{each}{end}" for each in figures for end in ("", "_sd"))] for row in measured["by_size"]
+    )
+
+
+def test_a_single_repeat_has_no_spread() -> None:
+    (row,) = measure_bias(gaussian.standard_normal(3, 0), [16], 1, 1.0, "test")["by_size"]
+    assert row["fvd"] == frechet_distance(*gaussian.standard_normal(3, 0)(16, 0))
+    assert {row[name] for name in row if name.endswith("_sd")} == {None}
+
+
 def test_a_fixed_side_keeps_half_of_the_bias() -> None:
     """Half of the bias c / N belongs to each side; with one whole, its c / 2N is in every point of the line."""
     d, N = 60, 1500

@@ -58,6 +58,14 @@ def test_against_its_own_clips_a_shift_gives_its_square_and_no_floor(rows: list[
     assert rows[0]["fvd"] > 0.01
 
 
+@pytest.mark.parametrize("D", [4, 16], ids=["with FVD", "without"])
+def test_rows_have_the_columns_of_the_table(D: int) -> None:
+    columns = ["distortion", "kind", "strength", "n", "fvd", "fvd_inf", "fvd_same_clips", "kvd", "kvd_low", "kvd_high"]
+    rows = response_rows(shifted(N=16, D=D))
+    assert all(list(row) == columns for row in rows)
+    assert all((row["fvd"] is None) == (D == 16) for row in rows)
+
+
 def test_too_few_clips_leave_kvd_alone() -> None:
     assert (main_figure(64, 64), main_figure(65, 64)) == ("kvd", "fvd")
     rows = response_rows(shifted(N=20, D=20))
@@ -102,8 +110,9 @@ def test_rank_and_threshold(curve: list[float], spearman: float | None, seen_fro
 
 
 def test_share_of_the_temporal_distortions_is_of_medians() -> None:
-    strong = {"black_rectangles": [1e3] * 6, **{name: [1 + 0.5 * k for k in range(1, 7)] for name in
-              DISTORTIONS if kind_of(name) == "temporal"}}  # fmt: skip
+    temporal = [name for name in DISTORTIONS if kind_of(name) == "temporal"]
+    strong = {name: [1 + 0.5 * k for k in range(1, 7)] for name in temporal}
+    strong["black_rectangles"] = [1e3] * 6
     summary = summarise_responses(synthetic_rows(strong), "fvd", [1.0])
     assert [row["temporal_share"] for row in summary["by_strength"]] == pytest.approx([0.5] * 6)
     assert judged(strong, "black_rectangles")["share_of_static"] == pytest.approx(999 / 6)

@@ -71,7 +71,8 @@ def test_features_are_the_logits_of_the_published_recipe(
     clips = torch.rand(2, 3, 16, 128, 128) * 2 - 1
     pixels = (clips + 1) * 127.5
     if preprocessing == "tgan2":
-        frames = functional.interpolate(pixels.transpose(1, 2).flatten(0, 1), (112, 112), mode="bilinear", align_corners=True)  # noqa: E501 # fmt: skip
+        frames = pixels.transpose(1, 2).flatten(0, 1)
+        frames = functional.interpolate(frames, (112, 112), mode="bilinear", align_corners=True)
         ready = frames.unflatten(0, (2, 16)).transpose(1, 2)
     else:
         ready = pixels[..., 8:120, 8:120]
@@ -129,9 +130,12 @@ class TestWrongWeights:
 
     @pytest.mark.parametrize(
         ("content", "message"),
-        [(b"<!DOCTYPE html>", "this is a web page"), (b"PK\x03\x04 cut", "cannot be read as weights"),
-         (b"nothing of the kind", "cannot be read as weights")],
-    )  # fmt: skip
+        [
+            (b"<!DOCTYPE html>", "this is a web page"),
+            (b"PK\x03\x04 cut", "cannot be read as weights"),
+            (b"nothing of the kind", "cannot be read as weights"),
+        ],
+    )
     def test_damaged_file(self, tmp_path: Path, content: bytes, message: str) -> None:
         (tmp_path / "c3d.npz").write_bytes(content)
         with pytest.raises(StbenchError, match=rf"c3d\.npz: {message}"):

@@ -89,10 +89,13 @@ def _d(s: State, n: str, x: Tensor) -> Tensor:
 
 def _e(s: State, n: str, x: Tensor, pooled: Tensor) -> Tensor:
     b3 = _unit(s, f"{n}.branch3x3_1", x)
-    b3 = torch.cat([_unit(s, f"{n}.branch3x3_2a", b3, padding=(0, 1)), _unit(s, f"{n}.branch3x3_2b", b3, padding=(1, 0))], 1)  # noqa: E501 # fmt: skip
+    b3a = _unit(s, f"{n}.branch3x3_2a", b3, padding=(0, 1))
+    b3b = _unit(s, f"{n}.branch3x3_2b", b3, padding=(1, 0))
     d3 = _unit(s, f"{n}.branch3x3dbl_2", _unit(s, f"{n}.branch3x3dbl_1", x), padding=1)
-    d3 = torch.cat([_unit(s, f"{n}.branch3x3dbl_3a", d3, padding=(0, 1)), _unit(s, f"{n}.branch3x3dbl_3b", d3, padding=(1, 0))], 1)  # noqa: E501 # fmt: skip
-    return torch.cat([_unit(s, f"{n}.branch1x1", x), b3, d3, _unit(s, f"{n}.branch_pool", pooled)], 1)
+    d3a = _unit(s, f"{n}.branch3x3dbl_3a", d3, padding=(0, 1))
+    d3b = _unit(s, f"{n}.branch3x3dbl_3b", d3, padding=(1, 0))
+    pooled = _unit(s, f"{n}.branch_pool", pooled)
+    return torch.cat([_unit(s, f"{n}.branch1x1", x), b3a, b3b, d3a, d3b, pooled], 1)
 
 
 def _reference(s: State, frames: Tensor) -> Tensor:

@@ -143,7 +143,8 @@ class TestPublishedFile:
         for block in ("blocks.0", "blocks.1"):
             y = functional.layer_norm(x, (D,), s[f"{block}.norm1.weight"], s[f"{block}.norm1.bias"], 1e-6)
             bias = torch.cat([s[f"{block}.attn.q_bias"], torch.zeros(D), s[f"{block}.attn.v_bias"]])
-            q, k, v = (y @ s[f"{block}.attn.qkv.weight"].T + bias).reshape(N, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4)  # noqa: E501 # fmt: skip
+            qkv = y @ s[f"{block}.attn.qkv.weight"].T + bias
+            q, k, v = qkv.reshape(N, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4)
             y = ((q * (D // heads) ** -0.5 @ k.mT).softmax(dim=-1) @ v).transpose(1, 2).reshape(N, tokens, D)
             x = x + y @ s[f"{block}.attn.proj.weight"].T + s[f"{block}.attn.proj.bias"]
             y = functional.layer_norm(x, (D,), s[f"{block}.norm2.weight"], s[f"{block}.norm2.bias"], 1e-6)
@@ -191,9 +192,12 @@ class TestWrongFolder:
 
     @pytest.mark.parametrize(
         ("text", "message"),
-        [("<html>", r"config\.json is not JSON"), ('{"model_type": "vit"}', "expected model_type videomae, got 'vit'"),
-         ("[]", "expected model_type videomae, got None")],
-    )  # fmt: skip
+        [
+            ("<html>", r"config\.json is not JSON"),
+            ('{"model_type": "vit"}', "expected model_type videomae, got 'vit'"),
+            ("[]", "expected model_type videomae, got None"),
+        ],
+    )
     def test_another_configuration(self, tmp_path: Path, text: str, message: str) -> None:
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(StbenchError, match=message):
