@@ -35,16 +35,17 @@ def measure_costs(subjects: Sequence[Subject], conditions: Conditions) -> list[C
     Returns:
         For each subject its cost, or why it could not be built, compiled, run or held in memory.
     """
-    outcomes: list[Cost | Failure] = []
     counts = [attempt(count, subject.construct, subject.workload) for subject in subjects]
     workbenches = [
         counted if isinstance(counted, Failure) else attempt(Workbench, subject, conditions)
         for subject, counted in zip(subjects, counts, strict=True)
     ]
     timings = _time_in_turn(workbenches, conditions)
+    # What is measured next wants the device for itself: of several workbenches none stays on it.
     alone = sum(isinstance(each, Workbench) for each in workbenches) == 1
     kept = [each if alone or isinstance(each, Failure) else None for each in workbenches]
     del workbenches
+    outcomes: list[Cost | Failure] = []
     for subject, counted, workbench, timing in zip(subjects, counts, kept, timings, strict=True):
         if isinstance(counted, Failure):
             outcomes.append(counted)

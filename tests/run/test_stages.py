@@ -21,7 +21,7 @@ from stbench.reports.report import write_report
 from stbench.run import stages
 from stbench.run.folder import RunFolder
 from stbench.run.setup import prepare
-from stbench.run.stages import RunStages, run
+from stbench.run.stages import RunStages, run, summarise_loss_curve
 from stbench.settings.resolve import resolve
 from stbench.training.start import read_any_weights
 
@@ -196,3 +196,26 @@ def test_image_pretraining_by_a_run_of_the_image_model(tmp_path: Path, capsys: p
     for theirs, ours in ((0, 0), (1, 2)):
         assert torch.equal(loaded[f"blocks.{ours}.mlp.0.weight"], source[f"blocks.{theirs}.mlp.0.weight"])
     assert read_record(video).training.steps == 0
+
+
+@pytest.mark.parametrize(("steps", "loss_final"), [(3, 2.0), (20, 18.5), (30, 28.0)])
+def test_the_final_loss_is_the_mean_of_the_last_tenth(steps: int, loss_final: float, tmp_path: Path) -> None:
+    path = tmp_path / "loss.csv"
+    path.write_text("step,loss,seconds\n" + "".join(f"{step + 1},{step},0.25\n" for step in range(steps)))
+    assert summarise_loss_curve(path, batch_size=4) == {
+        "steps": steps,
+        "loss_curve": "loss.csv",
+        "loss_final": loss_final,
+        "wall_s": 0.25 * steps,
+        "clips_per_s": 16.0,
+    }
+
+
+def test_a_run_that_ended_before_its_first_step_has_no_loss(tmp_path: Path) -> None:
+    assert summarise_loss_curve(tmp_path / "loss.csv", batch_size=4) == {
+        "steps": 0,
+        "loss_curve": "loss.csv",
+        "loss_final": None,
+        "wall_s": 0,
+        "clips_per_s": None,
+    }
