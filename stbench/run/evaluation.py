@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stbench.data.loading import clips_to_tensor, evaluation_clips, tensor_to_clips
+from stbench.data.loading import Batch, clips_to_tensor, evaluation_clips, tensor_to_clips
 from stbench.metrics.detectors import extract_features
 from stbench.metrics.quality import assess
 from stbench.records.clips import Clips
@@ -41,11 +40,7 @@ class Evaluator:
     """Compares generated clips with the same real ones, as often as one likes."""
 
     def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        settings = setup.config.settings
-        self.num_clips = settings.eval.num_clips
-        self.seed = settings.eval.seed
-        self.report_clips = settings.eval.report_clips
+        self.setup, self.settings = setup, setup.config.settings.eval
         limit = setup.protocol.num_real
         self.num_real = len(setup.reference) if limit is None else min(limit, len(setup.reference))
 
@@ -63,19 +58,19 @@ class Evaluator:
             purpose: which noise: "final", or "curve" for the evaluations during training, which all share theirs.
             label: shown beside the progress bar.
         """
-        setup = self.setup
+        setup, settings = self.setup, self.settings
         kept: list[NDArray[np.uint8]] = []
 
         def clips() -> Iterator[Tensor]:
             """The sampled clips for the detector, the first few of which are kept for the report."""
             sampled = generate(
-                backbone, setup.autoencoder, setup.runtime, setup.sampling, self.num_clips, self.seed, purpose
+                backbone, setup.autoencoder, setup.runtime, setup.sampling, settings.num_clips, settings.seed, purpose
             )
             for batch in sampled:
-                kept.extend(batch[: self.report_clips - len(kept)])
+                kept.extend(batch[: settings.report_clips - len(kept)])
                 yield clips_to_tensor(batch)
 
-        fake = extract_features(setup.detector, clips(), self.num_clips, label)
+        fake = extract_features(setup.detector, clips(), settings.num_clips, label)
         labels = labels_of_samples(range(len(kept)), setup.dataset.num_classes)
         samples = Clips(np.stack(kept), labels, setup.dataset.class_names)
         quality = assess(setup.protocol, self.real_features, fake)
@@ -83,7 +78,7 @@ class Evaluator:
 
     def real_examples(self) -> Clips:
         """Real clips to show beside the samples: with the same labels in the same order, as far as there are any."""
-        wanted = labels_of_samples(range(self.report_clips), self.setup.dataset.num_classes)
+        wanted = labels_of_samples(range(self.settings.report_clips), self.setup.dataset.num_classes)
         found: dict[int, list[NDArray[np.uint8]]] = {}
         for batch in self._real_batches(min(self.num_real, 8 * len(wanted))):
             labels = [0] * len(batch.clips) if batch.labels is None else batch.labels.tolist()
@@ -91,16 +86,11 @@ class Evaluator:
                 found.setdefault(label, []).append(clip)
         chosen = [(label, found[label].pop(0)) for label in wanted.tolist() if found.get(label)]
         clips = np.stack([clip for _, clip in chosen]) if chosen else np.zeros((0, 1, 1, 1, 3), np.uint8)
-        labels = np.array([label for label, _ in chosen], dtype=np.int64)
-        return Clips(clips, labels, self.setup.dataset.class_names)
+        return Clips(clips, np.array([label for label, _ in chosen], dtype=np.int64), self.setup.dataset.class_names)
 
-    def _real_batches(self, num_clips: int) -> Iterator[Any]:
+    def _real_batches(self, num_clips: int) -> Iterator[Batch]:
         setup = self.setup
-        settings = setup.config.settings
+        num_workers = setup.config.settings.train.num_workers
         return evaluation_clips(
-            setup.reference,
-            num_clips,
-            setup.protocol.clip_seed,
-            settings.eval.batch_size,
-            settings.train.num_workers,
+            setup.reference, num_clips, setup.protocol.clip_seed, self.settings.batch_size, num_workers
         )
