@@ -64,21 +64,18 @@ def find_records(paths: Iterable[Path | str]) -> list[StoredRecord]:
     Raises:
         StbenchError: a path that is missing or holds no record, or a record that cannot be read.
     """
-    files = [file for path in paths for file in _record_files(Path(path))]
-    unique = {file.resolve(): file for file in files}
+    unique: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        if not path.is_file() and not path.is_dir():
+            raise StbenchError(f"{path}: not found; expected a run folder, a folder of run folders, or a {RECORD_NAME}")
+        files = [path]
+        if path.is_dir():
+            other = (file for file in path.rglob("*.json") if file.name not in (STUDY_NAME, BENCH_NAME))
+            files = sorted(path.rglob(RECORD_NAME)) or sorted(other)
+        if not files:
+            raise StbenchError(f"{path}: holds no record; expected {RECORD_NAME} in it or in a folder below it")
+        unique |= {file.resolve(): file for file in files}
     return [StoredRecord(read_record(file), file.parent) for file in unique.values()]
-
-
-def _record_files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise StbenchError(f"{path}: not found; expected a run folder, a folder of run folders, or a {RECORD_NAME}")
-    single_files = (file for file in path.rglob("*.json") if file.name not in (STUDY_NAME, BENCH_NAME))
-    files = sorted(path.rglob(RECORD_NAME)) or sorted(single_files)
-    if not files:
-        raise StbenchError(f"{path}: holds no record; expected {RECORD_NAME} in it or in a folder below it")
-    return files
 
 
 def load_records(path: Path | str) -> pd.DataFrame:
@@ -105,6 +102,7 @@ def records_frame(stored: Iterable[StoredRecord]) -> pd.DataFrame:
 
 def _row(record: Record, run_dir: Path) -> dict[str, Any]:
     config, counts, memory, quality = record.config, record.counts, record.memory, record.quality
+    forward, step = record.timing.get("forward"), record.timing.get("train_step")
     row = {
         "run_id": record.run_id,
         "variant": value_at(config, "variant.name"),
@@ -120,8 +118,10 @@ def _row(record: Record, run_dir: Path) -> dict[str, Any]:
         "gmacs": counts and counts.gmacs,
         "gflops": counts and counts.gflops,
         "counts_incomplete": (counts and ", ".join(counts.incomplete)) or None,
-        **_times(record, "forward"),
-        **_times(record, "train_step"),
+        "forward_ms": forward and 1e3 * forward.median,
+        "forward_ms_iqr": forward and 1e3 * forward.spread,
+        "train_step_ms": step and 1e3 * step.median,
+        "train_step_ms_iqr": step and 1e3 * step.spread,
         "clips_per_s": record.training and record.training.clips_per_s,
         "peak_rss_mib": memory and memory.peak_rss_mib,
         "peak_allocated_mib": memory and memory.peak_allocated_mib,
@@ -140,8 +140,3 @@ def _row(record: Record, run_dir: Path) -> dict[str, Any]:
         "run_dir": str(run_dir),
     }
     return row | ({f"{score}_{quality.detector}": getattr(quality, score) for score in SCORES} if quality else {})
-
-
-def _times(record: Record, name: str) -> dict[str, Any]:
-    timing = record.timing.get(name)
-    return {f"{name}_ms": timing and 1e3 * timing.median, f"{name}_ms_iqr": timing and 1e3 * timing.spread}

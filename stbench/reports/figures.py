@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from stbench.errors import StbenchError
 from stbench.records.clips import Clips, load_clips
-from stbench.records.schema import Record, value_at
+from stbench.records.schema import value_at
 from stbench.records.store import StoredRecord
 from stbench.reports import media, plots
 from stbench.reports.drawing import file_stem
@@ -79,32 +79,27 @@ def _score_plots(reported: ReportedRuns) -> Iterator[Plot]:
         where = f", protocol {str(protocol)[:12]}" if several else ""
         unscored = table[~table.index.isin(scored.index) & table["dataset"].isin(group["dataset"])]
         rows = pd.concat([group, unscored])
-        yield from _score_plot(rows, detector, "gmacs", colours, stem, "", where)
         machines = list(rows.groupby("machine", sort=False))
+        # (rows, cost, end of the file's name, what sets the plot apart)
+        wanted = [(rows, "gmacs", "", where)]
         for machine, on_machine in machines:
             end = f"-{file_stem(str(machine))}" if len(machines) > 1 else ""
             here = where + (f", machine {str(machine)[:12]}" if len(machines) > 1 else "")
             # The peak of the device where any run has one, else the peak of the process.
             memory = "peak_allocated_mib" if on_machine["peak_allocated_mib"].notna().any() else "peak_rss_mib"
-            for cost in ("train_step_ms", memory):
-                yield from _score_plot(on_machine, detector, cost, colours, stem, end, here)
-
-
-def _score_plot(
-    rows: pd.DataFrame, detector: str, cost: str, colours: dict[str, str], stem: str, end: str, where: str
-) -> Iterator[Plot]:
-    """Yield the plot of FVD against one cost, where any run has both."""
-    score, about = f"fvd_{detector}", plots.COSTS[cost]
-    known = rows.dropna(subset=[score, cost])
-    if known.empty:
-        return
-    points = [
-        f"{label}: FVD {format_number(group[score].mean())} at {format_number(group[cost].median())} {about.unit}"
-        for label, group in known.groupby("label", sort=False)
-    ]
-    alt = f"Scatter plot of FVD[{detector}] against {about.unit}. " + "; ".join(points)
-    figure = plots.fvd_against(rows, detector, cost, colours, where)
-    yield Plot(about.kind, f"{stem}-vs-{about.kind}{end}", alt, figure)
+            wanted += [(on_machine, cost, end, here) for cost in ("train_step_ms", memory)]
+        for shown, cost, end, here in wanted:
+            score, about = f"fvd_{detector}", plots.COSTS[cost]
+            known = shown.dropna(subset=[score, cost])
+            if known.empty:
+                continue
+            points = [
+                f"{label}: FVD {format_number(of[score].mean())} at {format_number(of[cost].median())} {about.unit}"
+                for label, of in known.groupby("label", sort=False)
+            ]
+            alt = f"Scatter plot of FVD[{detector}] against {about.unit}. " + "; ".join(points)
+            figure = plots.fvd_against(shown, detector, cost, colours, here)
+            yield Plot(about.kind, f"{stem}-vs-{about.kind}{end}", alt, figure)
 
 
 def _curve_plots(reported: ReportedRuns) -> Iterator[Plot]:
@@ -114,7 +109,13 @@ def _curve_plots(reported: ReportedRuns) -> Iterator[Plot]:
         end = f"-{file_stem(dataset)}" if len(datasets) > 1 else ""
         where = f", {dataset}" if len(datasets) > 1 else ""
         runs = [(label, run) for label, run in reported.labelled() if _dataset(run) == dataset]
-        by_protocol = _fvd_curves(runs)
+        # By detector, clips of a point, and protocol hash: only equals share a plot.
+        by_protocol: dict[tuple[str, int, str], list[plots.Curve]] = {}
+        for label, run in runs:
+            if (quality := run.record.quality) and quality.curve:
+                key = (quality.detector, quality.curve[0].n_fake, quality.curve[0].protocol_hash)
+                steps, values = [point.step for point in quality.curve], [point.fvd for point in quality.curve]
+                by_protocol.setdefault(key, []).append(plots.Curve(label, steps, values, run.record.status))
         names = [(detector, n_fake) for detector, n_fake, _ in by_protocol]
         for (detector, n_fake, protocol), curves in by_protocol.items():
             several = names.count((detector, n_fake)) > 1
@@ -127,19 +128,6 @@ def _curve_plots(reported: ReportedRuns) -> Iterator[Plot]:
         if losses:
             figure = plots.loss_curves(losses, reported.colours, where)
             yield Plot("loss", f"loss{end}", _describe_curves("training loss", losses), figure)
-
-
-def _fvd_curves(runs: list[tuple[str, StoredRecord]]) -> dict[tuple[str, int, str], list[plots.Curve]]:
-    """FVD over training of each run, by detector, clips of a point, and protocol hash: only equals share a plot."""
-    curves: dict[tuple[str, int, str], list[plots.Curve]] = {}
-    for label, run in runs:
-        quality = run.record.quality
-        if quality and quality.curve:
-            first = quality.curve[0]
-            steps, values = [point.step for point in quality.curve], [point.fvd for point in quality.curve]
-            curve = plots.Curve(label, steps, values, run.record.status)
-            curves.setdefault((quality.detector, first.n_fake, first.protocol_hash), []).append(curve)
-    return curves
 
 
 def _loss_curve(label: str, run: StoredRecord) -> plots.Curve | None:
@@ -168,39 +156,29 @@ def _dataset(run: StoredRecord) -> str:
 
 def sample_grids(reported: ReportedRuns) -> list[SampleGrid]:
     """Return the strips of samples of every run that kept some, each data set on its own."""
-    grids: dict[str, list[tuple[str, StoredRecord, Clips]]] = {}
+    by_dataset: dict[str, list[tuple[str, StoredRecord, Clips]]] = {}
     for label, run in reported.labelled():
         if clips := _clips(run, "samples"):
-            grids.setdefault(_dataset(run), []).append((label, run, clips))
-    return [_sample_grid(dataset, rows) for dataset, rows in grids.items()]
-
-
-def _sample_grid(dataset: str, rows: list[tuple[str, StoredRecord, Clips]]) -> SampleGrid:
-    real = next((clips for _, run, _ in rows if (clips := _clips(run, "real"))), None)
-    sets = [clips for _, _, clips in rows]
-    stem = file_stem(dataset)
-    columns = media.choose_columns([real, *sets] if real else sets)
-    strips = [
-        SampleRow(
-            f"{stem}-{index:02d}-{file_stem(run.record.run_id)}",
-            label,
-            f"samples of {run.record.run_id}",
-            _score(run.record),
-            media.make_strip(clips, columns),
-        )
-        for index, (label, run, clips) in enumerate(rows, start=1)
-    ]
-    if real:
-        strip = media.make_strip(real, columns)
-        strips.insert(0, SampleRow(f"{stem}-00-real", "Real clips", "real clips", "the data set", strip))
-    return SampleGrid(dataset, media.column_names(real or sets[0], columns), strips)
-
-
-def _score(record: Record) -> str:
-    seed, quality = f"seed {record.config.get('seed')}", record.quality
-    if quality is None or quality.fvd is None:
-        return f"{seed} · no FVD"
-    return f"{seed} · FVD[{quality.detector}] {format_number(quality.fvd)}"
+            by_dataset.setdefault(_dataset(run), []).append((label, run, clips))
+    grids = []
+    for dataset, kept in by_dataset.items():
+        stem, sets = file_stem(dataset), [clips for _, _, clips in kept]
+        real = next((clips for _, run, _ in kept if (clips := _clips(run, "real"))), None)
+        columns = media.choose_columns([real, *sets] if real else sets)
+        rows = []
+        if real:
+            strip = media.make_strip(real, columns)
+            rows.append(SampleRow(f"{stem}-00-real", "Real clips", "real clips", "the data set", strip))
+        for index, (label, run, clips) in enumerate(kept, start=1):
+            run_id, quality = run.record.run_id, run.record.quality
+            fvd = "no FVD"
+            if quality and quality.fvd is not None:
+                fvd = f"FVD[{quality.detector}] {format_number(quality.fvd)}"
+            score = f"seed {run.record.config.get('seed')} · {fvd}"
+            name, strip = f"{stem}-{index:02d}-{file_stem(run_id)}", media.make_strip(clips, columns)
+            rows.append(SampleRow(name, label, f"samples of {run_id}", score, strip))
+        grids.append(SampleGrid(dataset, media.column_names(real or sets[0], columns), rows))
+    return grids
 
 
 def _clips(run: StoredRecord, name: str) -> Clips | None:

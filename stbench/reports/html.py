@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -12,16 +11,6 @@ from stbench.reports.tables import numeric_columns
 
 WIDE_CELL = 30  # longer text gets a column wide enough to be read
 EMPHASISED = ("better", "worse", "changed")
-
-
-def render(template: str, **content: object) -> str:
-    """Return a whole document.
-
-    Args:
-        template: a file of `templates`; what it is given escapes itself, and what it lacks is an error.
-        content: what the template names.
-    """
-    return environment().get_template(template).render(content) + "\n"
 
 
 def data_uri(content: bytes, media_type: str) -> str:
@@ -36,16 +25,22 @@ def cell_class(text: str, is_numeric: bool) -> str | None:
     return "number" if is_numeric else "wide" if len(text) > WIDE_CELL else None
 
 
-@cache
-def environment() -> Environment:
-    """Return what the templates are read with: all text is escaped, and a name that is not given is an error."""
-    made = Environment(
-        loader=PackageLoader("stbench.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters = (data_uri, cell_class, to_inline_svg, numeric_columns)
-    made.filters |= {function.__name__: function for function in filters}
-    return made
+# What the templates are read with: all text is escaped, and a name that is not given is an error.
+ENVIRONMENT = Environment(
+    loader=PackageLoader("stbench.reports"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+ENVIRONMENT.filters |= {each.__name__: each for each in (data_uri, cell_class, to_inline_svg, numeric_columns)}
+
+
+def render(template: str, **content: object) -> str:
+    """Return a whole document.
+
+    Args:
+        template: a file of `templates`; what it is given escapes itself, and what it lacks is an error.
+        content: what the template names.
+    """
+    return ENVIRONMENT.get_template(template).render(content) + "\n"

@@ -78,22 +78,18 @@ def fvd_against(runs: pd.DataFrame, detector: str, cost: str, colours: Mapping[s
             axes.plot(group[cost], group[score], "o", color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
         axes.plot(x, y, MARKERS["finished"], color=colour, markersize=9)
         names.append((x, y, str(label), INK))
-    _mark_unscored(axes, unscored, cost, colours)
-    axes.margins(x=0.16, y=0.18)
-    label_points(axes, names)
-    return figure
-
-
-def _mark_unscored(axes: Axes, runs: pd.DataFrame, cost: str, colours: Mapping[str, str]) -> None:
-    """Mark runs without a score along the upper edge: they have a cost, but no place on the other axis."""
-    for (label, status), group in runs.groupby(["label", "status"], sort=False):
-        x, colour = float(group[cost].median()), colours[str(label)]
-        edge = axes.get_xaxis_transform()
+    # Runs without a score have a cost, but no place on the other axis: they stand along the upper edge.
+    edge = axes.get_xaxis_transform()
+    for (variant, status), group in unscored.groupby(["label", "status"], sort=False):
+        x, colour = float(group[cost].median()), colours[str(variant)]
         axes.plot(x, 1.0, MARKERS[str(status)], color=colour, markersize=8, transform=edge, clip_on=False, zorder=5)
-        note = f"{label}: no FVD" + ("" if status == "finished" else f" ({status})")
+        note = f"{variant}: no FVD" + ("" if status == "finished" else f" ({status})")
         axes.annotate(
             note, (x, 1.0), (0, -7), xycoords=edge, textcoords="offset points", color=colour, va="top", ha="center"
         )
+    axes.margins(x=0.16, y=0.18)
+    label_points(axes, names)
+    return figure
 
 
 @matplotlib.rc_context(STYLE)

@@ -10,7 +10,7 @@ from stbench.reports import tables
 from stbench.reports.drawing import write_figure
 from stbench.reports.figures import draw_plots, sample_grids
 from stbench.reports.report_page import report_page
-from stbench.reports.runs import ReportedRuns, load_runs
+from stbench.reports.runs import load_runs
 from stbench.storage.folder import swapped_in
 
 CONTENTS = ("index.html", "runs.csv", "runs.md", "variants.csv", "plots", "samples")
@@ -35,10 +35,15 @@ def write_report(run_paths: Iterable[Path | str], out_dir: Path | str) -> Report
         StbenchError: a record cannot be read, or the folder cannot be written or holds something else.
     """
     reported, out = load_runs(run_paths), Path(out_dir)
+    runs, variants = reported.table, tables.variant_table(reported.table)
+    by_variant = tables.to_markdown(tables.display_variants(variants, tables.quality_columns(runs)))
+    by_run = tables.to_markdown(tables.display_runs(runs))
     drawn, missing = draw_plots(reported)
     grids = sample_grids(reported)
     with swapped_in(out, CONTENTS) as folder:
-        _write_tables(reported, folder)
+        (folder / "runs.md").write_text(f"## Variants\n\n{by_variant}\n\n## Runs\n\n{by_run}\n", encoding="utf-8")
+        (folder / "runs.csv").write_text(tables.to_csv(runs), encoding="utf-8")
+        (folder / "variants.csv").write_text(tables.to_csv(variants), encoding="utf-8")
         for name in ("plots", "samples"):
             (folder / name).mkdir()
         for plot in drawn:
@@ -47,13 +52,3 @@ def write_report(run_paths: Iterable[Path | str], out_dir: Path | str) -> Report
             (folder / "samples" / f"{row.name}.webp").write_bytes(row.strip.webp)
         (folder / "index.html").write_text(report_page(reported, drawn, missing, grids), encoding="utf-8")
     return ReportFiles(out / "index.html", out / "runs.md")
-
-
-def _write_tables(reported: ReportedRuns, folder: Path) -> None:
-    variants = tables.variant_table(reported.table)
-    shown = tables.display_variants(variants, tables.quality_columns(reported.table))
-    runs = tables.display_runs(reported.table)
-    markdown = f"## Variants\n\n{tables.to_markdown(shown)}\n\n## Runs\n\n{tables.to_markdown(runs)}\n"
-    (folder / "runs.md").write_text(markdown, encoding="utf-8")
-    (folder / "runs.csv").write_text(tables.to_csv(reported.table), encoding="utf-8")
-    (folder / "variants.csv").write_text(tables.to_csv(variants), encoding="utf-8")

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from stbench.records.schema import Record
-from stbench.records.sections import Counts
 from stbench.reports import html, tables
 from stbench.reports.figures import Plot, SampleGrid
 from stbench.reports.runs import ReportedRuns, flatten
@@ -43,6 +42,12 @@ def report_page(
     # A variant whose runs have no counts of papers, or none at all, has no row there.
     everything = {label: run.record.counts for label, run in reported.labelled()}
     counted = {label: counts for label, counts in everything.items() if counts and counts.conventions}
+    # As papers print them, beside the executed ones.
+    conventions = [
+        {"variant": label, "executed, one clip (GMACs)": f"{counts.gmacs:.3f}"}
+        | {f"{name} (G)": f"{value:.3f}" for name, value in counts.conventions.items()}
+        for label, counts in counted.items()
+    ]
     return html.render(
         "report.html",
         title=f"{subject} on {datasets}" if datasets else subject,
@@ -56,7 +61,7 @@ def report_page(
         colours=reported.colours,
         plots=drawn,
         missing=missing,
-        conventions=_conventions(counted) if counted else None,
+        conventions=pd.DataFrame(conventions).fillna("") if counted else None,
         convention_notes=dict.fromkeys(note for counts in counted.values() for note in counts.convention_notes),
         troubles=_troubles(reported),
         protocols=_protocols(reported),
@@ -75,16 +80,6 @@ def _header(table: pd.DataFrame) -> dict[str, str]:
     }
     listed = {name: ", ".join(map(str, sorted(values.unique()))) for name, values in columns.items()}
     return {"Runs finished": f"{finished} of {len(table)}"} | {name: text for name, text in listed.items() if text}
-
-
-def _conventions(counted: Mapping[str, Counts]) -> pd.DataFrame:
-    """Counts as papers print them, beside the executed ones."""
-    rows = [
-        {"variant": label, "executed, one clip (GMACs)": f"{counts.gmacs:.3f}"}
-        | {f"{name} (G)": f"{value:.3f}" for name, value in counts.conventions.items()}
-        for label, counts in counted.items()
-    ]
-    return pd.DataFrame(rows).fillna("")
 
 
 def _troubles(reported: ReportedRuns) -> dict[str, list[str]]:

@@ -17,7 +17,15 @@ def findings(reported: ReportedRuns) -> list[str]:
     headings = quality_columns(runs)
     by_fvd, by_kvd = ([name for name in headings if headings[name].startswith(metric)] for metric in ("FVD[", "KVD["))
     sentences = [sentence for name in by_fvd or by_kvd for sentence in _ranking(runs, variants, name, headings[name])]
-    sentences += _cheapest(variants)
+    counted = variants.dropna(subset=["gmacs"]).sort_values("gmacs")
+    if len(counted) > 1:
+        low, high = counted.iloc[0], counted.iloc[-1]
+        least, most = format_number(low["gmacs"]), format_number(high["gmacs"])
+        if low["gmacs"] == high["gmacs"]:
+            sentences.append(f"Every variant costs the same computation: {least} GMACs a forward pass.")
+        else:
+            span = f"{least} GMACs a forward pass ({low['label']}) to {most} ({high['label']})"
+            sentences.append(f"Computation runs from {span}.")
     if unfinished := int((runs["status"] != "finished").sum()):
         sentences.append(f"{unfinished} of {len(runs)} runs did not finish; their reasons are below.")
     return sentences or ["These runs recorded no result yet."]
@@ -33,34 +41,18 @@ def _ranking(runs: pd.DataFrame, variants: pd.DataFrame, name: str, heading: str
         sure = f"95 % interval {low} to {high} over {seeds} seeds" if seeds > 1 else "one seed, so no interval"
         where = f"{best['label']} on {best['dataset']}, {format_number(best[name])} ({sure})"
         sentences.append(f"Lowest {heading}: {where}.")
-        if len(ordered) > 1:
-            sentences.append(_lead(runs, best, ordered.iloc[1], name))
+        if len(ordered) < 2:
+            continue
+        second = ordered.iloc[1]
+        of_best, of_second = (
+            runs[(runs["group"] == row["group"]) & (runs["protocol_hash"] == row["protocol_hash"])][name].dropna()
+            for row in (best, second)
+        )
+        if min(len(of_best), len(of_second)) < 2:
+            verdict = "with one seed this order may be noise"
+        elif means_differ([float(value) for value in of_best], [float(value) for value in of_second]):
+            verdict = f"the difference is beyond the noise of the seeds (Welch's t test, p < {ALPHA})"
+        else:
+            verdict = f"the difference is within the noise of the seeds (Welch's t test, p ≥ {ALPHA})"
+        sentences.append(f"Next is {second['label']} at {format_number(second[name])}; {verdict}.")
     return sentences
-
-
-def _lead(runs: pd.DataFrame, best: pd.Series, second: pd.Series, name: str) -> str:
-    """Return the sentence on the second best: whether its distance from the best is beyond the noise of the seeds."""
-    of_best, of_second = (
-        [float(value) for value in runs[same["group"] & same["protocol_hash"]][name].dropna()]
-        for same in ({key: runs[key] == row[key] for key in ("group", "protocol_hash")} for row in (best, second))
-    )
-    start = f"Next is {second['label']} at {format_number(second[name])}"
-    if min(len(of_best), len(of_second)) < 2:
-        return f"{start}; with one seed this order may be noise."
-    if means_differ(of_best, of_second):
-        return f"{start}; the difference is beyond the noise of the seeds (Welch's t test, p < {ALPHA})."
-    return f"{start}; the difference is within the noise of the seeds (Welch's t test, p ≥ {ALPHA})."
-
-
-def _cheapest(variants: pd.DataFrame) -> list[str]:
-    counted = variants.dropna(subset=["gmacs"])
-    if len(counted) < 2:
-        return []
-    ordered = counted.sort_values("gmacs")
-    low, high = ordered.iloc[0], ordered.iloc[-1]
-    if low["gmacs"] == high["gmacs"]:
-        return [f"Every variant costs the same computation: {format_number(low['gmacs'])} GMACs a forward pass."]
-    return [
-        f"Computation runs from {format_number(low['gmacs'])} GMACs a forward pass ({low['label']}) "
-        f"to {format_number(high['gmacs'])} ({high['label']})."
-    ]

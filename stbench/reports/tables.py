@@ -68,32 +68,30 @@ def variant_table(runs: pd.DataFrame) -> pd.DataFrame:
     qualities = list(quality_columns(runs))
     known = runs.groupby("group")["protocol_hash"].transform("first")
     keys = [runs["group"], runs["protocol_hash"].fillna(known).fillna("")]
-    rows = [_variant_row(group, qualities) for _, group in runs.groupby(keys, sort=False)]
+    rows = []
+    for _, group in runs.groupby(keys, sort=False):
+        first, machines = group.iloc[0], group["machine"].nunique()
+        statuses = group["status"].value_counts(sort=False)
+        row: dict[str, Any] = {
+            **{name: first[name] for name in ("label", "dataset", "preset")},
+            "seeds": ", ".join(str(int(seed)) for seed in sorted(group["seed"].dropna())),
+            "status": ", ".join(f"{count} {status}" for status, count in statuses.items()),
+            "machines": machines,
+        }
+        for name in SEED_FREE + MACHINE_BOUND:
+            values = [float(value) for value in group[name].dropna()]
+            mixed = name in MACHINE_BOUND and machines > 1
+            row[name] = median(values) if values and not mixed else None
+        for name in qualities:
+            values = [float(value) for value in group[name].dropna()]
+            summary = summarise_seeds(values) if values else None
+            row[name] = summary and summary.mean
+            row |= {f"{name}_{field}": summary and getattr(summary, field) for field in ("sd", "low", "high")}
+            row[f"{name}_seeds"] = summary.n if summary else 0
+        protocols = group["protocol_hash"].dropna()
+        row |= {"protocol_hash": protocols.iloc[0] if len(protocols) else None, "group": first["group"]}
+        rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _variant_row(group: pd.DataFrame, qualities: list[str]) -> dict[str, Any]:
-    first, machines = group.iloc[0], group["machine"].nunique()
-    statuses = group["status"].value_counts(sort=False)
-    row: dict[str, Any] = {
-        **{name: first[name] for name in ("label", "dataset", "preset")},
-        "seeds": ", ".join(str(int(seed)) for seed in sorted(group["seed"].dropna())),
-        "status": ", ".join(f"{count} {status}" for status, count in statuses.items()),
-        "machines": machines,
-    }
-    values = {
-        name: [float(value) for value in group[name].dropna()] for name in (*SEED_FREE, *MACHINE_BOUND, *qualities)
-    }
-    for name in SEED_FREE + MACHINE_BOUND:
-        mixed = name in MACHINE_BOUND and machines > 1
-        row[name] = median(values[name]) if values[name] and not mixed else None
-    for name in qualities:
-        summary = summarise_seeds(values[name]) if values[name] else None
-        row[name] = summary and summary.mean
-        row |= {f"{name}_{field}": summary and getattr(summary, field) for field in ("sd", "low", "high")}
-        row[f"{name}_seeds"] = summary.n if summary else 0
-    protocols = group["protocol_hash"].dropna()
-    return row | {"protocol_hash": protocols.iloc[0] if len(protocols) else None, "group": first["group"]}
 
 
 def display_variants(variants: pd.DataFrame, headings: dict[str, str]) -> pd.DataFrame:
@@ -174,13 +172,12 @@ def markdown_text(text: str) -> str:
 
 def to_csv(frame: pd.DataFrame) -> str:
     """Return a table as CSV, with text that a spreadsheet would run as a formula behind an apostrophe."""
-    return frame.map(_csv_cell).to_csv(index=False, lineterminator="\n")
-
-
-def _csv_cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS) and not _is_number(value):
-        return f"'{value}"
-    return value
+    shielded = frame.map(
+        lambda cell: (
+            f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) and not _is_number(cell) else cell
+        )
+    )
+    return shielded.to_csv(index=False, lineterminator="\n")
 
 
 def _is_number(text: str) -> bool:

@@ -46,18 +46,16 @@ def print_quality(quality: Quality) -> None:
     clips = f"{quality.n_real} real, {quality.n_fake} generated clips"
     rows = [("FVD", "", distance_or_reason(quality.fvd, quality.refused) + f"  ({clips})")]
     rows += [("FVD", f" at step {point.step}", f"{point.fvd:.{FVD_DECIMALS}f}") for point in quality.curve]
-    if quality.fvd_inf is not None:
-        # Beside it the other estimate, which has the interval, and lies in the middle of it.
-        bounds = quality.fvd_interval
-        middle = f", by jackknife {sum(bounds) / 2:.{FVD_DECIMALS}f}" if bounds else ""
-        figure = f"{quality.fvd_inf:.{FVD_DECIMALS}f}{middle}{_within(bounds, f'.{FVD_DECIMALS}f')}"
-        rows.append(("FVD∞", "", figure))
-    for title, distance, bounds in (
-        ("KVD", quality.kvd, quality.kvd_interval),
-        ("MMD", quality.mmd, quality.mmd_interval),
+    for title, distance, bounds, spec in (
+        ("FVD∞", quality.fvd_inf, quality.fvd_interval, f".{FVD_DECIMALS}f"),
+        ("KVD", quality.kvd, quality.kvd_interval, ".4g"),
+        ("MMD", quality.mmd, quality.mmd_interval, ".4g"),
     ):
         if distance is not None:
-            rows.append((title, "", f"{distance:.4g}{_within(bounds, '.4g')}"))
+            interval = f" (95 % interval {bounds[0]:{spec}} to {bounds[1]:{spec}})" if bounds else ""
+            # The interval of FVD∞ is of another estimate, which lies in the middle of it.
+            middle = f", by jackknife {sum(bounds) / 2:{spec}}" if bounds and title == "FVD∞" else ""
+            rows.append((title, "", f"{distance:{spec}}{middle}{interval}"))
     for title, first, second in (
         ("precision, recall", quality.precision, quality.recall),
         ("density, coverage", quality.density, quality.coverage),
@@ -79,7 +77,3 @@ def print_report(files: ReportFiles) -> None:
 def distance_or_reason(value: float | None, refused: str | None) -> str:
     """A distance, or why there is none."""
     return f"refused: {refused}" if value is None else f"{value:.{FVD_DECIMALS}f}"
-
-
-def _within(bounds: tuple[float, float] | None, spec: str) -> str:
-    return f" (95 % interval {bounds[0]:{spec}} to {bounds[1]:{spec}})" if bounds else ""

@@ -17,7 +17,7 @@ ESCAPED = "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;"
 
 def part(source: str, **content: Any) -> str:
     """What a template with this body makes, without the empty lines between its parts."""
-    made = html.environment().from_string("{% import 'parts.html' as parts %}" + source).render(content)
+    made = html.ENVIRONMENT.from_string("{% import 'parts.html' as parts %}" + source).render(content)
     return "\n".join(line for line in made.splitlines() if line)
 
 

@@ -45,7 +45,18 @@ def print_costs(profile: Profile) -> None:
             table.append((row["variant"], row["status"], *figures, row["reason"] or ""))
         print_rows(table)
     for each in profile.variants:
-        _print_scaling(each)
+        if each.scaling is None:
+            continue
+        # The costs at every size, and the exponents in the last line.
+        axis, exponents = each.scaling.axis, each.scaling.exponents
+        shown = [figure for figure, exponent in exponents.items() if exponent is not None]
+        sizes: list[tuple[str, ...]] = [(axis, *shown, "status")]
+        for point in each.scaling.points:
+            status = point["status"] + (f": {point['reason']}" if point["reason"] else "")
+            sizes.append((str(point[axis]), *(_cell(point.get(figure), ".4g") for figure in shown), status))
+        sizes.append(("exponent", *(f"{exponents[figure]:.3f}" for figure in shown), each.scaling.formula))
+        print(f"\n{each.variant['name']} by {axis}; operations of the batch")
+        print_rows(sizes)
     if profile.ceilings:
         ceilings = profile.ceilings
         speeds = ", ".join(f"{speed:.0f} GFLOP/s {name}" for name, speed in ceilings.matmul_gflops_per_s.items())
@@ -123,21 +134,6 @@ def _print_one(of: VariantCost, profile: Profile) -> None:
         print(f"largest batch of a training step that fits: {of.batch_size_search.largest_batch_size or 'none'}")
     for name, note in zip(counts.conventions, counts.convention_notes, strict=True):
         print(f"{name}: {note}")
-
-
-def _print_scaling(of: VariantCost) -> None:
-    """Print the costs at every size, and the exponents in the last line."""
-    if of.scaling is None:
-        return
-    axis, exponents = of.scaling.axis, of.scaling.exponents
-    figures = [figure for figure, exponent in exponents.items() if exponent is not None]
-    rows: list[tuple[str, ...]] = [(axis, *figures, "status")]
-    for point in of.scaling.points:
-        status = point["status"] + (f": {point['reason']}" if point["reason"] else "")
-        rows.append((str(point[axis]), *(_cell(point.get(figure), ".4g") for figure in figures), status))
-    rows.append(("exponent", *(f"{exponents[figure]:.3f}" for figure in figures), of.scaling.formula))
-    print(f"\n{of.variant['name']} by {axis}; operations of the batch")
-    print_rows(rows)
 
 
 def _cell(value: Any, form: str) -> str:

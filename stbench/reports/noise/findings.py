@@ -11,52 +11,56 @@ from stbench.reports.tables import METRIC_NAMES, format_number
 
 def findings(study: Mapping[str, Any]) -> list[str]:
     """Return the main results: order, sensitivity, content bias, bias by number of clips, and the check of the code."""
-    noise = study["noise"]
-    metric = f"{METRIC_NAMES[noise['figure']]}[{study['detector']}]"
-    sentences = [_order(noise, metric), _sensitivity(noise, metric), _content(noise)]
+    noise, bias, detector = study["noise"], study["bias"], study["detector"]
+    sentences = []
     if noise["figure"] != "fvd":
-        sides = f"{study['settings']['num']} clips on each side are no more than the {study['bias']['dim']} features"
-        sentences.insert(0, f"No FVD: {sides}. KVD, which is unbiased, is judged.")
-    sentences += _bias(study["bias"], study["detector"])
+        sides = f"{study['settings']['num']} clips on each side are no more than the {bias['dim']} features"
+        sentences.append(f"No FVD: {sides}. KVD, which is unbiased, is judged.")
+    sentences += [*_answers(noise, f"{METRIC_NAMES[noise['figure']]}[{detector}]"), *_bias(bias, detector)]
     if check := study["gaussian_check"]:
-        sentences += _gaussians(check)
+        rows, bootstrap = check["by_size"], check["bootstrap"]
+        measured, sizes = ", ".join(_number(row["fvd"]) for row in rows), ", ".join(str(row["n"]) for row in rows)
+        sentences += [
+            f"Check of the code: for exact Gaussians in {check['dim']} dimensions FVD is {measured} at N = {sizes}; "
+            f"N · FVD is constant from {check['settled_from']} on, {_number(rows[-1]['n_times_fvd'])}; expected is "
+            f"(d² + 5d) / 2 = {_number(check['expected_n_times_fvd'])}.",
+            f"A bootstrap with replacement of one such pair of {bootstrap['n']} gives {_number(bootstrap['mean'])} ± "
+            f"{_number(bootstrap['sd'])} for a distance of {_number(bootstrap['point'])}, where fresh pairs give "
+            f"{_number(bootstrap['replicates_mean'])} ± {_number(bootstrap['replicates_sd'])}: no interval for an FVD.",
+        ]
     return sentences
 
 
-def _order(noise: Mapping[str, Any], metric: str) -> str:
-    """Whether the distance orders the strengths of each distortion rightly: the FVD paper's claim."""
+def _answers(noise: Mapping[str, Any], metric: str) -> list[str]:
+    """What the distance says of the distortions, in three sentences."""
+    # Whether it orders the strengths of each distortion rightly: the FVD paper's claim.
     ranks = {each["distortion"]: each[f"spearman_{noise['figure']}"] for each in noise["distortions"]}
     wrong = {name: rank for name, rank in ranks.items() if rank is None or rank < 1 - 1e-9}
-    if not wrong:
-        return f"{metric} orders the strengths of all {len(ranks)} distortions rightly (Spearman's ρ = 1 for each)."
-    named = ", ".join(f"{plain(name)} (ρ = {_number(rank)})" for name, rank in wrong.items())
-    right = len(ranks) - len(wrong)
-    return f"{metric} orders the strengths of {right} of {len(ranks)} distortions rightly; not: {named}."
-
-
-def _sensitivity(noise: Mapping[str, Any], metric: str) -> str:
-    """From which strength on each distortion is told from none."""
-    start = f"Clean clips give up to {_number(noise['floor_largest'])} at this number;"
+    order = f"all {len(ranks)} distortions rightly (Spearman's ρ = 1 for each)"
+    if wrong:
+        named = ", ".join(f"{plain(name)} (ρ = {_number(rank)})" for name, rank in wrong.items())
+        order = f"{len(ranks) - len(wrong)} of {len(ranks)} distortions rightly; not: {named}"
+    # From which strength on each distortion is told from none.
     by_strength: dict[float | None, list[str]] = {}
     for each in noise["distortions"]:
         by_strength.setdefault(each["seen_from"], []).append(plain(each["distortion"]))
     lowest = noise["by_strength"][0]["strength"]
-    if list(by_strength) == [lowest]:
-        return f"{start} every distortion is above that from the lowest strength on ({_number(lowest)})."
-    known = sorted((strength, names) for strength, names in by_strength.items() if strength is not None)
-    parts = [f"from strength {_number(strength)} on {', '.join(names)}" for strength, names in known]
-    parts += [f"never {', '.join(by_strength[None])}"] if None in by_strength else []
-    return f"{start} above that are {'; '.join(parts)}."
-
-
-def _content(noise: Mapping[str, Any]) -> str:
+    seen = f"every distortion is above that from the lowest strength on ({_number(lowest)})"
+    if list(by_strength) != [lowest]:
+        known = sorted((strength, names) for strength, names in by_strength.items() if strength is not None)
+        parts = [f"from strength {_number(strength)} on {', '.join(names)}" for strength, names in known]
+        parts += [f"never {', '.join(by_strength[None])}"] if None in by_strength else []
+        seen = f"above that are {'; '.join(parts)}"
+    # How much of it is of order in time, not of content.
     full = noise["by_strength"][-1]
     strongest = max(noise["distortions"], key=lambda each: each["response"])
-    return (
+    return [
+        f"{metric} orders the strengths of {order}.",
+        f"Clean clips give up to {_number(noise['floor_largest'])} at this number; {seen}.",
         f"At full strength the median temporal distortion moves it by {_number(full['temporal'])}, the median static "
         f"one by {_number(full['static'])}: a share of {_number(full['temporal_share'])}. The strongest answer, "
-        f"{_number(strongest['response'])}, is to {plain(strongest['distortion'])}."
-    )
+        f"{_number(strongest['response'])}, is to {plain(strongest['distortion'])}.",
+    ]
 
 
 def _bias(bias: Mapping[str, Any], detector: str) -> list[str]:
@@ -75,19 +79,6 @@ def _bias(bias: Mapping[str, Any], detector: str) -> list[str]:
             f"{spread['fvd_inf_real_fixed']}; KVD is {spread['kvd']} (mean and sd of pairs)."
         )
     return sentences
-
-
-def _gaussians(check: Mapping[str, Any]) -> list[str]:
-    rows, bootstrap = check["by_size"], check["bootstrap"]
-    measured, sizes = ", ".join(_number(row["fvd"]) for row in rows), ", ".join(str(row["n"]) for row in rows)
-    return [
-        f"Check of the code: for exact Gaussians in {check['dim']} dimensions FVD is {measured} at N = {sizes}; "
-        f"N · FVD is constant from {check['settled_from']} on, {_number(rows[-1]['n_times_fvd'])}; expected is "
-        f"(d² + 5d) / 2 = {_number(check['expected_n_times_fvd'])}.",
-        f"A bootstrap with replacement of one such pair of {bootstrap['n']} gives {_number(bootstrap['mean'])} ± "
-        f"{_number(bootstrap['sd'])} for a distance of {_number(bootstrap['point'])}, where fresh pairs give "
-        f"{_number(bootstrap['replicates_mean'])} ± {_number(bootstrap['replicates_sd'])}: no interval for an FVD.",
-    ]
 
 
 def curves(noise: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:

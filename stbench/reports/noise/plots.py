@@ -76,7 +76,16 @@ def bias_plot(bias: Mapping[str, Any], subject: str, unit: str = "Clips") -> Fig
     _size_axis(infinity, extrapolated)
     _size_axis(kvd, means)
     _fvd_panel(fvd, bias)
-    _infinity_panel(infinity, extrapolated, bias["dim"])
+    if extrapolated:
+        infinity.axhline(0, color=INK, linewidth=0.8)
+        figures = {"fvd": "FVD", "fvd_inf_real_fixed": "FVD∞, real side fixed", "fvd_inf": "FVD∞"}
+        shifts = (0.96, 1.0, 1.04)  # side by side, so that the bars do not hide one another
+        drawn = zip(figures.items(), PALETTE, shifts, strict=False)
+        ends = [_spread(infinity, extrapolated, *named, colour, shift) for named, colour, shift in drawn]
+        label_points(infinity, ends, outside=True)
+    else:
+        needed = f"FVD∞ needs {4 * bias['dim']} on each side"  # see `frechet.min_samples_for_extrapolation`
+        infinity.annotate(needed, (0.5, 0.5), xycoords="axes fraction", ha="center", color=NEUTRAL)
     kvd.axhline(0, color=INK, linewidth=0.8)
     _spread(kvd, means, "kvd", "", PALETTE[3])
     for axes in (fvd, infinity, kvd):
@@ -115,19 +124,6 @@ def _fvd_panel(axes: Axes, bias: Mapping[str, Any]) -> None:
         _size_axis(axes, means)
         note = f"N ≤ {bias['dim']}: refused"
         axes.annotate(note, (0, 0), (6, 6), xycoords="axes fraction", textcoords="offset points", color=NEUTRAL)
-
-
-def _infinity_panel(axes: Axes, means: Sequence[Mapping[str, Any]], dim: int) -> None:
-    if not means:
-        needed = f"FVD∞ needs {4 * dim} on each side"  # see `frechet.min_samples_for_extrapolation`
-        axes.annotate(needed, (0.5, 0.5), xycoords="axes fraction", ha="center", color=NEUTRAL)
-        return
-    axes.axhline(0, color=INK, linewidth=0.8)
-    figures = {"fvd": "FVD", "fvd_inf_real_fixed": "FVD∞, real side fixed", "fvd_inf": "FVD∞"}
-    shifts = (0.96, 1.0, 1.04)  # side by side, so that the bars do not hide one another
-    curves = zip(figures.items(), PALETTE, shifts, strict=False)
-    ends = [_spread(axes, means, name, text, colour, shift) for (name, text), colour, shift in curves]
-    label_points(axes, ends, outside=True)
 
 
 def _spread(
