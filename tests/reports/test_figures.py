@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stbench.errors import StbenchError
+from stbench.records.clips import Clips
 from stbench.reports.figures import NEEDS, draw_plots, sample_grids
 from stbench.reports.runs import load_runs
 
@@ -139,6 +141,15 @@ def test_samples_of_a_data_set_stand_under_its_real_clips(make_run: MakeRun) -> 
         ("shapes-02-latte2-1", "latte2", "samples of latte2-1", "seed 1 · no FVD"),
     ]
     assert {(row.strip.width, row.strip.height) for row in grid.rows} == {(668, 80)}
+
+
+def test_samples_of_none_of_the_real_clips_classes_are_shown(make_run: MakeRun) -> None:
+    run = make_run("latte1")
+    clips = np.zeros((2, 3, 16, 16, 3), np.uint8)
+    Clips(clips, np.array([5, 6]), ("circle", "square")).save(run / "samples.npz")
+    [grid] = sample_grids(load_runs([run]))
+    assert grid.columns == ["circle", "square"] * 4
+    assert [row.label for row in grid.rows] == ["Real clips", "latte1"]
 
 
 def test_each_data_set_has_strips_of_its_own_and_runs_without_samples_none(

@@ -51,7 +51,7 @@ def _answers(noise: Mapping[str, Any], metric: str) -> list[str]:
         parts = [f"from strength {_number(strength)} on {', '.join(names)}" for strength, names in known]
         parts += [f"never {', '.join(by_strength[None])}"] if None in by_strength else []
         seen = f"above that are {'; '.join(parts)}"
-    # How much of it is of order in time, not of content.
+    # How much a wrong order of frames weighs beside wrong content.
     full = noise["by_strength"][-1]
     strongest = max(noise["distortions"], key=lambda each: each["response"])
     return [

@@ -30,7 +30,9 @@ def response_plot(noise: Mapping[str, Any], detector: str) -> Figure:
         noise: the section of a study.
         detector: whose features the distance is taken on.
     """
-    figure, panels = _new_panels(2, (11.6, 4.3), sharey=True)
+    figure = Figure(figsize=(11.6, 4.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2, sharey=True)
     name, floor = noise["figure"], noise["floor"]
     positive = all(row[name] > 0 for row in noise["rows"])
     drawn = list(zip(curves(noise).items(), COLOURS, strict=True))
@@ -65,7 +67,9 @@ def bias_plot(bias: Mapping[str, Any], subject: str, unit: str = "Clips") -> Fig
         subject: what the samples are of.
         unit: what a sample consists of.
     """
-    figure, (fvd, infinity, kvd) = _new_panels(3, (14.4, 4.1))
+    figure = Figure(figsize=(14.4, 4.1), layout="constrained")
+    FigureCanvasAgg(figure)
+    fvd, infinity, kvd = figure.subplots(1, 3)
     means = bias["by_size"]
     extrapolated = [row for row in means if row["fvd_inf"] is not None]
     x_axis = f"{unit} on each side, N"
@@ -134,9 +138,3 @@ def _spread(
     deviations = [row[f"{figure}_sd"] or 0 for row in means]
     axes.errorbar(sizes, values, deviations, fmt="o-", color=colour, linewidth=1.6, markersize=5, capsize=3)
     return max(row["n"] for row in means) * 1.2, values[-1], text, colour
-
-
-def _new_panels(count: int, size: tuple[float, float], sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(1, count, sharey=sharey))
