@@ -7,9 +7,10 @@ distance differs under one protocol only, and where both sides have several seed
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from stbench.records import statistics
+from stbench.records.protocol import difference
 from stbench.records.schema import Record, value_at
 
 BETTER, WORSE, SAME, CHANGED, NOT_COMPARABLE = "better", "worse", "same", "changed", "not comparable"
@@ -147,8 +148,9 @@ def _obstacle(runs: Sequence[Record], path: str) -> str:
         qualities = [record.quality for record in runs if record.quality]
         if len({quality.protocol_hash for quality in qualities}) == 1:
             return ""
-        protocols = [asdict(quality.protocol) for quality in qualities]
-        fields = {f"protocol.{key}": [each[key] for each in protocols] for key in sorted(protocols[0])}
+        protocols = [quality.protocol for quality in qualities]
+        differing_fields = sorted({key for other in protocols for key in difference(protocols[0], other)})
+        fields = {f"protocol.{key}": [getattr(each, key) for each in protocols] for key in differing_fields}
     else:
         if any(record.machine is None for record in runs):
             return "machine.fingerprint is not recorded"
