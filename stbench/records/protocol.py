@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field
 from enum import Enum
 from typing import Any, Literal
@@ -203,14 +202,7 @@ def protocol_hash(protocol: Protocol) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def difference(a: Protocol | Mapping[str, Any], b: Protocol | Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The fields in which two protocols differ, each with both values; empty when results may be compared.
-
-    Args:
-        a: a protocol, or the `protocol` section of a record.
-        b: the other one.
-    """
-    left, right = (dict(side) if isinstance(side, Mapping) else side.to_dict() for side in (a, b))
-    names = [*left, *(name for name in right if name not in left)]
-    pairs = {name: (left.get(name, "(absent)"), right.get(name, "(absent)")) for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+def difference(a: Protocol, b: Protocol) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two protocols differ, each with both values; empty when results may be compared."""
+    left, right = a.to_dict(), b.to_dict()
+    return {name: (left[name], right[name]) for name in left if left[name] != right[name]}
