@@ -30,23 +30,24 @@ GUIDED_CHANNELS = ("published", "all")
 SPACINGS = ("uniform", "ddim")
 
 
-@dataclass(frozen=True)
-class SamplingPlan:
-    """The choices of `sample` that its solvers read; see there."""
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How latents are sampled."""
 
-    num_sampling_steps: int
-    spacing: str
-    eta: float
-    draw_noise: StepNoise
-    progress: Progress | None
+    objective: str  # what the backbone was trained with, "ddpm" or "flow"
+    sampler: str  # "ddpm" or "ddim" for the first, "euler" for the second
+    num_sampling_steps: int  # how often the backbone is called
+    num_classes: int  # also the null class label of guidance; 0 when unconditional
+    # 1 for the conditional prediction alone; otherwise the batch is doubled with the null label and a zero context.
+    cfg_scale: float = 1.0
+    # "published" guides the noise and keeps the variance of the conditional half, as the authors do; "all" guides the
+    # variance as well.
+    guided_channels: str = "published"
+    spacing: str = "uniform"  # over all timesteps, first and last included (Latte's); "ddim": a constant stride from 0
+    eta: float = 0.0  # DDIM's share of fresh noise, 0 (none) to 1
 
-    def report(self, done: int) -> None:
-        """Tell the listener, if any, how many steps are done."""
-        if self.progress is not None:
-            self.progress(done, self.num_sampling_steps)
 
-
-Solver = Callable[[Predict, Tensor, SamplingPlan], Tensor]
+Solver = Callable[[Predict, Tensor, Sampling, StepNoise, Progress], Tensor]
 
 
 @torch.no_grad()
@@ -54,15 +55,8 @@ def sample(
     backbone: Backbone,
     noise: Tensor,
     conditioning: Conditioning,
+    sampling: Sampling,
     *,
-    objective: str,
-    sampler: str,
-    num_sampling_steps: int,
-    num_classes: int,
-    cfg_scale: float = 1.0,
-    guided_channels: str = "published",
-    spacing: str = "uniform",
-    eta: float = 0.0,
     draw_noise: StepNoise = torch.randn_like,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -72,16 +66,7 @@ def sample(
         backbone: a backbone in evaluation mode, or any callable like it.
         noise: standard normal (B,C,F,H,W).
         conditioning: of the B clips; no appended images.
-        objective: what the backbone was trained with, "ddpm" or "flow".
-        sampler: "ddpm" or "ddim" for the first, "euler" for the second.
-        num_sampling_steps: how often the backbone is called.
-        num_classes: the null class label of guidance.
-        cfg_scale: 1 for the conditional prediction alone; otherwise the batch is doubled with the null label and a
-            zero context.
-        guided_channels: "published" guides the noise and keeps the variance of the conditional half, as the authors
-            do; "all" guides the variance as well.
-        spacing: "uniform" over all timesteps, first and last included (Latte's), or "ddim", a constant stride from 0.
-        eta: DDIM's share of fresh noise, 0 (none) to 1.
+        sampling: how.
         draw_noise: source of the fresh noise of each step.
         progress: see `Progress`.
 
@@ -91,20 +76,24 @@ def sample(
     Raises:
         StbenchError: for an unknown name, choices that exclude each other, or guidance without any conditioning.
     """
-    solve = _find_solver(objective, sampler, spacing, eta)
-    guided = _guided_channel_count(objective, guided_channels, noise.shape[1])
+    solve = _find_solver(sampling)
+    guided = _guided_channel_count(sampling.objective, sampling.guided_channels, noise.shape[1])
     if conditioning.num_images:
         raise StbenchError(f"sampling makes clips only: expected num_images=0, got {conditioning.num_images}")
     predict: Predict = partial(_predict, backbone, conditioning)
-    if cfg_scale != 1.0:
-        doubled = _doubled(conditioning, _null_conditioning(conditioning, num_classes))
-        predict = partial(_predict_guided, backbone, doubled, cfg_scale, guided)
-    plan = SamplingPlan(num_sampling_steps, spacing, eta, draw_noise, progress)
-    return solve(predict, noise.float(), plan)
+    if sampling.cfg_scale != 1.0:
+        doubled = _doubled(conditioning, _null_conditioning(conditioning, sampling.num_classes))
+        predict = partial(_predict_guided, backbone, doubled, sampling.cfg_scale, guided)
+    return solve(predict, noise.float(), sampling, draw_noise, progress or _unheard)
 
 
-def _find_solver(objective: str, sampler: str, spacing: str, eta: float) -> Solver:
+def _unheard(done: int, of: int) -> None:
+    """The listener to a sampling that nobody follows."""
+
+
+def _find_solver(sampling: Sampling) -> Solver:
     """The solver of that name, once its options are known to fit it."""
+    objective, sampler, spacing, eta = sampling.objective, sampling.sampler, sampling.spacing, sampling.eta
     find_objective(objective)
     if sampler not in SAMPLERS:
         raise unknown_name("sampler", sampler, SAMPLERS)
@@ -123,38 +112,44 @@ def _find_solver(objective: str, sampler: str, spacing: str, eta: float) -> Solv
     return solve
 
 
-def _sample_ddpm(predict: Predict, latents: Tensor, plan: SamplingPlan) -> Tensor:
+def _sample_ddpm(
+    predict: Predict, latents: Tensor, sampling: Sampling, draw_noise: StepNoise, progress: Progress
+) -> Tensor:
     """DDPM's algorithm 2 with the learned variance."""
-    schedule = _sampling_schedule(plan, latents.device)
+    schedule = _sampling_schedule(sampling, latents.device)
     for step in reversed(range(schedule.num_steps)):
         noise, variance_weights = _noise_and_variance(predict(latents, schedule.timestep_map[step]), latents)
         clean = schedule.clean_from_noise(latents, noise, step)
         mean = schedule.posterior_mean(clean, latents, step)
         log_variance = schedule.interpolated_log_variance(variance_weights, step)
-        latents = mean + (0.5 * log_variance).exp() * plan.draw_noise(latents) if step else mean
-        plan.report(schedule.num_steps - step)
+        latents = mean + (0.5 * log_variance).exp() * draw_noise(latents) if step else mean
+        progress(schedule.num_steps - step, sampling.num_sampling_steps)
     return latents
 
 
-def _sample_ddim(predict: Predict, latents: Tensor, plan: SamplingPlan) -> Tensor:
+def _sample_ddim(
+    predict: Predict, latents: Tensor, sampling: Sampling, draw_noise: StepNoise, progress: Progress
+) -> Tensor:
     """DDIM, equation 12, with sigma of equation 16 scaled by eta. The learned variance is not used."""
-    schedule = _sampling_schedule(plan, latents.device)
+    schedule = _sampling_schedule(sampling, latents.device)
     level, previous = schedule.alphas_cumprod, schedule.alphas_cumprod_previous
-    sigma = plan.eta * ((1 - previous) / (1 - level) * (1 - level / previous)).sqrt()
+    sigma = sampling.eta * ((1 - previous) / (1 - level) * (1 - level / previous)).sqrt()
     direction = (1 - previous - sigma**2).sqrt()
     for step in reversed(range(schedule.num_steps)):
         noise, _ = _noise_and_variance(predict(latents, schedule.timestep_map[step]), latents)
         clean = schedule.clean_from_noise(latents, noise, step)
         latents = previous[step].sqrt().float() * clean + direction[step].float() * noise
-        if plan.eta:
-            latents = latents + sigma[step].float() * plan.draw_noise(latents)
-        plan.report(schedule.num_steps - step)
+        if sampling.eta:
+            latents = latents + sigma[step].float() * draw_noise(latents)
+        progress(schedule.num_steps - step, sampling.num_sampling_steps)
     return latents
 
 
-def _sample_euler(predict: Predict, latents: Tensor, plan: SamplingPlan) -> Tensor:
+def _sample_euler(
+    predict: Predict, latents: Tensor, sampling: Sampling, draw_noise: StepNoise, progress: Progress
+) -> Tensor:
     """Equal Euler steps along the velocity from noise (share 1, timestep 1000) to clean latents (share 0)."""
-    count = plan.num_sampling_steps
+    count = sampling.num_sampling_steps
     if count < 1:
         raise StbenchError(f"num_sampling_steps={count}: expected at least 1")
     timesteps = torch.linspace(NUM_TIMESTEPS, 0, count + 1, device=latents.device)
@@ -162,7 +157,7 @@ def _sample_euler(predict: Predict, latents: Tensor, plan: SamplingPlan) -> Tens
         velocity = predict(latents, timesteps[step])
         check_channels(velocity, latents.shape[1], learned_variance=False)
         latents = latents - velocity / count
-        plan.report(step + 1)
+        progress(step + 1, count)
     return latents
 
 
@@ -174,9 +169,9 @@ SAMPLERS: dict[str, tuple[str, Solver]] = {
 """Name of a sampler -> the objective it needs, and its solver."""
 
 
-def _sampling_schedule(plan: SamplingPlan, device: torch.device) -> NoiseSchedule:
-    prefix = "ddim" if plan.spacing == "ddim" else ""
-    return NoiseSchedule.linear().respaced(f"{prefix}{plan.num_sampling_steps}").to(device)
+def _sampling_schedule(sampling: Sampling, device: torch.device) -> NoiseSchedule:
+    prefix = "ddim" if sampling.spacing == "ddim" else ""
+    return NoiseSchedule.linear().respaced(f"{prefix}{sampling.num_sampling_steps}").to(device)
 
 
 def _noise_and_variance(prediction: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:

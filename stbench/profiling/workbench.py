@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from stbench.diffusion.loss import diffusion_loss, sample_timesteps
-from stbench.diffusion.samplers import sample
+from stbench.diffusion.samplers import Sampling, sample
 from stbench.profiling.energy import EnergyMeter
 from stbench.profiling.memory import PeakMemory
 from stbench.profiling.workload import Workload
@@ -94,18 +94,12 @@ class Workbench:
             terms.total.mean().backward()
             self.optimizer.step()
 
+        usual = OBJECTIVE_SAMPLERS[objective][0]
+        sampling = Sampling(objective=objective, sampler=usual, num_sampling_steps=2, num_classes=workload.num_classes)
+
         def sampling_step() -> None:
             with contextlib.suppress(_FirstStepDone), autocast():
-                sample(
-                    self.backbone,
-                    latents,
-                    conditioning,
-                    objective=objective,
-                    sampler=OBJECTIVE_SAMPLERS[objective][0],
-                    num_sampling_steps=2,
-                    num_classes=workload.num_classes,
-                    progress=_stop_after_the_first,
-                )
+                sample(self.backbone, latents, conditioning, sampling, progress=_stop_after_the_first)
 
         return {"forward": forward, "train_step": train_step, "sampling_step": sampling_step}[name]
 

@@ -17,34 +17,17 @@ from torch import Tensor, nn
 from stbench.backbones.base import Conditioning
 from stbench.data.autoencoders import Autoencoder
 from stbench.data.loading import tensor_to_clips
-from stbench.diffusion.samplers import sample
+from stbench.diffusion.samplers import Sampling, sample
 from stbench.runtime.device import Runtime
 from stbench.runtime.seeds import generator
 
 
-@dataclass(frozen=True)
-class SamplingSpec:
-    """How samples are drawn.
+@dataclass(frozen=True, kw_only=True)
+class SamplingSpec(Sampling):
+    """How the samples of a run are drawn; sample i has the label i modulo `num_classes`."""
 
-    Attributes:
-        objective: what the backbone predicts.
-        sampler: ddpm, ddim or euler.
-        num_sampling_steps: network evaluations per sample.
-        cfg_scale: guidance, 1 for none.
-        guided_channels: which channels are guided.
-        num_classes: 0 when unconditional; sample i has the label i modulo this.
-        latent_shape: (C, F, H, W)
-        batch_size: how many are sampled at once.
-    """
-
-    objective: str
-    sampler: str
-    num_sampling_steps: int
-    cfg_scale: float
-    guided_channels: str
-    num_classes: int
-    latent_shape: tuple[int, int, int, int]
-    batch_size: int
+    latent_shape: tuple[int, int, int, int]  # (C, F, H, W)
+    batch_size: int  # how many are sampled at once
 
 
 class NoiseOfSamples:
@@ -104,12 +87,7 @@ def generate(
                 backbone,
                 noise(torch.empty(len(indices), *spec.latent_shape)),
                 Conditioning(class_labels=labels if spec.num_classes else None),
-                objective=spec.objective,
-                sampler=spec.sampler,
-                num_sampling_steps=spec.num_sampling_steps,
-                num_classes=spec.num_classes,
-                cfg_scale=spec.cfg_scale,
-                guided_channels=spec.guided_channels,
+                spec,
                 draw_noise=noise,
             )
         yield tensor_to_clips(autoencoder.decode(latents))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.diffusion import NoiseSchedule, sample
+from stbench.diffusion.samplers import Sampling
 from stbench.errors import StbenchError
 
 SHAPE = (2, 4, 2, 4, 4)
@@ -43,16 +44,17 @@ def noise_from(generator: torch.Generator) -> Callable[[Tensor], Tensor]:
 
 def draw(backbone: Callable[..., Tensor], conditioning: Conditioning = UNCONDITIONAL, **options: Any) -> Tensor:
     """Sample with the defaults that most tests share."""
+    listeners = {name: options.pop(name) for name in ("draw_noise", "progress") if name in options}
     defaults: dict[str, Any] = {"objective": "ddpm", "sampler": "ddim", "num_sampling_steps": 10, "num_classes": 5}
-    return sample(backbone, normal(), conditioning, **{**defaults, **options})
+    return sample(backbone, normal(), conditioning, Sampling(**{**defaults, **options}), **listeners)
 
 
 @pytest.mark.parametrize(("name", "spacing"), [("sample_ddim_50", "uniform"), ("sample_ddim_ddim50", "ddim")])
 def test_golden_samples(repository: Path, name: str, spacing: str) -> None:
     golden = json.loads((repository / "tests" / "golden" / "golden.json").read_text())[name]
     noise = formula_input((1, 2, 4, 4, 4), 2.0).transpose(1, 2)
-    options: dict[str, Any] = {"objective": "ddpm", "sampler": "ddim", "num_classes": 0, "spacing": spacing}
-    out = sample(golden_backbone, noise, UNCONDITIONAL, num_sampling_steps=50, **options).transpose(1, 2)
+    sampling = Sampling(objective="ddpm", sampler="ddim", num_sampling_steps=50, num_classes=0, spacing=spacing)
+    out = sample(golden_backbone, noise, UNCONDITIONAL, sampling).transpose(1, 2)
     torch.testing.assert_close(out.flatten()[:6], torch.tensor(golden["first"]), rtol=1e-5, atol=1e-5)
     assert out.mean().item() == pytest.approx(golden["mean"], abs=1e-5)
     assert out.std().item() == pytest.approx(golden["std"], abs=1e-5)
