@@ -120,5 +120,7 @@ class RunFolder:
 
     def _read(self, name: str, kind: type[T]) -> T | None:
         path = self.path / name
+        if not path.exists():
+            return None
         content: Any = TypeAdapter(kind)
-        return content.validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
+        return content.validate_json(path.read_text(encoding="utf-8"))

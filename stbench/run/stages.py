@@ -209,8 +209,11 @@ class RunStages:
 
     def _evaluate_on_the_way(self, state: TrainingState) -> None:
         """Add a point to the curve when it is due. A point that a resumed run meets again is not computed twice."""
-        every, curve = self.settings.eval.every, self.folder.read_curve()
-        if not every or state.step % every or any(point.step == state.step for point in curve):
+        every = self.settings.eval.every
+        if not every or state.step % every:
+            return  # as nearly always: this is asked after every step
+        curve = self.folder.read_curve()
+        if any(point.step == state.step for point in curve):
             return
         quality = self.curve_evaluator.evaluate(state.ema.module, "curve", f"sampling, step {state.step}").quality
         if quality.fvd is not None:
