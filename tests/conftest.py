@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stbench.records.protocol import Protocol
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -22,3 +24,26 @@ def shared_clips() -> Path:
     if not clips.is_dir():
         pytest.skip(f"the sample videos are not here: {clips}")
     return clips
+
+
+@pytest.fixture(scope="session")
+def protocol() -> Protocol:
+    """The protocol of a small run, everything filled in."""
+    return Protocol(
+        detector="shapes3d",
+        preprocessing="resize32",
+        feature_dim=64,
+        num_frames=8,
+        detector_weights_sha256="0" * 64,
+        bn_eps=1e-5,
+        frame_stride_real=1,
+        resolution=16,
+        dataset="shapes",
+        dataset_manifest_sha256="1" * 64,
+        sampler="ddpm",
+        num_sampling_steps=10,
+        cfg_scale=1.0,
+        ema=True,
+        autoencoder="pixels",
+        autoencoder_sha256=None,
+    )

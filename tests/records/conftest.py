@@ -8,28 +8,9 @@ import pytest
 
 from stbench.records.protocol import Protocol
 
-PROTOCOL = Protocol(
-    detector="shapes3d",
-    preprocessing="resize32",
-    feature_dim=64,
-    num_frames=8,
-    detector_weights_sha256="0" * 64,
-    bn_eps=1e-5,
-    frame_stride_real=1,
-    resolution=16,
-    dataset="shapes",
-    dataset_manifest_sha256="1" * 64,
-    sampler="ddpm",
-    num_sampling_steps=10,
-    cfg_scale=1.0,
-    ema=True,
-    autoencoder="pixels",
-    autoencoder_sha256=None,
-)
-
 
 @pytest.fixture
-def content() -> dict[str, Any]:
+def content(protocol: Protocol) -> dict[str, Any]:
     """The JSON content of a small finished record."""
     forward = {"what": "forward", "samples": [1.0, 2.0, 3.0], "median": 2.0, "spread": 1.0, "unit": "s"}
     return {
@@ -68,7 +49,7 @@ def content() -> dict[str, Any]:
             "freed_memory": "kept",
         },
         "quality": {
-            "protocol": PROTOCOL.to_dict(),
+            "protocol": protocol.to_dict(),
             "protocol_hash": "p1",
             "detector": "shapes3d",
             "n_real": 64,

@@ -16,24 +16,6 @@ from stbench.records.protocol import Protocol
 from stbench.records.schema import SCHEMA_VERSION, Record
 
 CLASS_NAMES = ["circle", "square"]
-PROTOCOL = Protocol(
-    detector="shapes3d",
-    preprocessing="resize32",
-    feature_dim=64,
-    num_frames=8,
-    detector_weights_sha256="0" * 64,
-    bn_eps=1e-5,
-    frame_stride_real=1,
-    resolution=16,
-    dataset="shapes",
-    dataset_manifest_sha256="1" * 64,
-    sampler="ddpm",
-    num_sampling_steps=10,
-    cfg_scale=1.0,
-    ema=True,
-    autoencoder="pixels",
-    autoencoder_sha256=None,
-)
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +36,7 @@ def timing(what: str, seconds: float) -> dict[str, Any]:
     return {"what": what, "samples": samples, "median": seconds, "spread": 0.04 * seconds, "unit": "s", **rate}
 
 
-def record_content(variant: str = "latte1", seed: int = 0, fvd: float = 100.0) -> dict[str, Any]:
+def record_content(protocol: Protocol, variant: str = "latte1", seed: int = 0, fvd: float = 100.0) -> dict[str, Any]:
     """Return the JSON content of a finished run's record."""
     curve = [(0, 900.0), (20, 300.0), (40, fvd * 1.2)]
     return {
@@ -97,7 +79,7 @@ def record_content(variant: str = "latte1", seed: int = 0, fvd: float = 100.0) -
             "freed_memory": "kept",
         },
         "quality": {
-            "protocol": PROTOCOL.to_dict(),
+            "protocol": protocol.to_dict(),
             "protocol_hash": "protocol-a",
             "detector": "shapes3d",
             "fvd": fvd,
@@ -134,14 +116,14 @@ MakeRun = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def run_maker() -> Callable[[Path], MakeRun]:
+def run_maker(protocol: Protocol) -> Callable[[Path], MakeRun]:
     """Return a function that, for a root, returns a function that writes a run folder below it and returns it."""
 
     def maker(root: Path) -> MakeRun:
         def make(
             variant: str = "latte1", seed: int = 0, fvd: float = 100.0, folder: str = "runs", **changes: Any
         ) -> Path:
-            content = merged(record_content(variant, seed, fvd), copy.deepcopy(changes))
+            content = merged(record_content(protocol, variant, seed, fvd), copy.deepcopy(changes))
             run_dir = root / folder / f"{len(list((root / folder).glob('*')))}"
             run_dir.mkdir(parents=True)
             (run_dir / "loss.csv").write_text("step,loss\n" + "".join(f"{i},{1 / (i + 1)}\n" for i in range(40)))
