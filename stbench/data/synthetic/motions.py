@@ -12,7 +12,9 @@ import numpy as np
 
 from stbench.data.synthetic.noise import Floats
 
-MOTIONS = ("right", "left", "up", "down", "bounce", "rotate", "pulse", "orbit")
+# Motions along an axis: whether that is y, and whether they go against it.
+_STRAIGHT = {"right": (False, False), "left": (False, True), "up": (True, True), "down": (True, False)}
+MOTIONS = (*_STRAIGHT, "bounce", "rotate", "pulse", "orbit")
 
 
 class Draws(NamedTuple):
@@ -60,8 +62,9 @@ def move(kind: str, draws: Draws, time: Floats) -> Pose:
     # The four others go straight on, 0.06 to 0.09 widths a frame, and are about the middle when 8 frames are half over.
     num_shapes = draws.along.shape[1]
     way = 0.5 + 0.1 * num_shapes * (draws.along - 0.5) + (0.06 + 0.03 * draws.speed) * (time - 3.5)
-    way = 1 - way if kind in ("left", "up") else way
-    return pose._replace(x=pose.y, y=way) if kind in ("up", "down") else pose._replace(x=way)
+    upright, backwards = _STRAIGHT[kind]
+    way = 1 - way if backwards else way
+    return pose._replace(x=pose.y, y=way) if upright else pose._replace(x=way)
 
 
 def _reflect(way: Floats) -> Floats:

@@ -119,3 +119,9 @@ def test_an_orbit_is_a_circle_about_the_middle() -> None:
 
 def unmoved(pose: Pose) -> bool:
     return bool((steps(pose.x) == 0).all() and (steps(pose.y) == 0).all())
+
+
+def test_a_motion_that_is_none_goes_nowhere() -> None:
+    chance = np.full((1, 1, 1), 0.5, np.float32)
+    with pytest.raises(KeyError, match="zigzag"):
+        move("zigzag", Draws(*[chance] * 5), np.zeros((1, 1, 2), np.float32))
