@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from stbench.records.protocol import Protocol
+from stbench.records.protocol import METRIC_VERSION, Protocol
+from stbench.records.schema import SCHEMA_VERSION
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -15,6 +17,20 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def repository() -> Path:
     """The checkout's root."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def reference(repository: Path) -> Path:
+    """The folder of published records; who reads it waits, after a version is raised, until they are renewed."""
+    folder = repository / "results" / "reference"
+    for path in sorted(folder.rglob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        protocol = content.get("quality", content).get("protocol", {})
+        metric = protocol.get("metric_version", METRIC_VERSION)
+        schema = content["schema"] if "run_id" in content else SCHEMA_VERSION
+        if (schema, metric) != (SCHEMA_VERSION, METRIC_VERSION):
+            pytest.skip(f"{path.relative_to(repository)} awaits renewal: schema version {schema}, metrics {metric}")
+    return folder
 
 
 @pytest.fixture(scope="session")

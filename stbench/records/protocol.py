@@ -17,7 +17,7 @@ from typing import Any, Literal
 from stbench.errors import StbenchError
 
 # Raise it with every change of this package that changes a number.
-METRIC_VERSION = 1
+METRIC_VERSION = 2
 HASHED_OFFSET = "hash of seed and video"
 FIRST_FRAME = "first frame"
 OFFSET_RULES = (HASHED_OFFSET, FIRST_FRAME)

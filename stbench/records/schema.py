@@ -1,4 +1,4 @@
-"""The result record of one run: schema version 2, the content of `result.json`.
+"""The result record of one run: schema version 3, the content of `result.json`.
 
 A record holds plain JSON values only, so that any program can read it, and every name carries its unit. Sections of a
 run that failed early are null. Readers refuse another schema version by name: a figure read under a wrong meaning is
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # Figures of the quality section, each one number for one run.
 SCORES = (
     *("fvd", "fvd_inf", "kvd", "mmd", "mmd_biased", "precision", "recall", "density", "coverage"),

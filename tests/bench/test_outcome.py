@@ -137,11 +137,10 @@ def test_plot_has_a_bar_for_each_computation_and_a_dot_for_each_sample() -> None
     assert [label.get_text() for label in axes.get_yticklabels()] == ["released, float32", "stbench, float32"]
 
 
-def test_a_bench_is_no_record(tmp_path: Path) -> None:
+def test_a_bench_is_no_record(tmp_path: Path, reference: Path) -> None:
     """`stbench report results/reference` reads the records beside it."""
-    records = Path(__file__).parents[2] / "results" / "reference"
-    assert find_records([records])
+    assert find_records([reference])
     (tmp_path / "bench.json").write_text("{}")
-    for path in records.rglob("*-s0.json"):
+    for path in reference.rglob("*-s0.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    assert len(find_records([tmp_path])) == len(list(records.rglob("*-s0.json")))
+    assert len(find_records([tmp_path])) == len(list(reference.rglob("*-s0.json")))

@@ -69,7 +69,7 @@ def test_what_decides_the_features_of_a_side() -> None:
         "short_video_rule": "dropped",
         "clips_per_video": 1,
         "clip_seed": 0,
-        "metric_version": 1,
+        "metric_version": 2,
     }
     assert conditions_of(PROTOCOL, "real") == shared | {"frame_stride": 2, "offset_rule": HASHED_OFFSET}
     assert conditions_of(PROTOCOL, "fake") == shared | {"frame_stride": 1, "offset_rule": FIRST_FRAME}

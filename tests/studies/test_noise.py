@@ -19,7 +19,6 @@ from stbench.records.store import find_records
 from stbench.settings.options import NoiseOptions
 from stbench.studies.noise import prepare, study_noise
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 WORDS = ["dataset.image_size=16", "dataset.num_frames=8", "device=cpu"]
 
 
@@ -39,8 +38,8 @@ def test_the_record_says_how_it_was_measured(study_folder: Path, options: NoiseO
     assert study["gaussian_check"] is None
 
 
-def test_the_protocol_of_the_published_study_is_made_again() -> None:
-    (path,) = REFERENCE.glob("*/noise-study/study.json")
+def test_the_protocol_of_the_published_study_is_made_again(reference: Path) -> None:
+    (path,) = reference.glob("*/noise-study/study.json")
     study = json.loads(path.read_text(encoding="utf-8"))
     options = NoiseOptions(num=study["settings"]["num"], seed=study["settings"]["seed"])
     protocol = prepare(["device=cpu"], options).protocol
