@@ -19,7 +19,8 @@ FLOORS = (
     {"backbones", "data"},
     {"diffusion", "metrics", "reports"},
     {"fvd", "profiling", "studies", "training"},
-    {"checks", "run"},
+    {"run"},
+    {"checks"},
     {"bench", "cli"},
 )
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
