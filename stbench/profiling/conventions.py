@@ -63,6 +63,7 @@ def latte_thop_operations(latte: Latte) -> int:
     blocks = len(latte.blocks) * (all_tokens * per_token + int(rows * modulation))
     final = all_tokens * (norm + d * latte.final.linear.out_features) + frame_rows * 2 * d * d
     timestep = B * (latte.timestep_embed.SINUSOID_DIM * d + d * d)
+    text = B * d * cast(nn.Linear, latte.text_embed[1]).in_features if latte.text_embed else 0
     counts_patches = latte.arrangement in ("interleaved", "late_fusion")
     patches = all_tokens * d * patch_values if counts_patches else 0
-    return blocks + final + timestep + patches
+    return blocks + final + timestep + text + patches

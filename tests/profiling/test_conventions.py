@@ -64,6 +64,14 @@ def test_thop_count_of_the_published_sizes(size: str, patch_size: int) -> None:
     assert count == pytest.approx(THOP[size, patch_size], abs=6e-7)
 
 
+def test_thop_counts_the_projection_of_a_text_embedding() -> None:
+    """S/4 with the authors' 77 x 768 values of text: 66.872 G by thop itself."""
+    text_dim = 77 * 768
+    count = latte_thop_operations(build(size="S", patch_size=4, text_dim=text_dim))
+    assert count == latte_thop_operations(build(size="S", patch_size=4)) + 3 * text_dim * 384
+    assert count / 1e9 == pytest.approx(66.872, abs=5e-4)
+
+
 def test_variant_4_at_equal_patch_size_is_no_cheaper() -> None:
     """The figure that the note quotes, and the split reading, both without the patch embedding's 0.2265 G."""
     count = latte_thop_operations(build(size="XL", arrangement="parallel")) / 1e9
