@@ -21,10 +21,14 @@ from stbench.runtime.attention.attend import Attend
 
 
 class RMSNorm(nn.RMSNorm):
-    """x / rms(x) * weight over the channels (arXiv 1910.07467, equation 4)."""
+    """x / rms(x) * weight over the channels (arXiv 1910.07467, equation 4).
+
+    The re-implementation limits the norm of x to at least 1e-12. The square of that under the root is the same wherever
+    x is larger, and only guards a pixel whose channels are all zero.
+    """
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-6)
+        super().__init__(channels, eps=1e-24)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (..., C). The weight follows x, since torch's fused kernel wants one precision."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -117,16 +118,34 @@ def test_attentions_start_by_adding_nothing() -> None:
 # ---- each layer against its own formula ----
 
 
+@pytest.mark.parametrize("rms", [1.0, 1e-2, 1e-3, 1e-4, 1e-8])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_rms_norm_by_its_formula(dtype: torch.dtype) -> None:
-    norm, x = RMSNorm(6), normal(2, 3, 6).to(dtype)
+def test_rms_norm_is_that_of_the_re_implementation_at_every_scale(dtype: torch.dtype, rms: float) -> None:
+    """Which divides by the norm, limited to 1e-12: gradients too, as far as a precision goes."""
+    norm, x = RMSNorm(6), (rms * normal(2, 3, 6)).to(dtype).requires_grad_()
     fill(norm)
-    wide = x.double()
-    expected = wide / (wide.square().mean(-1, keepdim=True) + 1e-6).sqrt() * norm.weight.double()
-    assert norm(x).dtype == dtype
+    expected = F.normalize(x.double(), dim=-1, eps=1e-12) * 6**0.5 * norm.weight.double()
+    (gradient,) = torch.autograd.grad(expected.sum(), x)
+    out = norm(x)
+    out.sum().backward()
+    assert out.dtype == dtype
     tolerance = 1e-5 if dtype == torch.float32 else 1e-2
-    torch.testing.assert_close(norm(x).double(), expected, rtol=tolerance, atol=tolerance)
-    torch.testing.assert_close(norm(7 * x), norm(x), rtol=tolerance, atol=tolerance)  # no matter how long
+    torch.testing.assert_close(out.double(), expected, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(x.grad, gradient, rtol=2 * tolerance, atol=2 * tolerance / rms)
+
+
+def test_rms_norm_of_nothing_is_nothing() -> None:
+    x = torch.zeros(1, 6, requires_grad=True)
+    out = RMSNorm(6)(x)
+    out.sum().backward()
+    assert not out.any()
+    assert x.grad is not None and x.grad.isfinite().all()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_rms_norm_is_the_same() -> None:
+    norm, x = RMSNorm(6), 1e-4 * normal(2, 3, 6)
+    torch.testing.assert_close(torch.compile(norm)(x), norm(x))
 
 
 def test_per_frame_applies_an_image_module_to_every_frame() -> None:
@@ -165,7 +184,7 @@ def test_pseudo_convolution_is_separable() -> None:
 def test_attention_by_its_formula() -> None:
     attention, x = Attention(6, num_heads=2, head_dim=4, num_axes=2), normal(3, 6, 6)
     fill(attention)
-    normed = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * attention.norm.weight
+    normed = x / x.square().mean(-1, keepdim=True).sqrt() * attention.norm.weight
     q, (k, v) = normed @ attention.to_q.weight.T, (normed @ attention.to_kv.weight.T).chunk(2, dim=-1)
     bias = attention.position_bias((3, 2))  # (heads, N, N)
     heads = []
@@ -188,7 +207,7 @@ def test_feed_forward_by_its_formula(token_shift: bool) -> None:
     if token_shift:
         late = torch.cat([torch.zeros(2, 1, 2, 2, 8), hidden[:, :-1, ..., 8:]], dim=1)
         hidden = torch.cat([hidden[..., :8], late], dim=-1)
-    normed = hidden / (hidden.square().mean(-1, keepdim=True) + 1e-6).sqrt() * feed_forward.norm.weight
+    normed = hidden / hidden.square().mean(-1, keepdim=True).sqrt() * feed_forward.norm.weight
     torch.testing.assert_close(feed_forward(x), normed @ feed_forward.proj_out.weight.T, rtol=1e-4, atol=1e-5)
 
 
