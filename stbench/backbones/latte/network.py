@@ -146,7 +146,8 @@ class Latte(nn.Module):
         self.in_channels, self.sample_size, self.num_frames = in_channels, sample_size, num_frames
         self.num_classes, self.out_channels = num_classes, in_channels * (2 if learned_variance else 1)
         self.patch = (tubelet, patch_size, patch_size)
-        self._check_figures(width, depth, num_heads)
+        rotary = temporal_position == "rope"
+        self._check_figures(width, depth, num_heads, rotary)
         mixers = _mixers_of_blocks(arrangement, reading, attention_order, depth)
         over_time = [index for index, kinds in enumerate(mixers) if kinds != ("spatial",)]
         # The frame positions are added once, before this block: the first that attends over time.
@@ -158,7 +159,6 @@ class Latte(nn.Module):
         self.text_embed = nn.Sequential(nn.SiLU(), nn.Linear(text_dim, width)) if text_dim else None
         self.register_buffer("spatial_table", sincos_table_2d(sample_size // patch_size, width)[None])
         self.register_buffer("temporal_table", sincos_table(torch.arange(num_frames // tubelet), width)[None])
-        rotary = temporal_position == "rope"
         self.blocks = nn.ModuleList(
             _build_block(kinds, width, num_heads, hidden_width, self.adaptive, rotary) for kinds in mixers
         )
@@ -181,6 +181,8 @@ class Latte(nn.Module):
         x = self._embed_patches(noisy_latents, K)  # (B, F + K, N, D)
         parts = self._embed_conditions(timesteps, conditioning)  # (B, 1 + K, parts, D)
         condition = parts.sum(dim=2)  # (B, 1 + K, D)
+        # The authors' last layer sees no text, which is the last of the parts.
+        last_condition = parts[:, :, :-1].sum(dim=2) if self.text_embed else condition
         if not self.adaptive:
             x = self._append_tokens(x, parts, K)  # (B, F + K, N + parts, D)
         for index, block in enumerate(self.blocks):
@@ -188,7 +190,7 @@ class Latte(nn.Module):
                 x = self._add_temporal_table(x, K)
             x = block(x, condition, K)
         x = x[:, :, : self.spatial_table.shape[1]]  # (B, F + K, N, D)
-        x = self.final(x, condition, K)  # (B, F + K, N, patch volume * channels)
+        x = self.final(x, last_condition, K)  # (B, F + K, N, patch volume * channels)
         return self.unpatchify(x)  # (B, C or 2C, F + K, H, W)
 
     def _embed_patches(self, noisy_latents: Tensor, num_images: int) -> Tensor:
@@ -253,7 +255,7 @@ class Latte(nn.Module):
         clip = grid.permute(0, 7, 1, 4, 2, 5, 3, 6)  # (B, C, F, length, side, size, side, size)
         return clip.reshape(B, self.out_channels, F * length, self.sample_size, self.sample_size)
 
-    def _check_figures(self, width: int, depth: int, num_heads: int) -> None:
+    def _check_figures(self, width: int, depth: int, num_heads: int, rotary: bool) -> None:
         """Refuse figures that do not divide as the network needs, naming the option."""
         tubelet, patch_size, _ = self.patch
         if self.arrangement in ("interleaved", "late_fusion") and depth % 2:
@@ -262,8 +264,13 @@ class Latte(nn.Module):
             )
         if self.arrangement == "parallel" and num_heads % 2:
             raise StbenchError(f"num_heads={num_heads} is odd: parallel gives half of the heads to space, half to time")
-        if width % (2 * num_heads):
-            raise StbenchError(f"hidden_size={width} does not divide into num_heads={num_heads} heads of even width")
+        if width % num_heads:
+            raise StbenchError(f"hidden_size={width} does not divide into num_heads={num_heads} heads of equal width")
+        if rotary and width // num_heads % 2:
+            raise StbenchError(
+                f"num_heads={num_heads} gives hidden_size={width} heads of {width // num_heads} channels: "
+                "temporal_position=rope rotates pairs of channels and needs an even number"
+            )
         if width % 4:
             raise StbenchError(f"hidden_size={width} is not a multiple of 4, which the 2D position table needs")
         if self.sample_size % patch_size:

@@ -102,15 +102,28 @@ def plain_block(state: dict[str, Tensor], prefix: str, x: Tensor, c: Tensor, hea
     return x + gate_m * linear("mlp.fc2", F.gelu(linear("mlp.fc1", hidden), approximate="tanh"))
 
 
-def plain_network(state: dict[str, Tensor], x: Tensor, t: Tensor, y: Tensor, heads: int, temporal: bool) -> Tensor:
+def plain_conditions(state: dict[str, Tensor], text: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The condition (B, D) of the blocks, and that of the final layer, which sees no text."""
+    final = plain_timestep(state, TIMESTEPS)
+    if "y_embedder.embedding_table.weight" in state:
+        final = final + state["y_embedder.embedding_table.weight"][CLASSES]
+    if text is None:
+        return final, final
+    weight, bias = (state[f"text_embedding_projection.1.{name}"] for name in ("weight", "bias"))
+    return final + F.silu(text.flatten(1)) @ weight.T + bias, final
+
+
+def plain_network(
+    state: dict[str, Tensor], x: Tensor, temporal: bool, text: Tensor | None = None, heads: int = 4
+) -> Tensor:
     """Latte variant 1 on x (B, F, C, H, W), or DiT on every frame when not `temporal`; every copy is made."""
     B, frames, channels, height, _ = x.shape
     kernel = state["x_embedder.proj.weight"]
     patch = kernel.shape[-1]
     tokens = F.conv2d(x.flatten(0, 1), kernel, state["x_embedder.proj.bias"], stride=patch).flatten(2).transpose(1, 2)
     tokens = tokens + state["pos_embed"]  # (B F, N, D)
-    N, c = tokens.shape[1], plain_timestep(state, t) + state["y_embedder.embedding_table.weight"][y]
-    c_space, c_time = c.repeat_interleave(frames, 0), c.repeat_interleave(N, 0)
+    N, (c, c_final) = tokens.shape[1], plain_conditions(state, text)
+    c_space, c_time, c_final = (row.repeat_interleave(n, 0) for row, n in ((c, frames), (c, N), (c_final, frames)))
     depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
     for index in range(depth):
         prefix = f"blocks.{index}"
@@ -122,7 +135,7 @@ def plain_network(state: dict[str, Tensor], x: Tensor, t: Tensor, y: Tensor, hea
             along_time = along_time + state["temp_embed"]
         along_time = plain_block(state, prefix, along_time, c_time, heads)
         tokens = along_time.unflatten(0, (B, N)).transpose(1, 2).flatten(0, 1)
-    modulation = F.silu(c_space) @ state["final_layer.adaLN_modulation.1.weight"].T
+    modulation = F.silu(c_final) @ state["final_layer.adaLN_modulation.1.weight"].T
     shift, scale = (modulation + state["final_layer.adaLN_modulation.1.bias"])[:, None].chunk(2, -1)
     out = F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6) * (1 + scale) + shift
     out = out @ state["final_layer.linear.weight"].T + state["final_layer.linear.bias"]
@@ -145,8 +158,19 @@ def test_golden_output(golden: Any, formula_input: Any, formula_fill: Any, asser
 def test_variant_1_equals_the_plain_computation(patch_size: int) -> None:
     latte = noisy(build(patch_size=patch_size))
     x = normal(*SHAPE)
-    expected = plain_network(to_published(latte), x.transpose(1, 2), TIMESTEPS, CLASSES, 4, temporal=True)
-    torch.testing.assert_close(latte(x, TIMESTEPS, LABELS), expected.transpose(1, 2), rtol=1e-5, atol=1e-5)
+    expected = plain_network(to_published(latte), x.transpose(1, 2), temporal=True).transpose(1, 2)
+    torch.testing.assert_close(latte(x, TIMESTEPS, LABELS), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_classes", [0, 5])
+@pytest.mark.parametrize("num_heads", [4, 32])
+def test_with_text_it_equals_the_plain_computation(num_classes: int, num_heads: int) -> None:
+    """Also with heads of one channel."""
+    latte = noisy(build(num_classes=num_classes, text_dim=7 * 6, num_heads=num_heads))
+    x, text = normal(*SHAPE), normal(2, 7, 6, seed=2)
+    expected = plain_network(to_published(latte), x.transpose(1, 2), True, text, num_heads).transpose(1, 2)
+    out = latte(x, TIMESTEPS, Conditioning(CLASSES, context=text))
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_closed_temporal_gates_leave_a_dit_on_every_frame() -> None:
@@ -161,15 +185,15 @@ def test_closed_temporal_gates_leave_a_dit_on_every_frame() -> None:
         if name.startswith(f"blocks.{2 * half}.")
     }
     x = normal(*SHAPE)
-    expected = plain_network(dit, x.transpose(1, 2), TIMESTEPS, CLASSES, 4, temporal=False)
-    torch.testing.assert_close(latte(x, TIMESTEPS, LABELS), expected.transpose(1, 2), rtol=1e-5, atol=1e-5)
+    expected = plain_network(dit, x.transpose(1, 2), temporal=False).transpose(1, 2)
+    torch.testing.assert_close(latte(x, TIMESTEPS, LABELS), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_image_model_is_dit_on_every_frame() -> None:
     dit = noisy(build(arrangement="spatial"))
     x = normal(*SHAPE)
-    expected = plain_network(to_published(dit), x.transpose(1, 2), TIMESTEPS, CLASSES, 4, temporal=False)
-    torch.testing.assert_close(dit(x, TIMESTEPS, LABELS), expected.transpose(1, 2), rtol=1e-5, atol=1e-5)
+    expected = plain_network(to_published(dit), x.transpose(1, 2), temporal=False).transpose(1, 2)
+    torch.testing.assert_close(dit(x, TIMESTEPS, LABELS), expected, rtol=1e-5, atol=1e-5)
 
 
 # ---- what the four arrangements share ----
@@ -456,18 +480,18 @@ def test_initial_weights_are_those_of_dit() -> None:
 
 @every_arrangement
 @pytest.mark.parametrize("conditioning", ["adaln", "tokens"])
-def test_a_pooled_text_embedding_conditions_every_layer(arrangement: dict[str, str], conditioning: str) -> None:
+def test_a_pooled_text_embedding_conditions_the_blocks_alone(arrangement: dict[str, str], conditioning: str) -> None:
     latte = noisy(build(**arrangement, conditioning=conditioning, num_classes=0, text_dim=7 * 6))
     text, x = normal(2, 7, 6, seed=2), normal(*SHAPE)
     out = latte(x, TIMESTEPS, Conditioning(context=text))
     assert torch.equal(out, latte(x, TIMESTEPS, Conditioning(context=text.flatten(1))))
     assert (out - latte(x, TIMESTEPS, Conditioning(context=text + 1))).abs().max() > 1e-5
-    if conditioning == "adaln":  # the last layer is conditioned too: with all blocks closed the text still matters
+    if conditioning == "adaln":  # with all blocks closed the text is gone
         for block in latte.blocks.children():
             block.modulation.linear.weight.data.zero_()
             block.modulation.linear.bias.data.zero_()
-        change = latte(x, TIMESTEPS, Conditioning(context=text + 1)) - latte(x, TIMESTEPS, Conditioning(context=text))
-        assert change.abs().max() > 1e-5
+        without = latte(x, TIMESTEPS, Conditioning(context=text))
+        assert torch.equal(latte(x, TIMESTEPS, Conditioning(context=text + 1)), without)
 
 
 # Trainable parameters of the published configurations: arXiv 2401.03048, table 2, and the authors' code.
@@ -576,6 +600,7 @@ def test_every_choice_is_checked_under_its_own_name(option: str) -> None:
         ({"depth": 3}, "depth=3 is odd"),
         ({"num_heads": 5}, "hidden_size=32 does not divide into num_heads=5"),
         ({"arrangement": "parallel", "num_heads": 1}, "num_heads=1 is odd"),
+        ({"num_heads": 32, "temporal_position": "rope"}, "heads of 1 channels: temporal_position=rope rotates pairs"),
         ({"patch_size": 3}, "sample_size=8 is not a multiple of patch_size=3"),
         ({"patch_embedding": "compression", "tubelet_length": 3}, "num_frames=4 is not a multiple of tubelet_length=3"),
         ({"temporal_position": "learned"}, "unknown temporal_position 'learned'"),
