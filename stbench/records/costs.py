@@ -5,6 +5,7 @@ Names carry their unit. A `None` is a figure that was not measured, or does not 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -113,6 +114,12 @@ class Profile:
         variants = [each.to_json() for each in self.variants]
         shared = {name: value for name, value in asdict(self).items() if name != "variants" and value not in (None, {})}
         return {**(variants[0] if len(variants) == 1 else {"variants": variants}), **shared}
+
+
+def largest_parts(gmacs_by_part: Mapping[str, float]) -> dict[str, float]:
+    """The operations of each part of a network, the largest first; those in no part of it have a name for people."""
+    ordered = sorted(gmacs_by_part.items(), key=lambda part: -part[1])
+    return {name or "(outside its parts)": gmacs for name, gmacs in ordered}
 
 
 def cost_row(of: VariantCost) -> dict[str, Any]:

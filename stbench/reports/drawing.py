@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from stbench.reports.tables import format_number
+from stbench.reports.text import format_number
 
 INK = "#24292f"
 RULE = "#d8dee4"

@@ -16,7 +16,7 @@ from stbench.records.store import StoredRecord
 from stbench.reports import media, plots
 from stbench.reports.drawing import file_stem
 from stbench.reports.runs import ReportedRuns
-from stbench.reports.tables import format_number
+from stbench.reports.text import format_number
 
 # Kind of a plot -> what it shows, and why there may be none.
 NEEDS = {

@@ -6,7 +6,8 @@ import pandas as pd
 
 from stbench.records.statistics import ALPHA, means_differ
 from stbench.reports.runs import ReportedRuns
-from stbench.reports.tables import format_number, quality_columns, variant_table
+from stbench.reports.tables import quality_columns, variant_table
+from stbench.reports.text import format_number
 
 
 def findings(reported: ReportedRuns) -> list[str]:

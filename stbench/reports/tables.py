@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from stbench.records.statistics import median, summarise_seeds
+from stbench.reports.text import csv_cell, format_cell, format_number, is_number, markdown_text
 
 HEADINGS = {
     "label": "variant",
@@ -44,7 +45,6 @@ MACHINE_BOUND = (
     "peak_allocated_mib",
     "peak_reserved_mib",
 )
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that starts so for a formula
 
 
 def quality_columns(runs: pd.DataFrame) -> dict[str, str]:
@@ -130,22 +130,6 @@ def _display(frame: pd.DataFrame, qualities: dict[str, str]) -> pd.DataFrame:
     return shown.rename(columns=headings)
 
 
-def format_cell(value: Any) -> str:
-    """Return a table cell's text: text as it is, a number by `format_number`."""
-    if isinstance(value, str):
-        return value
-    return format_number(value)
-
-
-def format_number(value: float | None) -> str:
-    """Return a number at four significant digits, whole from 1000 on, and nothing for a missing one."""
-    if value is None or pd.isna(value):
-        return ""
-    if value == int(value) or abs(value) >= 1000:
-        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.0f}"
-    return f"{value:#.4g}"
-
-
 def to_markdown(shown: pd.DataFrame) -> str:
     """Return a displayed table as a Markdown table, numbers to the right.
 
@@ -160,29 +144,9 @@ def to_markdown(shown: pd.DataFrame) -> str:
 def numeric_columns(shown: pd.DataFrame) -> list[bool]:
     """Return for each column of a displayed table whether its cells are numbers, with or without an interval."""
     heads = [[cell.split(" [")[0] for cell in shown[name] if cell] for name in shown]
-    return [bool(column) and all(map(_is_number, column)) for column in heads]
-
-
-def markdown_text(text: str) -> str:
-    """Return text that opens no table cell, tag, link, code or line of its own in Markdown."""
-    for mark, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("](", "]\\("), ("`", "\\`")):
-        text = text.replace(mark, safe)
-    return " ".join(text.split())
+    return [bool(column) and all(map(is_number, column)) for column in heads]
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """Return a table as CSV, with text that a spreadsheet would run as a formula behind an apostrophe."""
-    shielded = frame.map(
-        lambda cell: (
-            f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) and not _is_number(cell) else cell
-        )
-    )
-    return shielded.to_csv(index=False, lineterminator="\n")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text.replace(",", ""))
-    except ValueError:
-        return False
-    return True
+    """Return a table as CSV whose cells, names of columns included, no spreadsheet runs as formulas."""
+    return frame.map(csv_cell).rename(columns=csv_cell).to_csv(index=False, lineterminator="\n")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +16,61 @@ if TYPE_CHECKING:
     from stbench.reports.report import ReportFiles
 
 FVD_DECIMALS = 2
+GAP = "  "  # between columns
+LEAST_WIDTH = 12  # characters: a wider column is narrowed before another has to move below
 
 
 def print_rows(rows: Iterable[tuple[str, ...]], indent: int = 0) -> None:
-    """Print rows in aligned columns."""
+    """Print rows in aligned columns, on a terminal in lines that it has room for.
+
+    There long cells go on below themselves, and columns that find no room follow further down, beside the first column
+    once more. In a file or a pipe a row stays a line.
+    """
     table = [tuple(str(cell) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(" " * indent + line.rstrip())
+    room = terminal_width()
+    blocks = [tuple(range(len(widths)))] if room is None else _blocks(widths, room - indent)
+    for number, columns in enumerate(blocks):
+        if number:
+            print()
+        chosen = [widths[column] for column in columns]
+        fitted = chosen if room is None else _narrowed(chosen, room - indent)
+        for row in table:
+            cells = [_wrapped(row[column], width) for column, width in zip(columns, fitted, strict=True)]
+            for parts in itertools.zip_longest(*cells, fillvalue=""):
+                line = GAP.join(part.ljust(width) for part, width in zip(parts, fitted, strict=True))
+                print(" " * indent + line.rstrip())
+
+
+def terminal_width() -> int | None:
+    """How many characters a line of standard output has room for; None where that is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _blocks(widths: Sequence[int], room: int) -> list[tuple[int, ...]]:
+    """The columns of each part of a table that has too many of them for one: the first stands in every part."""
+    least = [min(width, LEAST_WIDTH) for width in widths]
+    blocks: list[tuple[int, ...]] = [(0,)]
+    for column in range(1, len(widths)):
+        longer = (*blocks[-1], column)
+        fits = sum(least[each] for each in longer) + len(GAP) * len(longer[1:]) <= room
+        if fits or len(blocks[-1]) == 1:
+            blocks[-1] = longer
+        else:
+            blocks.append((0, column))
+    return blocks
+
+
+def _narrowed(widths: Sequence[int], room: int) -> list[int]:
+    """Widths that fit, taken from the widest columns; one of at most `LEAST_WIDTH` keeps what it has."""
+    narrowed = list(widths)
+    while sum(narrowed) + len(GAP) * len(narrowed[1:]) > room and max(narrowed) > LEAST_WIDTH:
+        narrowed[narrowed.index(max(narrowed))] -= 1
+    return narrowed
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    return [cell] if len(cell) <= width else textwrap.wrap(cell, width)
 
 
 def print_record(folder: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,37 +83,3 @@ def test_times_of_two_machines_are_not_averaged(make_run: MakeRun) -> None:
     assert row["machines"] == 2
     assert pd.isna(row["forward_ms"]) and pd.isna(row["peak_rss_mib"])
     assert (row["fvd_shapes3d_seeds"], row["gmacs"]) == (2, 1.5)
-
-
-@pytest.mark.parametrize(
-    ("cell", "written"),
-    [
-        ("=1+1", "'=1+1"),
-        ("+cmd", "'+cmd"),
-        ("@SUM(A1)", "'@SUM(A1)"),
-        ("-2+3", "'-2+3"),
-        ("\t=1", "'\t=1"),
-        ("-2.5", "-2.5"),
-        ("+3e5", "+3e5"),
-        ("latte1", "latte1"),
-        (-2.5, "-2.5"),
-    ],
-)
-def test_csv_cells_are_not_formulas(cell: object, written: str) -> None:
-    text = tables.to_csv(pd.DataFrame({"label": [cell]}, dtype=object))
-    assert list(csv.reader(io.StringIO(text)))[1] == [written]
-
-
-def test_markdown_text_stays_in_its_cell() -> None:
-    assert tables.markdown_text("a|b\n<img src=x> [x](http://y) `c`") == (
-        "a\\|b &lt;img src=x&gt; [x]\\(http://y) \\`c\\`"
-    )
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, ""), (float("nan"), ""), (5, "5"), (32.48, "32.48"), (9.8, "9.800"), (0.00012345, "0.0001234"),
-     (1176.4, "1176"), (12345.6, "12,346"), (-0.5, "-0.5000"), (1_000_000, "1,000,000")],
-)  # fmt: skip
-def test_format_number(value: float | None, text: str) -> None:
-    assert tables.format_number(value) == text

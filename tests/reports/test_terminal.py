@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stbench.checks.listing import print_listing
 from stbench.records.protocol import Protocol
 from stbench.records.sections import CurvePoint, Quality
 from stbench.reports.report import write_report
@@ -29,6 +30,49 @@ QUALITY = Quality(
 def test_rows_stand_in_columns(capsys: pytest.CaptureFixture[str]) -> None:
     print_rows([("a", "long cell", "c"), ("longer", "b", "")], indent=1)
     assert capsys.readouterr().out == " a       long cell  c\n longer  b\n"
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output is a terminal of 30 columns."""
+    monkeypatch.setattr("stbench.reports.terminal.terminal_width", lambda: 30)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_on_a_terminal_long_cells_go_on_below_themselves(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows([("name", "what it is"), ("i3d", "a classifier of human actions"), ("  c3d", "another")], indent=2)
+    assert capsys.readouterr().out == (
+        "  name   what it is\n"
+        "  i3d    a classifier of human\n"
+        "         actions\n"
+        "    c3d  another\n"
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("narrow")
+def test_on_a_terminal_columns_without_room_follow_beside_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows([("variant", "params (M)", "GMACs", "forward (ms)"), ("latte1", "2.85", "0.23", "24.0")])
+    assert capsys.readouterr().out == (
+        "variant  params (M)  GMACs\n"
+        "latte1   2.85        0.23\n"
+        "\n"
+        "variant  forward (ms)\n"
+        "latte1   24.0\n"
+    )  # fmt: skip
+
+
+def test_what_is_listed_fits_a_terminal_of_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stbench.reports.terminal.terminal_width", lambda: 80)
+    for what in ("variants", "presets", "protocols", "detectors"):
+        print_listing(what)
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_in_a_pipe_a_row_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows([("name", "x" * 300)])
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_every_figure_with_its_interval(capsys: pytest.CaptureFixture[str]) -> None:

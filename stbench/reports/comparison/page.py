@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from stbench.records.statistics import ALPHA, FACTOR
 from stbench.reports import html, plots
 from stbench.reports.comparison.verdicts import BETTER, CHANGED, NOT_COMPARABLE, SAME, WORSE
-from stbench.reports.tables import format_cell, markdown_text, to_markdown
+from stbench.reports.tables import to_markdown
+from stbench.reports.text import format_cell, markdown_text
 
 if TYPE_CHECKING:
     from stbench.reports.comparison.cells import Cell, Comparison

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from stbench.records.costs import Ceilings, Profile, Scaling, Utilisation
+from stbench.records.costs import Ceilings, Profile, Scaling, Utilisation, largest_parts
 from stbench.reports.drawing import INK, NEUTRAL, STYLE, file_stem, format_tick, label_points, new_figure
 from stbench.reports.runs import PALETTE
 
@@ -60,13 +60,13 @@ def breakdown(name: str, gmacs_by_part: Mapping[str, float]) -> Figure:
         name: of the variant.
         gmacs_by_part: 10^9 MACs by part; "" is the network itself.
     """
-    parts = sorted(gmacs_by_part.items(), key=lambda part: -part[1])
+    parts = largest_parts(gmacs_by_part)
     total = sum(gmacs_by_part.values())
     figure, axes = new_figure(f"{name}: {total:.4g} GMACs a forward pass", "GMACs; 1 MAC = 2 FLOPs", "")
     figure.set_size_inches(7.2, 1.7 + 0.3 * len(parts))
-    bars = axes.barh(range(len(parts)), [gmacs for _, gmacs in parts], color=PALETTE[0], height=0.7)
-    axes.bar_label(bars, [f"{100 * gmacs / total:.1f} %" for _, gmacs in parts], padding=5, color=INK)
-    axes.set_yticks(range(len(parts)), [part or "(itself)" for part, _ in parts])
+    bars = axes.barh(range(len(parts)), list(parts.values()), color=PALETTE[0], height=0.7)
+    axes.bar_label(bars, [f"{100 * gmacs / total:.1f} %" for gmacs in parts.values()], padding=5, color=INK)
+    axes.set_yticks(range(len(parts)), list(parts))
     axes.xaxis.set_major_formatter(FuncFormatter(format_tick))
     axes.invert_yaxis()
     axes.margins(x=0.12)

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stbench.records.costs import Profile, VariantCost, cost_row
+from stbench.records.costs import BatchSizeSearch, Profile, VariantCost, cost_row, largest_parts
 from stbench.reports.terminal import print_rows
+from stbench.reports.text import csv_cell
 from stbench.storage.files import write_json
 from stbench.storage.folder import swapped_in
 
@@ -18,15 +19,15 @@ OUTPUT_NAMES = ("costs.json", "costs.csv", "scaling.csv", "plots")
 COMPARISON = {
     "params_m": ("params (M)", ".2f"),
     "gmacs": ("GMACs", ".2f"),
-    "gmacs_train_step": ("GMACs train", ".2f"),
+    "gmacs_train_step": ("GMACs, train step", ".2f"),
     "forward_ms": ("forward (ms)", ".1f"),
     "train_step_ms": ("train step (ms)", ".1f"),
     "sampling_step_ms": ("sampling step (ms)", ".1f"),
-    "train_step_compile_s": ("compile (s)", ".1f"),
+    "train_step_compile_s": ("first step, excess (s)", ".1f"),
     "train_clips_per_s": ("train clips/s", ".3g"),
     "peak_mib": ("peak (MiB)", ".0f"),
-    "mfu_of_measured_ceiling": ("MFU of measured", ".3f"),
-    "mfu_of_datasheet": ("MFU of data sheet", ".3f"),
+    "mfu_of_measured_ceiling": ("MFU, measured ceiling", ".3f"),
+    "mfu_of_datasheet": ("MFU, data sheet", ".3f"),
     "largest_batch_size": ("largest batch", "d"),
 }
 NOT_KNOWN = "-"
@@ -43,6 +44,7 @@ def print_costs(profile: Profile) -> None:
         for row in rows:
             figures = [_cell(row.get(key), form) for key, (_, form) in columns.items()]
             table.append((row["variant"], row["status"], *figures, row["reason"] or ""))
+        print(_per_what(profile))
         print_rows(table)
     for each in profile.variants:
         if each.scaling is None:
@@ -105,7 +107,7 @@ def _print_one(of: VariantCost, profile: Profile) -> None:
     rows += [("  incomplete", reason) for reason in counts.incomplete]
     for name, step in timing.items():
         spread = f"± {step.spread * 1e3:.2f} ms over {len(step.samples)} samples"
-        rate = f"{step.batch_size} clips, {step.clips_per_s:.3g} clips/s, compile {step.compile_s:.2f} s"
+        rate = f"{step.batch_size} clips, {step.clips_per_s:.3g} clips/s, first call {step.compile_s:.2f} s longer"
         rows.append((name, f"{step.median * 1e3:.2f} ms {spread}, {rate}"))
     peaks = asdict(memory).items() if memory else ()
     rows += [(name, f"{value:.0f} MiB") for name, value in peaks if isinstance(value, float)]
@@ -121,8 +123,8 @@ def _print_one(of: VariantCost, profile: Profile) -> None:
     print_rows(rows)
     print()
     total = sum(counts.gmacs_by_part.values())
-    parts = sorted(counts.gmacs_by_part.items(), key=lambda part: -part[1])
-    shares = [(name or "(itself)", f"{gmacs:.4f}", f"{100 * gmacs / total:.1f} %") for name, gmacs in parts]
+    parts = largest_parts(counts.gmacs_by_part)
+    shares = [(name, f"{gmacs:.4f}", f"{100 * gmacs / total:.1f} %") for name, gmacs in parts.items()]
     print_rows([("module", "GMACs", "share"), *shares])
     if of.batch_size_search:
         trials = [
@@ -131,9 +133,24 @@ def _print_one(of: VariantCost, profile: Profile) -> None:
         ]
         print()
         print_rows([("batch size", "status", "peak (MiB)", "reason"), *trials])
-        print(f"largest batch of a training step that fits: {of.batch_size_search.largest_batch_size or 'none'}")
+        print(f"largest batch of a training step that fits: {_largest(of.batch_size_search)}")
     for name, note in zip(counts.conventions, counts.convention_notes, strict=True):
         print(f"{name}: {note}")
+
+
+def _per_what(profile: Profile) -> str:
+    """What the figures of several variants are of."""
+    batches = {step.batch_size for each in profile.variants if each.cost for step in each.cost.timing.values()}
+    times = f"; times of {' or '.join(map(str, sorted(batches)))} clips" if batches else ""
+    return f"operations of one clip{times}"
+
+
+def _largest(search: BatchSizeSearch) -> str:
+    """The largest batch that fits, and whether a larger one was tried."""
+    if search.largest_batch_size is None:
+        return "none"
+    capped = search.largest_batch_size == search.trials[-1].batch_size
+    return f"{search.largest_batch_size}" + (", the largest that was tried" if capped else "")
 
 
 def _cell(value: Any, form: str) -> str:
@@ -143,6 +160,6 @@ def _cell(value: Any, form: str) -> str:
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(map(csv_cell, columns))
+        writer.writerows([csv_cell(row.get(column)) for column in columns] for row in rows)

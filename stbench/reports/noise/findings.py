@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from stbench.reports.tables import METRIC_NAMES, format_number
+from stbench.reports.tables import METRIC_NAMES
+from stbench.reports.text import format_number
 
 
 def findings(study: Mapping[str, Any]) -> list[str]:

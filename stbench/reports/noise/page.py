@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from stbench.reports import html
 from stbench.reports.noise.findings import curves, findings, plain, with_sd
 from stbench.reports.runs import flatten
-from stbench.reports.tables import METRIC_NAMES, format_cell, format_number
+from stbench.reports.tables import METRIC_NAMES
+from stbench.reports.text import format_cell, format_number
 
 BIAS_HEADINGS = {
     "fvd": "FVD",

@@ -15,7 +15,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from stbench.reports.drawing import INK, NEUTRAL, RULE, STYLE, End, dress_axes, format_tick, label_points
 from stbench.reports.noise.findings import curves, plain
 from stbench.reports.runs import PALETTE
-from stbench.reports.tables import METRIC_NAMES, format_number
+from stbench.reports.tables import METRIC_NAMES
+from stbench.reports.text import format_number
 
 # Two more than there are elsewhere: eight distortions, one colour each.
 COLOURS = (*PALETTE, "#882255", NEUTRAL)

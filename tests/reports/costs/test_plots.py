@@ -39,7 +39,7 @@ def texts(figure: Figure) -> list[str]:
 def test_breakdown_has_the_largest_part_on_top() -> None:
     figure = breakdown("latte1", {"embed": 1.0, "blocks.*.mlp": 6.0, "": 3.0})
     axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["blocks.*.mlp", "(itself)", "embed"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["blocks.*.mlp", "(outside its parts)", "embed"]
     assert texts(figure) == ["60.0 %", "30.0 %", "10.0 %"]
     assert axes.yaxis_inverted()
     assert "10 GMACs" in axes.get_title(loc="left")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.records.costs import Profile
+from stbench.records.costs import BatchSizeSearch, Profile, Trial
 from stbench.reports.costs.tables import print_costs, write_costs
 
 COUNTED = """\
@@ -24,10 +24,10 @@ operations        2.000 GMACs = 4.000 GFLOPs, executed, one clip
   as thop_batch3  6.125 G
   incomplete      fvcore does not know aten::mv
 
-module        GMACs   share
-blocks.*.mlp  1.2500  62.5 %
-embed         0.5000  25.0 %
-(itself)      0.2500  12.5 %
+module               GMACs   share
+blocks.*.mlp         1.2500  62.5 %
+embed                0.5000  25.0 %
+(outside its parts)  0.2500  12.5 %
 thop_batch3: as the Latte paper counts
 """
 
@@ -41,9 +41,9 @@ operations          2.000 GMACs = 4.000 GFLOPs, executed, one clip
   by closed_form    1.750 GMACs
   as thop_batch3    6.125 G
   incomplete        fvcore does not know aten::mv
-forward             10.00 ms ± 0.50 ms over 2 samples, 4 clips, 400 clips/s, compile 0.25 s
-train_step          50.00 ms ± 0.50 ms over 2 samples, 4 clips, 80 clips/s, compile 0.25 s
-sampling_step       20.00 ms ± 0.50 ms over 2 samples, 4 clips, 200 clips/s, compile 0.25 s
+forward             10.00 ms ± 0.50 ms over 2 samples, 4 clips, 400 clips/s, first call 0.25 s longer
+train_step          50.00 ms ± 0.50 ms over 2 samples, 4 clips, 80 clips/s, first call 0.25 s longer
+sampling_step       20.00 ms ± 0.50 ms over 2 samples, 4 clips, 200 clips/s, first call 0.25 s longer
 peak_allocated_mib  300 MiB
 peak_reserved_mib   400 MiB
 peak_rss_mib        900 MiB
@@ -54,10 +54,10 @@ precision           bfloat16
 attention           auto
 device              cuda
 
-module        GMACs   share
-blocks.*.mlp  1.2500  62.5 %
-embed         0.5000  25.0 %
-(itself)      0.2500  12.5 %
+module               GMACs   share
+blocks.*.mlp         1.2500  62.5 %
+embed                0.5000  25.0 %
+(outside its parts)  0.2500  12.5 %
 
 batch size  status  peak (MiB)  reason
 1           fits    110
@@ -81,12 +81,15 @@ measured ceilings: 500 GFLOP/s float32, 1000 GFLOP/s bfloat16, 100.0 GB/s; data 
 
 # Two spaces between columns, and no column that nobody has a figure in.
 SEVERAL = (
-    "variant  status    params (M)  GMACs  GMACs train  forward (ms)  train step (ms)  sampling step (ms)  compile (s)"
-    "  train clips/s  peak (MiB)  MFU of measured  MFU of data sheet  largest batch  reason\n"
-    "latte1   finished  2.88        2.00   5.50         10.0          50.0             20.0                0.2        "
-    "  80             300         0.500            0.250              1\n"
-    "odd      failed    -           -      -            -             -                -                   -          "
-    "  -              -           -                -                  -              depth=3 is odd\n"
+    "operations of one clip; times of 4 clips\n"
+    "variant  status    params (M)  GMACs  GMACs, train step  forward (ms)  train step (ms)  sampling step (ms)"
+    "  first step, excess (s)  train clips/s  peak (MiB)  MFU, measured ceiling  MFU, data sheet  largest batch"
+    "  reason\n"
+    "latte1   finished  2.88        2.00   5.50               10.0          50.0             20.0"
+    "                0.2                     80             300         0.500                  0.250            1\n"
+    "odd      failed    -           -      -                  -             -                -"
+    "                   -                       -              -           -                      -                -"
+    "              depth=3 is odd\n"
 )
 
 
@@ -105,10 +108,19 @@ def test_several_variants(several: Profile, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == SEVERAL + SCALING + CEILINGS
 
 
+def test_several_variants_fit_a_terminal_of_80_columns(
+    several: Profile, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stbench.reports.terminal.terminal_width", lambda: 80)
+    print_costs(replace(several, ceilings=None))
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
 def test_columns_without_a_figure_are_left_out(counted: Profile, capsys: pytest.CaptureFixture[str]) -> None:
     print_costs(replace(counted, variants=counted.variants * 2))
     assert capsys.readouterr().out == (
-        "variant  status    params (M)  GMACs  GMACs train  reason\n"
+        "operations of one clip\n"
+        "variant  status    params (M)  GMACs  GMACs, train step  reason\n"
         "latte1   finished  2.88        2.00   5.50\n"
         "latte1   finished  2.88        2.00   5.50\n"
     )
@@ -135,6 +147,20 @@ def test_files(several: Profile, tmp_path: Path) -> None:
         for plot in ("breakdown-latte1", "roofline", "scaling-gmacs", "scaling-train-step-s")
         for ending in ("png", "svg")
     ]
+
+
+def test_a_hostile_name_is_no_formula(counted: Profile, tmp_path: Path) -> None:
+    variant = replace(counted.variants[0], variant={"name": "=cmd|x\r=1"})
+    write_costs(replace(counted, variants=(variant,)), tmp_path / "costs")
+    assert "\n'=cmd|x =1,finished" in (tmp_path / "costs" / "costs.csv").read_text()
+
+
+def test_the_largest_batch_says_where_no_larger_one_was_tried(
+    measured: Profile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = BatchSizeSearch(largest_batch_size=2, trials=(Trial(batch_size=2, status="fits", peak_mib=1.0),))
+    print_costs(replace(measured, variants=(replace(measured.variants[0], batch_size_search=search),)))
+    assert "step that fits: 2, the largest that was tried\n" in capsys.readouterr().out
 
 
 def test_an_earlier_output_is_replaced_and_anything_else_is_kept(counted: Profile, tmp_path: Path) -> None:
