@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +133,7 @@ class ClipDataset(ABC):
     """Videos from which clips can be taken; `len()` is the number of usable videos.
 
     Attributes:
+        seed_draws_videos: whether another seed gives other videos, instead of other clips of the same ones.
         image_size: height and width of a frame, in pixels.
         num_frames: frames of a clip.
         frame_stride: distance between two frames of a clip, in frames of the video.
@@ -139,6 +141,8 @@ class ClipDataset(ABC):
         class_names: names of the labels 0, 1, ...; empty when the dataset is unconditional.
         dropped: videos that were found but cannot be used.
     """
+
+    seed_draws_videos: ClassVar[bool] = False
 
     image_size: int
     num_frames: int

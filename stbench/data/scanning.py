@@ -149,16 +149,16 @@ class FolderDataset(ClipDataset):
                 f"(dataset.num_frames={self.num_frames}, dataset.frame_stride={self.frame_stride})"
             )
 
-    def with_reading(self, *, frame_stride: int, spatial_rule: str) -> FolderDataset:
+    def with_reading(self, *, frame_stride: int, spatial_rule: str, seed: int) -> FolderDataset:
         """Return the same videos read otherwise, without looking at them again; this dataset when nothing would differ.
 
         Raises:
             StbenchError: an impossible stride or rule, or no video is long enough for such a clip.
         """
-        if (frame_stride, spatial_rule) == (self.frame_stride, self.spatial_rule):
+        if (frame_stride, spatial_rule, seed) == (self.frame_stride, self.spatial_rule, self.seed):
             return self
         other = copy.copy(self)
-        other.frame_stride = frame_stride
+        other.frame_stride, other.seed = frame_stride, seed
         other.spatial_rule = check_spatial_rule(spatial_rule, "dataset.spatial_rule")
         ClipDataset.__post_init__(other)
         other._choose_videos()

@@ -36,7 +36,7 @@ class Setup:
         config: the resolved configuration.
         runtime: device, precision and attention backend.
         dataset: clips to train on.
-        reference: the same videos with the protocol's frame stride, which generated clips are compared with.
+        reference: the same videos as the protocol reads them, which generated clips are compared with.
         autoencoder: clips to latents.
         detector: clips to features.
         protocol: how quality is measured, everything filled in.
@@ -166,12 +166,14 @@ def _check_fit(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder
 
 
 def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Protocol) -> ClipDataset:
-    """The dataset as the protocol reads real videos: with its frame stride, and its rule for making them square.
+    """The dataset as the protocol reads real videos: its stride, its seed of clips, its rule for making frames square.
 
-    A stride that the protocol leaves open is the run's own; clips that are drawn are square already.
+    A stride that the protocol leaves open is the run's own. Videos that are drawn are square, and the seed is theirs.
     """
     stride = dataset.frame_stride if protocol.frame_stride_real is OPEN else protocol.frame_stride_real
     wanted: dict[str, Any] = {"frame_stride": stride}
+    if not dataset.seed_draws_videos:
+        wanted["seed"] = protocol.clip_seed
     if hasattr(dataset, "spatial_rule"):
         wanted["spatial_rule"] = protocol.spatial_rule
     if all(getattr(dataset, name) == value for name, value in wanted.items()):
@@ -190,7 +192,7 @@ def _filled_in(setup: Setup) -> Protocol:
     return filled_in(
         setup.protocol,
         detector=setup.detector.facts,
-        clips=clip_facts(setup.reference, dataset.name, dataset.arguments.get("split", "all")),
+        clips=clip_facts(setup.reference, dataset.name, getattr(setup.reference, "split", "all")),
         sampling=SamplingFacts(
             num_real=None if setup.protocol.num_real is None else evaluation.num_clips,
             num_fake=evaluation.num_clips,

@@ -118,18 +118,24 @@ def test_the_reference_has_the_stride_of_the_protocol(monkeypatch: pytest.Monkey
     assert Evaluator(setup).num_real == 8
 
 
-@pytest.mark.parametrize("rule", ["crop-resize-lanczos", "resize-crop-lanczos"])
-def test_the_reference_is_made_square_by_the_protocol(
-    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The rule that stands in the protocol is the one that is carried out, whatever the training clips have."""
+@pytest.fixture
+def videos(tmp_path: Path) -> list[str]:
+    """Words of a run on three folders of ten images."""
     for video in range(3):
         (tmp_path / f"video{video}").mkdir()
         for frame in range(10):
             pixels = np.random.default_rng([video, frame]).integers(0, 256, (40, 60, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / f"video{video}" / f"{frame:03d}.png")
+    return ["variant=latte1", "dataset=video_folder", f"dataset.root={tmp_path}", *SMOKE[1:]]
+
+
+@pytest.mark.parametrize("rule", ["crop-resize-lanczos", "resize-crop-lanczos"])
+def test_the_reference_is_made_square_by_the_protocol(
+    rule: str, videos: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule that stands in the protocol is the one that is carried out, whatever the training clips have."""
     monkeypatch.setitem(protocol.PROTOCOLS, "ruled", replace(protocol.PROTOCOLS["builtin"], spatial_rule=rule))
-    words = ["variant=latte1", "dataset=video_folder", f"dataset.root={tmp_path}", *SMOKE[1:], "protocol=ruled"]
+    words = [*videos, "protocol=ruled"]
     setup = prepare(resolve(words))
     assert setup.protocol.spatial_rule == rule
     (batch,) = evaluation_clips(setup.reference, 3, 0, batch_size=3)
@@ -139,3 +145,19 @@ def test_the_reference_is_made_square_by_the_protocol(
     other = prepare(resolve([*words, "dataset.spatial_rule=crop-resize-lanczos"])).dataset
     (training,) = evaluation_clips(other, 3, 0, batch_size=3)
     assert torch.equal(batch.clips, training.clips) is (rule == "crop-resize-lanczos")
+
+
+def test_the_reference_has_the_clips_of_the_protocol(videos: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seed of the training clips used to decide which real clips were judged, under one protocol hash."""
+
+    def real_clips(*words: str) -> torch.Tensor:
+        setup = prepare(resolve([*videos, "dataset.num_frames=4", *words]))
+        (batch,) = evaluation_clips(setup.reference, 3, setup.protocol.clip_seed, batch_size=3)
+        return batch.clips
+
+    first = real_clips()
+    assert torch.equal(real_clips("dataset.seed=5"), first)
+    monkeypatch.setitem(protocol.PROTOCOLS, "seeded", replace(protocol.PROTOCOLS["builtin"], clip_seed=5))
+    seeded = real_clips("protocol=seeded")
+    assert not torch.equal(seeded.sort(0).values, first.sort(0).values)  # other clips, not only another order
+    assert torch.equal(seeded, real_clips("protocol=seeded", "dataset.seed=1"))

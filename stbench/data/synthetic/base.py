@@ -31,6 +31,8 @@ class SyntheticDataset(ClipDataset):
         time: of each frame of a clip, in frames, float32 (F,).
     """
 
+    seed_draws_videos = True
+
     length: int = 10000
     time: Floats = field(init=False, repr=False)
 
