@@ -11,6 +11,9 @@ Some constructor arguments are facts of the run, not choices of the variant: `in
 the latents), `num_frames`, `num_classes` (0 when unconditional) and `learned_variance`. A run hands on those that the
 constructor has; a fully convolutional network simply does not list `sample_size`.
 
+A backbone whose authors guide fewer than the C channels of the noise says how many, from the first, in an attribute
+`published_guided_channels`.
+
 Letters used in every file here: B batch, C channels, F frames, H height, W width, N tokens of one frame, D width of a
 token, K images appended to a clip. `t` is only ever the diffusion timestep.
 """

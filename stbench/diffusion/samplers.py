@@ -16,7 +16,7 @@ from torch import Tensor
 
 from stbench.backbones.base import Conditioning
 from stbench.diffusion.loss import Backbone, check_channels, find_objective
-from stbench.diffusion.schedule import NUM_TIMESTEPS, NoiseSchedule
+from stbench.diffusion.schedule import NUM_TIMESTEPS, NoiseSchedule, respaced_steps
 from stbench.errors import StbenchError, unknown_name
 
 Predict = Callable[[Tensor, Tensor], Tensor]
@@ -40,9 +40,7 @@ class Sampling:
     num_classes: int  # also the null class label of guidance; 0 when unconditional
     # 1 for the conditional prediction alone; otherwise the batch is doubled with the null label and a zero context.
     cfg_scale: float = 1.0
-    # "published" guides the noise and keeps the variance of the conditional half, as the authors do; "all" guides the
-    # variance as well.
-    guided_channels: str = "published"
+    guided_channels: str = "published"  # or "all": see `guided_channel_count`
     spacing: str = "uniform"  # over all timesteps, first and last included (Latte's); "ddim": a constant stride from 0
     eta: float = 0.0  # DDIM's share of fresh noise, 0 (none) to 1
 
@@ -76,13 +74,14 @@ def sample(
     Raises:
         StbenchError: for an unknown name, choices that exclude each other, or guidance without any conditioning.
     """
-    solve = _find_solver(sampling)
-    guided = _guided_channel_count(sampling.objective, sampling.guided_channels, noise.shape[1])
+    check_sampling(sampling)
+    _, solve = SAMPLERS[sampling.sampler]
     if conditioning.num_images:
         raise StbenchError(f"sampling makes clips only: expected num_images=0, got {conditioning.num_images}")
     predict: Predict = partial(_predict, backbone, conditioning)
     if sampling.cfg_scale != 1.0:
         doubled = _doubled(conditioning, _null_conditioning(conditioning, sampling.num_classes))
+        guided = guided_channel_count(backbone, sampling.objective, sampling.guided_channels, noise.shape[1])
         predict = partial(_predict_guided, backbone, doubled, sampling.cfg_scale, guided)
     return solve(predict, noise.float(), sampling, draw_noise, progress or _unheard)
 
@@ -91,15 +90,21 @@ def _unheard(done: int, of: int) -> None:
     """The listener to a sampling that nobody follows."""
 
 
-def _find_solver(sampling: Sampling) -> Solver:
-    """The solver of that name, once its options are known to fit it."""
+def check_sampling(sampling: Sampling) -> None:
+    """Refuse what cannot be sampled; cheap enough to ask before a training.
+
+    Raises:
+        StbenchError: for an unknown name, choices that exclude each other, or a number of steps that cannot be had.
+    """
     objective, sampler, spacing, eta = sampling.objective, sampling.sampler, sampling.spacing, sampling.eta
     find_objective(objective)
     if sampler not in SAMPLERS:
         raise unknown_name("sampler", sampler, SAMPLERS)
     if spacing not in SPACINGS:
         raise unknown_name("spacing", spacing, SPACINGS)
-    needed, solve = SAMPLERS[sampler]
+    if sampling.guided_channels not in GUIDED_CHANNELS:
+        raise unknown_name("guided_channels", sampling.guided_channels, GUIDED_CHANNELS)
+    needed, _ = SAMPLERS[sampler]
     if needed != objective:
         fitting = [name for name, (trained_with, _) in SAMPLERS.items() if trained_with == objective]
         raise StbenchError(f"sampler={sampler} does not fit objective={objective}: expected {' or '.join(fitting)}")
@@ -109,7 +114,25 @@ def _find_solver(sampling: Sampling) -> Solver:
         raise StbenchError(f"eta={eta}: expected a number from 0 to 1")
     if eta and sampler != "ddim":
         raise StbenchError(f"eta={eta} does not fit sampler={sampler}: only ddim has it")
-    return solve
+    if sampler != "euler":
+        respaced_steps(_respacing(sampling))
+    elif sampling.num_sampling_steps < 1:
+        raise StbenchError(f"num_sampling_steps={sampling.num_sampling_steps}: expected at least 1")
+
+
+def guided_channel_count(backbone: Backbone, objective: str, guided_channels: str, in_channels: int) -> int:
+    """How many channels of a prediction guidance changes, counted from the first; the others stay conditional.
+
+    Args:
+        backbone: its `published_guided_channels`, where it has them, are those that its authors guide; else they are
+            the C channels of the noise or velocity.
+        objective: decides whether a variance is predicted as well.
+        guided_channels: "published", or "all", the variance included.
+        in_channels: C of the latents.
+    """
+    if guided_channels == "published":
+        return min(getattr(backbone, "published_guided_channels", in_channels), in_channels)
+    return 2 * in_channels if find_objective(objective).learned_variance else in_channels
 
 
 def _sample_ddpm(
@@ -150,8 +173,6 @@ def _sample_euler(
 ) -> Tensor:
     """Equal Euler steps along the velocity from noise (share 1, timestep 1000) to clean latents (share 0)."""
     count = sampling.num_sampling_steps
-    if count < 1:
-        raise StbenchError(f"num_sampling_steps={count}: expected at least 1")
     timesteps = torch.linspace(NUM_TIMESTEPS, 0, count + 1, device=latents.device)
     for step in range(count):
         velocity = predict(latents, timesteps[step])
@@ -170,8 +191,12 @@ SAMPLERS: dict[str, tuple[str, Solver]] = {
 
 
 def _sampling_schedule(sampling: Sampling, device: torch.device) -> NoiseSchedule:
-    prefix = "ddim" if sampling.spacing == "ddim" else ""
-    return NoiseSchedule.linear().respaced(f"{prefix}{sampling.num_sampling_steps}").to(device)
+    return NoiseSchedule.linear().respaced(_respacing(sampling)).to(device)
+
+
+def _respacing(sampling: Sampling) -> str:
+    """The timesteps of a sampling, as `respaced_steps` reads them."""
+    return f"{'ddim' if sampling.spacing == 'ddim' else ''}{sampling.num_sampling_steps}"
 
 
 def _noise_and_variance(prediction: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,13 +217,6 @@ def _predict_guided(
     conditional, unconditional = both.chunk(2)
     guidance = unconditional + cfg_scale * (conditional - unconditional)
     return torch.cat([guidance[:, :guided], conditional[:, guided:]], dim=1)
-
-
-def _guided_channel_count(objective: str, guided_channels: str, in_channels: int) -> int:
-    if guided_channels not in GUIDED_CHANNELS:
-        raise unknown_name("guided_channels", guided_channels, GUIDED_CHANNELS)
-    has_variance = find_objective(objective).learned_variance
-    return 2 * in_channels if has_variance and guided_channels == "all" else in_channels
 
 
 def _null_conditioning(conditioning: Conditioning, num_classes: int) -> Conditioning:

@@ -120,6 +120,7 @@ def respaced_steps(spec: str) -> list[int]:
     """
     digits = spec.removeprefix("ddim")
     if not digits.isdecimal() or not 2 <= int(digits) <= NUM_TIMESTEPS:
+        # Of one step the authors' respacing keeps timestep 0 alone, and their samplers then fail on an empty table.
         raise StbenchError(f"sampling steps {spec!r}: expected 'N' or 'ddimN' with N from 2 to {NUM_TIMESTEPS}")
     count = int(digits)
     return _constant_stride(count) if spec.startswith("ddim") else _first_to_last(count)

@@ -83,7 +83,9 @@ class EvalConfig:
     )
     num_sampling_steps: int = setting(250, "network evaluations per sample", at_least=1)
     cfg_scale: float = setting(1.0, "classifier-free guidance; 1 is none", at_least=0)
-    guided_channels: str = setting("published", "guide the noise channels only, or all", choices=("published", "all"))
+    guided_channels: str = setting(
+        "published", "guide the channels that the backbone's authors guide, or all", choices=("published", "all")
+    )
     seed: int = setting(0, "seed of the noise that sampling starts from, the same for every training seed", at_least=0)
     batch_size: int = setting(32, "clips sampled at once; never changes the result", at_least=1, hashed=False)
     every: int = setting(0, "steps between evaluations during training, 0 for none", at_least=0)

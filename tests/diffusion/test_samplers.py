@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.diffusion import NoiseSchedule, sample
-from stbench.diffusion.samplers import Sampling
+from stbench.diffusion.samplers import Sampling, check_sampling, guided_channel_count
 from stbench.errors import StbenchError
 
 SHAPE = (2, 4, 2, 4, 4)
@@ -182,6 +183,29 @@ def test_guidance_equals_the_formula(sampler: str, guided_channels: str, varianc
     torch.testing.assert_close(out, draw(formula, LABELS, **seeded()), rtol=1e-4, atol=1e-4)
 
 
+def test_a_family_says_how_many_channels_its_authors_guide() -> None:
+    """As DiT's authors, the first three of four; asked for all, and where it says nothing, it makes no difference."""
+
+    class OfThree:
+        published_guided_channels = 3
+        __call__ = staticmethod(labelled)
+
+    free = draw(labelled, LABELS, cfg_scale=1.0)
+    guided = draw(labelled, LABELS, cfg_scale=4.0)
+    out = draw(OfThree(), LABELS, cfg_scale=4.0)
+    assert torch.equal(out[:, :3], guided[:, :3])
+    assert torch.equal(out[:, 3:], free[:, 3:])
+    assert torch.equal(draw(OfThree(), LABELS, cfg_scale=4.0, guided_channels="all")[:, :4], guided)
+
+
+@pytest.mark.parametrize(
+    ("objective", "guided_channels", "in_channels", "expected"),
+    [("ddpm", "published", 4, 4), ("ddpm", "all", 4, 8), ("flow", "published", 4, 4), ("flow", "all", 3, 3)],
+)
+def test_number_of_guided_channels(objective: str, guided_channels: str, in_channels: int, expected: int) -> None:
+    assert guided_channel_count(labelled, objective, guided_channels, in_channels) == expected
+
+
 def test_guidance_of_a_flow() -> None:
     """Constant velocities 0.1 and 0.3 and null 0.5: the guided one is u + 2 (c - u), all channels."""
     out = draw(lambda x, t, c: labelled(x, t, c)[:, :4], LABELS, objective="flow", sampler="euler", cfg_scale=2.0)
@@ -285,6 +309,8 @@ def test_progress_counts_every_step_and_no_gradient_is_kept(sampler: str, object
         ({"sampler": "ddpm", "eta": 0.5}, "eta=0.5 does not fit sampler=ddpm"),
         ({"eta": -0.1}, "eta=-0.1: expected a number from 0 to 1"),
         ({"num_sampling_steps": 1001}, "sampling steps '1001'"),
+        ({"num_sampling_steps": 1}, "sampling steps '1'"),
+        ({"num_sampling_steps": 300, "spacing": "ddim"}, "nearest: 'ddim250' or 'ddim334'"),
         ({"cfg_scale": 4.0}, "guidance needs class labels or a context"),
         ({"cfg_scale": 4.0, "conditioning": LABELS, "num_classes": 0}, "num_classes, got 0"),
         ({"conditioning": Conditioning(num_images=2)}, "expected num_images=0, got 2"),
@@ -294,6 +320,14 @@ def test_wrong_use(options: dict[str, Any], message: str) -> None:
     with pytest.raises(StbenchError, match=message) as caught:
         draw(golden_backbone, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_sampled_is_refused_without_a_backbone() -> None:
+    sampling = Sampling(objective="ddpm", sampler="ddpm", num_sampling_steps=1000, num_classes=0)
+    check_sampling(sampling)
+    check_sampling(replace(sampling, objective="flow", sampler="euler", num_sampling_steps=1))
+    with pytest.raises(StbenchError, match="sampling steps '1001'"):
+        check_sampling(replace(sampling, num_sampling_steps=1001))
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,11 @@ class Latte(nn.Module):
         self.final = FinalLayer(width, tubelet * patch_size**2, self.out_channels, self.adaptive)
         self._initialise()
 
+    @property
+    def published_guided_channels(self) -> int:
+        """The authors of Latte guide the noise, those of DiT its first three channels alone."""
+        return 3 if self.arrangement == "spatial" else self.in_channels
+
     def forward(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning = UNCONDITIONAL) -> Tensor:
         """Predict noise (and variance) of a batch of clips.
 

@@ -494,6 +494,12 @@ def test_a_pooled_text_embedding_conditions_the_blocks_alone(arrangement: dict[s
         assert torch.equal(latte(x, TIMESTEPS, Conditioning(context=text + 1)), without)
 
 
+def test_channels_that_the_authors_guide() -> None:
+    """`forward_with_cfg` of Latte guides the noise, that of DiT three channels of it."""
+    assert build(in_channels=4).published_guided_channels == 4
+    assert build(in_channels=4, arrangement="spatial").published_guided_channels == 3
+
+
 # Trainable parameters of the published configurations: arXiv 2401.03048, table 2, and the authors' code.
 PUBLISHED_PARAMETERS = {
     ("XL", 2): (673_994_912, 673_681_568),
