@@ -5,7 +5,9 @@ Every frame is brought to a square by a rule of `spatial`.
 
 from __future__ import annotations
 
+import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,13 +20,24 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stbench.data.spatial import DEFAULT_SPATIAL_RULE, square
-from stbench.errors import StbenchError
+from stbench.errors import StbenchError, first_line
 
 VIDEO_SUFFIXES = (
     *(".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts"),
     *(".webm", ".wmv", ".y4m"),
 )
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# Pillow's, by content. Not all it knows: an EPS file is a program, which it hands to Ghostscript.
+_IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+LARGEST_FRAME_PIXELS = 2**26  # 8192x8192, twice a frame of 8K: a file of a few kilobytes can claim any size
+
+# FFmpeg's demuxers of these files. Not those of playlists (hls, dash, concat, sdp, ...), which open what a text names:
+# other files, or addresses on the network. FFmpeg tells a format by the content, whatever the name ends in.
+_DEMUXERS = (
+    *("mov", "mp4", "3gp", "3g2", "matroska", "webm", "avi", "flv", "gif", "mpegts", "mpeg", "mpegvideo", "ogg", "asf"),
+    *("yuv4mpegpipe", "m4v", "h264", "hevc", "mjpeg"),
+)
+_OPENING = {"format_whitelist": ",".join(_DEMUXERS), "protocol_whitelist": "file"}
 
 # Codecs in which every packet shows exactly one frame, and a key packet needs no packet before it. Not GIF (a frame is
 # stored as what changed), VP8 (some packets show nothing) and MPEG-4 Part 2 (two frames in a packet in many AVI files).
@@ -59,8 +72,10 @@ def natural_order(path: Path) -> list[tuple[int, str]]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the images directly in `folder`, in natural order."""
-    return sorted((path for path in folder.iterdir() if is_image(path)), key=natural_order)
+    """Return the images directly in `folder`, in natural order; what is no file, such as a pipe, is left out."""
+    with os.scandir(folder) as entries:
+        found = [Path(entry) for entry in entries if is_image(Path(entry)) and entry.is_file()]
+    return sorted(found, key=natural_order)
 
 
 def count_frames(path: Path, probe: str = "metadata") -> int:
@@ -198,7 +213,8 @@ def _timeline(path: Path, first: int) -> tuple[dict[int, int], int] | None:
     """Return the index of the frame shown at each time stamp, and the time stamp of the last key frame up to `first`.
 
     None where decoding from there would save nothing, or could give other frames than counting from the start does: the
-    codec is not known to be safe, or some packets have no time stamp of their own or are not shown.
+    codec is not known to be safe, some packets have no time stamp of their own or are not shown, or the file does not
+    begin with a key frame (it was cut out of another), so that decoders pass over its first packets.
     """
     with _opened(path) as container:
         if container.streams.video[0].codec_context.name not in _SEEKABLE_CODECS:
@@ -212,21 +228,30 @@ def _timeline(path: Path, first: int) -> tuple[dict[int, int], int] | None:
     if len(is_key) != len(packets):
         return None
     index_of = {time: index for index, time in enumerate(sorted(is_key))}
+    if not packets or not packets[0][1] or index_of[packets[0][0]] != 0:
+        return None
     keys = [time for time, index in index_of.items() if is_key[time] and 0 < index <= first]
     return (index_of, max(keys)) if keys else None
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a video file that has a video stream; whatever FFmpeg finds wrong becomes an `UnreadableVideoError`."""
+    """Open a video file that has a video stream; whatever FFmpeg finds wrong becomes an `UnreadableVideoError`.
+
+    FFmpeg takes "http:/a/b.mp4" and "concat:a.mp4|b.mp4" for addresses: it is given an absolute path that says so.
+    """
+    if fault := _fault_of_file(path):
+        raise UnreadableVideoError(path, fault)
     try:
-        if path.stat().st_size == 0:
-            raise UnreadableVideoError(path, "empty (0 bytes)")
-        with av.open(str(path), metadata_errors="ignore") as container:  # titles in old files are not always UTF-8
+        # Titles in old files are not always UTF-8.
+        with av.open(f"file:{path.absolute()}", metadata_errors="ignore", options=_OPENING) as container:
             if not container.streams.video:
                 raise UnreadableVideoError(path, "unreadable (no video stream)")
-            if container.streams.video[0].codec_context is None:
+            context = container.streams.video[0].codec_context
+            if context is None:
                 raise UnreadableVideoError(path, "unreadable (unknown codec)")
+            if fault := _fault_of_size(context.width, context.height):
+                raise UnreadableVideoError(path, fault)
             yield container
     # The last three come from PyAV: a title that is no text, a stream that was not announced, an absurd size.
     except (av.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
@@ -237,10 +262,29 @@ def _opened(path: Path) -> Iterator[av.container.InputContainer]:
 def _opened_image(path: Path) -> Iterator[Image.Image]:
     """Open an image; whatever Pillow finds wrong, at once or on decoding, becomes an `UnreadableVideoError`."""
     try:
-        with Image.open(path) as image:
+        if fault := _fault_of_file(path):
+            raise ValueError(fault)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # this size is judged below
+            image = Image.open(path, formats=_IMAGE_FORMATS)
+        with image:
+            if fault := _fault_of_size(*image.size):
+                raise ValueError(fault)
             yield image
     except UnreadableVideoError:
         raise
     except Exception as error:  # on damaged images decoders raise what they please: struct.error, zlib.error, ...
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UnreadableVideoError(path, f"unreadable image ({path.name}: {reason})") from error
+        raise UnreadableVideoError(path, f"unreadable image ({path.name}: {first_line(error)})") from error
+
+
+def _fault_of_file(path: Path) -> str | None:
+    """Why nothing can be read: a pipe or a device, for instance, might never end."""
+    if not path.is_file():
+        return "is not a file" if path.exists() else "is not there"
+    return "empty (0 bytes)" if path.stat().st_size == 0 else None
+
+
+def _fault_of_size(width: int, height: int) -> str | None:
+    if width * height <= LARGEST_FRAME_PIXELS:
+        return None
+    return f"too large ({width}x{height}, more than {LARGEST_FRAME_PIXELS} pixels)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -302,3 +304,103 @@ def test_real_videos(shared_clips: Path, name: str, num_frames: int) -> None:
     assert frames.std() > 20
     with pytest.raises(MissingFramesError):
         read_frames(path, [num_frames], 32)
+
+
+# ---- files of other people -------------------------------------------------------------------------------------------
+
+
+def without_first_packets(source: Path, cut: Path, dropped: int) -> Path:
+    """What a cut by stream copy leaves when it does not fall on a key frame."""
+    with av.open(str(source)) as old, av.open(str(cut), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate(old.demux(video=0)):
+            if packet.size and number >= dropped:
+                packet.stream = stream
+                new.mux(packet)
+    return cut
+
+
+@pytest.mark.parametrize("dropped", [3, 6, 9])
+def test_a_file_that_does_not_begin_with_a_key_frame_has_one_numbering(
+    write_video: WriteVideo, tmp_path: Path, dropped: int
+) -> None:
+    cut = without_first_packets(write_video("whole.mkv", "libx264", num_frames=40), tmp_path / "cut.mkv", dropped)
+    with av.open(str(cut)) as container:
+        full = np.stack([square(frame.to_image(), 24) for frame in container.decode(video=0)])
+    for start in range(len(full) - 2):
+        indices = range(start, start + 2)
+        assert np.array_equal(read_frames(cut, indices, 24), full[indices]), start
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that relative paths begin in, with a video beside."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+PLAYLISTS = {
+    "concat.mp4": "ffconcat version 1.0\nfile beside.mp4\nduration 1.0\n",
+    "hls.mp4": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nbeside.ts\n#EXT-X-ENDLIST\n",
+    "hls.ts": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:{port}/x.ts\n#EXT-X-ENDLIST\n",
+    "dash.mp4": '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period>'
+    '<AdaptationSet><Representation id="0" bandwidth="1"><BaseURL>beside.mp4</BaseURL></Representation>'
+    "</AdaptationSet></Period></MPD>",
+    "sdp.mp4": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 96\n",
+}
+
+
+@pytest.mark.parametrize("name", PLAYLISTS)
+def test_a_playlist_opens_no_other_file(write_video: WriteVideo, in_folder: Path, name: str) -> None:
+    for beside in ("beside.mp4", "beside.ts"):
+        write_video(beside, "libx264")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+        (in_folder / name).write_text(PLAYLISTS[name].replace("{port}", str(server.getsockname()[1])))
+        with pytest.raises(UnreadableVideoError, match="unreadable"):
+            read_frames(Path(name), [0], 8)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+@pytest.mark.parametrize(
+    "name", ["http:/127.0.0.1:{port}/x.mp4", "concat:beside.mp4|beside.mp4", "file:x.mp4", "a,b%03d.mp4"]
+)
+def test_a_name_is_never_an_address(write_video: WriteVideo, in_folder: Path, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+        path = Path(name.replace("{port}", str(server.getsockname()[1])))
+        write_video("beside.mp4", num_frames=3)
+        write_video(str(path), num_frames=5)
+        assert count_frames(path, "decode") == 5
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_a_frame_of_absurd_size_is_refused_before_it_is_decoded(
+    write_images: WriteVideo, write_video: WriteVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_images("frames", num_frames=2)
+    Image.new("1", (13_000, 13_000)).save(folder / "frame_1.png")  # 20 kB
+    with pytest.raises(UnreadableVideoError, match=r"too large \(13000x13000, more than 67108864 pixels\)"):
+        read_frames(folder, [0, 1], 8)
+    path = write_video("clip.mp4")
+    monkeypatch.setattr(video, "LARGEST_FRAME_PIXELS", 1000)
+    with pytest.raises(UnreadableVideoError, match=r"too large \(64x48, more than 1000 pixels\)"):
+        count_frames(path)
+
+
+def test_a_pipe_is_not_waited_for(write_images: WriteVideo, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(UnreadableVideoError, match=r"pipe\.mp4: is not a file"):
+        count_frames(tmp_path / "pipe.mp4")
+    folder = write_images("frames", num_frames=2)
+    os.mkfifo(folder / "frame_2.png")
+    assert count_frames(folder) == 2
+
+
+def test_a_program_in_place_of_an_image_is_not_run(write_images: WriteVideo) -> None:
+    folder = write_images("frames", num_frames=1)
+    Image.new("RGB", (16, 12)).save(folder / "frame_0.png", "EPS")
+    with pytest.raises(UnreadableVideoError, match="unreadable image"):
+        read_frames(folder, [0], 8)
