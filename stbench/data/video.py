@@ -228,7 +228,8 @@ def _timeline(path: Path, first: int) -> tuple[dict[int, int], int] | None:
     if len(is_key) != len(packets):
         return None
     index_of = {time: index for index, time in enumerate(sorted(is_key))}
-    if not packets or not packets[0][1] or index_of[packets[0][0]] != 0:
+    begins_with_key = next(iter(is_key.items()), None) == (min(is_key, default=None), True)
+    if not begins_with_key:
         return None
     keys = [time for time, index in index_of.items() if is_key[time] and 0 < index <= first]
     return (index_of, max(keys)) if keys else None

@@ -37,7 +37,6 @@ from stbench.metrics.kernel import MIN_CLIPS_FOR_KERNEL, kernel_distance
 from stbench.metrics.protocol import ClipFacts, DetectorFacts, filled_in
 from stbench.metrics.quality import assess
 from stbench.progress import console
-from stbench.records.clips import Clips
 from stbench.records.protocol import OFFSET_RULES, OPEN, Protocol, SideName
 from stbench.records.sections import Quality
 from stbench.reports.media import COLUMNS, make_sheet
@@ -45,6 +44,7 @@ from stbench.runtime.device import choose_device
 from stbench.runtime.machine import describe_machine, software_versions
 from stbench.runtime.processes import is_first
 from stbench.settings.options import FvdOptions
+from stbench.storage.clips import Clips
 from stbench.storage.files import write_json
 
 # Where a protocol leaves it open and no kept features say otherwise.

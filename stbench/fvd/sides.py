@@ -7,7 +7,6 @@ one. A kept file is taken again only when it was made under the same conditions 
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -16,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stbench.data.clips import ClipRule, Dropped
-from stbench.errors import NotComparable, StbenchError
+from stbench.errors import NotComparable, StbenchError, first_line
 from stbench.fvd.sources import ClipsFile, ClipSource, FolderSource, ranked
 from stbench.progress import progress_bar
 from stbench.records.protocol import Protocol, SideName, fields_where
+from stbench.storage.arrays import array_names, read_arrays
 from stbench.storage.files import write_whole
 from stbench.storage.hashing import sha256_of
 
@@ -119,15 +119,15 @@ def load_features(path: Path) -> SideFeatures:
     Raises:
         StbenchError: the file is damaged, or another kind of file.
     """
+    arrays = read_arrays(path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            about = json.loads(str(arrays["about"]))
-            about["dropped"] = [Dropped(**video) for video in about["dropped"]]
-            about["tried"] = [(video_id, fingerprint) for video_id, fingerprint in about["tried"]]
-            shuffled = arrays["shuffled"] if "shuffled" in arrays.files else None
-            side = SideFeatures(arrays["features"], shuffled, arrays["video_ids"].tolist(), **about, file=path)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise StbenchError(f"{path}: expected a features file of `stbench fvd`: {error}") from error
+        about = json.loads(str(arrays["about"]))
+        about["dropped"] = [Dropped(**video) for video in about["dropped"]]
+        about["tried"] = [(video_id, fingerprint) for video_id, fingerprint in about["tried"]]
+        ids, shuffled = arrays["video_ids"].tolist(), arrays.get("shuffled")
+        side = SideFeatures(arrays["features"], shuffled, ids, **about, file=path)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StbenchError(f"{path}: expected a features file of `stbench fvd`: {first_line(error)}") from error
     if side.features.ndim != 2 or len(side.features) != len(side.video_ids):
         raise StbenchError(
             f"{path}: expected one row of features per video, got shape {side.features.shape} "
@@ -149,11 +149,7 @@ def open_side(path: str | Path, num_workers: int = 0) -> Side:
         raise StbenchError(f"{path} does not exist: expected a folder of videos, or an .npz file of clips or features")
     if path.suffix != ".npz":
         raise StbenchError(f"{path}: expected a folder of videos, or an .npz file of clips or features")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = set(arrays.files)
-    except Exception as error:  # zipfile and numpy raise a dozen kinds
-        raise StbenchError(f"{path}: cannot be read as .npz: {error}") from error
+    names = set(array_names(path))
     if "clips" in names:
         return ClipsFile(path)
     if {"features", "about"} <= names:

@@ -8,6 +8,7 @@ never replaced here, and never passed over in silence.
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -38,6 +39,7 @@ from stbench.data.video import (
     read_frames,
 )
 from stbench.errors import StbenchError
+from stbench.storage.arrays import read_header
 from stbench.storage.hashing import file_sha256, hash_uint64
 
 Clip = NDArray[np.uint8]
@@ -155,7 +157,7 @@ class ClipsFile(ClipSource):
         self.path = path
         try:
             with zipfile.ZipFile(path) as archive, archive.open("clips.npy") as member:
-                shape, dtype = _npy_header(member)
+                shape, dtype = _c_ordered(member)
         except _NPZ_ERRORS as error:
             raise StbenchError(f"{path}: expected an .npz file of clips: {error}") from error
         if dtype != np.uint8 or len(shape) != 5 or shape[-1] != 3 or 0 in shape:
@@ -190,7 +192,7 @@ class ClipsFile(ClipSource):
         size = int(np.prod(self._shape[1:]))
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open("clips.npy") as member:
-                _npy_header(member)
+                _c_ordered(member)
                 for video_id in self.video_ids:
                     clip = np.frombuffer(member.read(size), dtype=np.uint8).reshape(self._shape[1:])
                     if video_id in wanted:
@@ -231,7 +233,7 @@ def _plan(path: Path, video_id: str, rule: ClipRule) -> tuple[str, range | None]
             return file_sha256(path), indices
         digest, files = hashlib.sha256(), image_files(path)
         for index in indices:
-            digest.update(files[index].name.encode() + b"\0" + files[index].read_bytes())
+            digest.update(os.fsencode(files[index].name) + b"\0" + files[index].read_bytes())
         return digest.hexdigest(), indices
     except UnreadableVideoError as error:
         return error.reason, None
@@ -239,10 +241,8 @@ def _plan(path: Path, video_id: str, rule: ClipRule) -> tuple[str, range | None]
         return f"unreadable ({error.strerror or error})", None
 
 
-def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Read the header of an array in C order, by the rules of numpy's file format."""
-    version = np.lib.format.read_magic(member)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+def _c_ordered(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Read the header of an array that is laid out clip after clip."""
     shape, fortran_order, dtype = read_header(member)
     if fortran_order:
         raise ValueError("the clips are in Fortran order")

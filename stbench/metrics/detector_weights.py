@@ -62,7 +62,8 @@ def describe_weights(detector: str) -> str:
 
 def is_torchscript(path: Path) -> bool:
     """Whether the file is a TorchScript archive: a zip with a `code/` folder, which plain weights do not have."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any("/code/" in name for name in archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):  # whatever it is: who reads it as weights says what is wrong
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())

@@ -10,13 +10,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stbench.errors import StbenchError
-from stbench.records.clips import Clips, load_clips
 from stbench.records.schema import value_at
 from stbench.records.store import StoredRecord
 from stbench.reports import media, plots
 from stbench.reports.drawing import file_stem
 from stbench.reports.runs import ReportedRuns
 from stbench.reports.text import format_number
+from stbench.storage.clips import Clips, load_clips
 
 # Kind of a plot -> what it shows, and why there may be none.
 NEEDS = {

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stbench.records.clips import Clips
+from stbench.storage.clips import Clips
 
 COLUMNS = 8
-CLIP_PIXELS = 80  # small clips are enlarged by the whole factor that brings them nearest to this height
+CLIP_PIXELS = 80  # small clips are enlarged by the whole factor that brings their longer side nearest to this
 LARGEST_CLIP_PIXELS = 128  # larger ones are reduced by a whole factor to at most this
 GAP_PIXELS = 4
 FRAME_MS = 125  # 8 frames a second: slow enough to see single frames go wrong
@@ -87,11 +87,11 @@ def _encode(frames: NDArray[np.uint8]) -> Strip:
 
 def _tile(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Scale a clip (F, H, W, 3) by a whole factor: pixels repeated, or averaged over blocks."""
-    height = clip.shape[1]
-    if height <= LARGEST_CLIP_PIXELS:
-        factor = max(1, round(CLIP_PIXELS / height))
+    longer = max(clip.shape[1:3])
+    if longer <= LARGEST_CLIP_PIXELS:
+        factor = max(1, round(CLIP_PIXELS / longer))
         return clip.repeat(factor, axis=1).repeat(factor, axis=2)
-    factor = -(-height // LARGEST_CLIP_PIXELS)
+    factor = -(-longer // LARGEST_CLIP_PIXELS)
     return np.stack([np.asarray(Image.fromarray(frame).reduce(factor)) for frame in clip])
 
 

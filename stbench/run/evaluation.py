@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from stbench.data.loading import Batch, clips_to_tensor, evaluation_clips, tensor_to_clips
 from stbench.metrics.detectors import extract_features
 from stbench.metrics.quality import assess
-from stbench.records.clips import Clips
 from stbench.records.sections import Quality
 from stbench.run.generation import generate, labels_of_samples
 from stbench.run.setup import Setup
+from stbench.storage.clips import Clips
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from stbench.errors import StbenchError
-from stbench.records.clips import Clips
 from stbench.records.schema import Record
 from stbench.records.sections import AttentionChoice, Cost, CurvePoint
 from stbench.records.store import RECORD_NAME, read_record
 from stbench.settings.resolve import from_dict
 from stbench.settings.schema import RunConfig
+from stbench.storage.clips import Clips
 from stbench.storage.files import write_json, write_whole
 
 T = TypeVar("T")

@@ -11,7 +11,6 @@ from torch import nn
 
 from stbench.errors import StbenchError
 from stbench.progress import progress_bar
-from stbench.records.clips import Clips
 from stbench.records.sections import Quality
 from stbench.records.store import read_record
 from stbench.reports.media import make_sheet
@@ -21,6 +20,7 @@ from stbench.run.generation import generate, labels_of_samples
 from stbench.run.setup import Setup, prepare
 from stbench.run.stages import run
 from stbench.settings.resolve import override, resolve
+from stbench.storage.clips import Clips
 from stbench.storage.files import write_json
 from stbench.storage.weights import load_strictly
 from stbench.training.start import initialise_from, read_any_weights

@@ -6,31 +6,16 @@ line that names the file.
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stbench.errors import StbenchError
-
-_UNREADABLE = (
-    SafetensorError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    RuntimeError,
-    EOFError,
-    TypeError,
-    ValueError,
-    KeyError,
-    OSError,
-)
+from stbench.errors import StbenchError, first_line
+from stbench.storage.arrays import read_arrays
 
 
 def read_weights_file(path: Path) -> Mapping[str, Any]:
@@ -49,13 +34,13 @@ def read_weights_file(path: Path) -> Mapping[str, Any]:
         if path.suffix == ".safetensors":
             loaded = load_file(path)
         elif path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                loaded = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+            return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        # Torch's first sentence; those that follow guess at causes.
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
+    except StbenchError:
+        raise
+    except Exception as error:  # on damaged files the unpicklers raise what they please
+        reason = first_line(error).split(". ")[0]  # the sentences that follow guess at causes
         raise StbenchError(
             f"{path}: cannot be read as weights ({path.stat().st_size} bytes; truncated or not plain tensors): {reason}"
         ) from error

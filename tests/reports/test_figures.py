@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.records.clips import Clips
 from stbench.reports.figures import NEEDS, draw_plots, sample_grids
 from stbench.reports.runs import load_runs
+from stbench.storage.clips import Clips
 
 MakeRun = Callable[..., Path]
 

@@ -106,3 +106,9 @@ def test_gaps_between_clips_are_transparent() -> None:
     opacity = np.asarray(Image.open(io.BytesIO(strip.still)).convert("RGBA"))[..., 3]
     assert (opacity[:, :128] == 255).all() and (opacity[:, 132:] == 255).all()
     assert (opacity[:, 128:132] == 0).all()
+
+
+def test_a_long_narrow_clip_is_not_enlarged_by_its_short_side() -> None:
+    """2000x1 pixels were once drawn 160,000 wide."""
+    strip = media.make_strip(Clips(np.zeros((1, 2, 1, 2000, 3), np.uint8), np.zeros(1, np.int64)), None)
+    assert strip.width <= media.LARGEST_CLIP_PIXELS

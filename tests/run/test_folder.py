@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.records.clips import Clips, load_clips
 from stbench.records.sections import AttentionChoice, Cost, Counts, CurvePoint, Memory, Timing
 from stbench.records.store import read_record
 from stbench.run.folder import RunFolder
 from stbench.settings.resolve import resolve
+from stbench.storage.clips import Clips, load_clips
 
 CONFIG = resolve(["variant=latte1", "dataset=shapes", "preset=smoke", "dataset.motions=[left,right]"])
 FORWARD = Timing(what="forward", samples=(1.0, 3.0), median=2.0, spread=1.0, batch_size=4, clips_per_s=2.0)

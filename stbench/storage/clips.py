@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stbench.errors import StbenchError
+from stbench.storage.arrays import read_arrays
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,13 @@ def load_clips(path: Path) -> Clips:
     Raises:
         StbenchError: the file cannot be read, lacks an array, or holds something else than clips.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            clips = Clips(arrays["clips"], arrays["labels"], tuple(str(name) for name in arrays["class_names"]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise StbenchError(f"{path}: expected an npz file with clips, labels and class_names: {error}") from error
+    arrays = read_arrays(path, ("clips", "labels", "class_names"))
+    clips = Clips(arrays["clips"], arrays["labels"], tuple(str(name) for name in arrays["class_names"].reshape(-1)))
     shape = clips.clips.shape
     if clips.clips.dtype != np.uint8 or len(shape) != 5 or shape[-1] != 3 or 0 in shape:
         raise StbenchError(f"{path}: expected clips uint8 (N, F, H, W, 3), got {clips.clips.dtype} {shape}")
-    if clips.labels.shape != shape[:1]:
-        raise StbenchError(f"{path}: expected {shape[0]} labels, got shape {clips.labels.shape}")
+    if clips.labels.shape != shape[:1] or clips.labels.dtype.kind not in "iu":
+        raise StbenchError(
+            f"{path}: expected {shape[0]} whole numbers as labels, got {clips.labels.dtype} {clips.labels.shape}"
+        )
     return clips
