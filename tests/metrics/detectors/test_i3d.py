@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector, extract_features
-from stbench.metrics.detectors.i3d import load_network
+from stbench.metrics.detectors.i3d import TRUST_VARIABLE, load_network
 from stbench.metrics.detectors.i3d_network import I3D
 from stbench.metrics.frechet import frechet_distance
+from stbench.storage.hashing import file_sha256
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +55,34 @@ class _Scripted(nn.Module):
         return x.mean(dim=(2, 3, 4)).repeat(1, 134)[:, :400]
 
 
-def test_torchscript_file_is_called_on_ready_clips(tmp_path: Path) -> None:
+SaveScript = Callable[[Path, nn.Module], None]
+
+
+@pytest.fixture
+def save_trusted(monkeypatch: pytest.MonkeyPatch) -> SaveScript:
+    """Writes a TorchScript file, and says that it is trusted."""
+
+    def save(path: Path, module: nn.Module) -> None:
+        torch.jit.save(torch.jit.script(module), path)
+        monkeypatch.setenv(TRUST_VARIABLE, file_sha256(path))
+
+    return save
+
+
+def test_a_torchscript_that_nobody_trusts_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "i3d_torchscript.pt"
     torch.jit.save(torch.jit.script(_Scripted()), path)
+    loaded: list[object] = []
+    monkeypatch.setattr(torch.jit, "load", lambda *args, **kwargs: loaded.append(args))
+    monkeypatch.setenv(TRUST_VARIABLE, "0" * 64)
+    with pytest.raises(StbenchError, match=rf"TorchScript is code.*set {TRUST_VARIABLE}={file_sha256(path)}$"):
+        build_detector("i3d", weights=path)
+    assert loaded == []
+
+
+def test_torchscript_file_is_called_on_ready_clips(tmp_path: Path, save_trusted: SaveScript) -> None:
+    path = tmp_path / "i3d_torchscript.pt"
+    save_trusted(path, _Scripted())
     features = build_detector("i3d", weights=path)(torch.full((2, 3, 10, 32, 32), -0.5))
     assert features.shape == (2, 400)
     torch.testing.assert_close(features, torch.full((2, 400), -0.5))
@@ -67,16 +93,16 @@ class _ScriptedOther(nn.Module):
         return x
 
 
-def test_torchscript_of_another_network_is_refused_by_its_arguments(tmp_path: Path) -> None:
+def test_torchscript_of_another_network_is_refused_by_its_arguments(tmp_path: Path, save_trusted: SaveScript) -> None:
     path = tmp_path / "c3d_ucf101.pt"
-    torch.jit.save(torch.jit.script(_ScriptedOther()), path)
+    save_trusted(path, _ScriptedOther())
     with pytest.raises(StbenchError, match=r"c3d_ucf101\.pt: TorchScript of another network: .* x, detach; .* rescale"):
         build_detector("i3d", weights=path)
 
 
-def test_videogpt_sees_half_the_range(tmp_path: Path) -> None:
+def test_videogpt_sees_half_the_range(tmp_path: Path, save_trusted: SaveScript) -> None:
     path = tmp_path / "i3d_torchscript.pt"
-    torch.jit.save(torch.jit.script(_Scripted()), path)
+    save_trusted(path, _Scripted())
     features = build_detector("i3d", weights=path, preprocessing="videogpt")(torch.ones(1, 3, 10, 32, 32))
     torch.testing.assert_close(features, torch.full((1, 400), 0.5))
 
