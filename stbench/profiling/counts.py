@@ -20,7 +20,7 @@ FVCORE_MAX_GMACS = 150.0
 
 
 def count(construct: Callable[[], nn.Module], workload: Workload, with_fvcore: bool = True) -> Counts:
-    """Parameters and the operations of one clip.
+    """Parameters and the operations of one clip; those of a training step with the images that are appended to it.
 
     `gmacs_by_counter` has "fvcore" for networks below `FVCORE_MAX_PARAMETERS` and `FVCORE_MAX_GMACS` only. Where
     counters differ by more than a thousandth, or one does not know an operator, `incomplete` says so.
@@ -41,7 +41,7 @@ def count(construct: Callable[[], nn.Module], workload: Workload, with_fvcore: b
         incomplete += complaints
     gmacs_train_step = None
     try:
-        step = count_operations(construct, lambda: workload.inputs(1), training=True)
+        step = count_operations(construct, lambda: workload.inputs(1, training=True), training=True)
         gmacs_train_step = step.gmacs
         incomplete += [f"training step: {complaint}" for complaint in step.incomplete]
     except StbenchError as error:  # a network that can be run, and not trained

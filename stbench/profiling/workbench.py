@@ -78,7 +78,7 @@ class Workbench:
         self.backbone.train(training)
         objective, autocast = self.conditions.objective, self.conditions.runtime.autocast
         device, workload = self.device, self.subject.workload
-        inputs = workload.inputs(self.conditions.batch_size, workload.joint_images if training else 0)
+        inputs = workload.inputs(self.conditions.batch_size, training)
         latents, timesteps, conditioning = inputs[0].to(device), inputs[1].to(device), inputs[2].to(device)
 
         def forward() -> None:

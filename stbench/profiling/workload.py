@@ -27,9 +27,9 @@ class Workload:
     context_shape: tuple[int, ...] | None = None
     joint_images: int = 0
 
-    def inputs(self, batch_size: int, num_images: int = 0) -> tuple[Tensor, Tensor, Conditioning]:
-        """Random input of a backbone on torch's current default device."""
-        C, F, H, W = self.latent_shape
+    def inputs(self, batch_size: int, training: bool = False) -> tuple[Tensor, Tensor, Conditioning]:
+        """Random input of a backbone, or of a training step with its images, on torch's current default device."""
+        (C, F, H, W), num_images = self.latent_shape, self.joint_images if training else 0
         conditioning = Conditioning(
             class_labels=self._labels(batch_size),
             context=torch.randn(batch_size, *self.context_shape) if self.context_shape else None,

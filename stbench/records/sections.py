@@ -48,7 +48,7 @@ class Counts:
     """Parameters and operations of one clip; a multiply-accumulate (MAC) is two FLOPs.
 
     `gmacs` is what one network evaluation executes in matrix products, convolutions and attention, and
-    `gmacs_train_step` a forward and a backward pass.
+    `gmacs_train_step` a forward and a backward pass, in joint training of the clip and its images.
     """
 
     params_total: int

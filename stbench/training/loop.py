@@ -181,10 +181,11 @@ def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> Los
         latents = torch.cat([latents, images], dim=2)
         image_labels = None if labels is None else labels[clips]  # (B, K)
 
-    # A share of the labels becomes the null class (arXiv 2207.12598, algorithm 1), those of the images first.
+    # A share of the labels becomes the null class (arXiv 2207.12598, algorithm 1): those of the images first, as in
+    # Latte's code all K of a clip or none, then those of the clips.
     dropped_share, null_class = job.config.class_dropout, job.num_classes
     if image_labels is not None:
-        dropped = torch.rand(image_labels.shape, generator=random, device=device) < dropped_share
+        dropped = torch.rand((B, 1), generator=random, device=device) < dropped_share
         image_labels = torch.where(dropped, null_class, image_labels)
     if labels is not None:
         dropped = torch.rand(labels.shape, generator=random, device=device) < dropped_share

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from stbench import paths
 from stbench.backbones.base import RUN_FACTS, Conditioning
+from stbench.backbones.latte import Latte
 from stbench.profiling import counts as counts_module
 from stbench.profiling.counts import count
 from stbench.profiling.flops import count_operations, is_product_like
@@ -46,6 +47,26 @@ def test_all_three_agree_in_the_smoke_preset(name: str) -> None:
     assert fused.gmacs == pytest.approx(counted.gmacs, rel=1e-3)
     assert counted.gmacs_train_step is not None
     assert 2.9 * counted.gmacs < counted.gmacs_train_step <= 3 * counted.gmacs
+
+
+def test_a_training_step_counts_the_images_of_joint_training() -> None:
+    """Latte-S with 8 images a clip executes 349.268 GMACs; an evaluation of the network sees no images."""
+    counted = count(Latte, Workload((4, 16, 32, 32), joint_images=8), with_fvcore=False)
+    assert counted.gmacs_train_step == pytest.approx(349.268, abs=5e-4)
+    assert counted.gmacs == count_operations(Latte, lambda: Workload((4, 16, 32, 32)).inputs(1)).gmacs
+    assert counted.incomplete == ()  # the closed form agrees
+
+
+def test_all_three_counters_see_the_images_of_joint_training() -> None:
+    def build() -> Latte:
+        return Latte(size="tiny", sample_size=8, num_frames=4)
+
+    workload = Workload((4, 4, 8, 8), joint_images=3)
+    counted = count_operations(build, lambda: workload.inputs(1, training=True))
+    by_fvcore = count_with_fvcore(build, lambda: workload.inputs(1, training=True), is_product_like)
+    assert counted.gmacs > count_operations(build, lambda: workload.inputs(1)).gmacs
+    assert counted.incomplete == by_fvcore.unknown == []
+    assert by_fvcore.gmacs == pytest.approx(counted.gmacs, rel=1e-3)
 
 
 class Mixer(nn.Module):

@@ -27,8 +27,10 @@ def test_classes_and_text() -> None:
     assert conditioning.num_images == 0
 
 
-def test_joint_images_are_appended_to_the_frames() -> None:
-    latents, _, conditioning = Workload((4, 6, 8, 8), num_classes=5, joint_images=2).inputs(3, num_images=2)
+def test_joint_images_are_appended_to_the_frames_of_a_training_step_alone() -> None:
+    workload = Workload((4, 6, 8, 8), num_classes=5, joint_images=2)
+    assert workload.inputs(3)[0].shape == (3, 4, 6, 8, 8)
+    latents, _, conditioning = workload.inputs(3, training=True)
     assert latents.shape == (3, 4, 8, 8, 8)
     assert conditioning.num_images == 2
     assert conditioning.image_labels is not None
