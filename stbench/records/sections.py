@@ -183,6 +183,9 @@ class Quality:
     fvd_inf: float | None = None
     fvd_inf_fit: FvdInfFit | None = None
     fvd_interval: tuple[float, float] | None = None  # jackknife, of what fvd_inf estimates; need not be centred on it
+    fvd_untrained: float | None = None  # of the network before its first step, under the same protocol
+    fvd_real_vs_real: float | None = None  # of real clips against other real clips: the floor
+    n_real_vs_real: int | None = None  # clips on each side of that
     kvd: float | None = None
     kvd_interval: tuple[float, float] | None = None
     mmd: float | None = None  # kernel and scale of JEDi, unbiased

@@ -11,7 +11,8 @@ import pandas as pd
 from stbench.records.schema import Record
 from stbench.reports import html, tables
 from stbench.reports.figures import Plot, SampleGrid
-from stbench.reports.runs import ReportedRuns, flatten
+from stbench.reports.labels import flatten
+from stbench.reports.runs import ReportedRuns
 from stbench.reports.summary import findings
 
 

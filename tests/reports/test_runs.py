@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.reports.runs import flatten, load_runs
+from stbench.reports.runs import load_runs
 
 MakeRun = Callable[..., Path]
 
@@ -21,30 +21,9 @@ def test_seeds_share_a_label_and_a_colour(make_run: MakeRun) -> None:
     assert list(runs.colours) == ["latte1"]
 
 
-def test_label_names_what_differs_within_a_variant(make_run: MakeRun) -> None:
-    make_run("latte1", 0)
-    make_run("latte1", 1, **{"config.variant.arguments.size": "XL", "config.dataset.arguments.image_size": 32})
-    run = make_run("latte2", 0)
-    assert load_runs([run.parent]).table["label"].tolist() == [
-        "latte1 dataset.image_size=16 size=S",
-        "latte1 dataset.image_size=32 size=XL",
-        "latte2",
-    ]
-
-
-def test_another_dataset_is_named_without_its_arguments(make_run: MakeRun) -> None:
-    make_run("latte1", 0)
-    run = make_run("latte1", 0, **{"config.dataset.name": "sky", "config.dataset.arguments.image_size": 32})
-    assert load_runs([run.parent]).table["label"].tolist() == ["latte1 dataset=shapes", "latte1 dataset=sky"]
-
-
 def test_nothing_to_report_is_an_error() -> None:
     with pytest.raises(StbenchError, match="no run to report"):
         load_runs([])
-
-
-def test_flatten() -> None:
-    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {"a.b": 1, "a.c.d": [2], "e": None}
 
 
 def test_runs_of_one_group_share_a_label_whatever_else_differs(make_run: MakeRun) -> None:
@@ -55,9 +34,3 @@ def test_runs_of_one_group_share_a_label_whatever_else_differs(make_run: MakeRun
     runs = load_runs([run.parent])
     assert runs.table["label"].tolist() == ["latte1", "latte1", "latte2"]
     assert runs.table["group"].nunique() == 2
-
-
-def test_groups_that_their_configurations_do_not_tell_apart_have_labels_of_their_own(make_run: MakeRun) -> None:
-    make_run("latte1", 0, group_hash="a" * 64)
-    run = make_run("latte1", 1, group_hash="b" * 64)
-    assert load_runs([run.parent]).table["label"].tolist() == ["latte1 #aaaaaa", "latte1 #bbbbbb"]

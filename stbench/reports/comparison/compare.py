@@ -21,7 +21,7 @@ from stbench.reports.comparison.cells import Cell, Comparison
 from stbench.reports.comparison.page import comparison_markdown, comparison_page, ratio_plot
 from stbench.reports.comparison.verdicts import judge
 from stbench.reports.drawing import write_figure
-from stbench.reports.runs import flatten
+from stbench.reports.labels import flatten
 from stbench.storage.folder import swapped_in
 
 CONTENTS = ("compare.md", "compare.json", "compare.html", "ratios.svg", "ratios.png")

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stbench.reports import html
+from stbench.reports.labels import flatten
 from stbench.reports.noise.findings import curves, findings, plain, with_sd
-from stbench.reports.runs import flatten
 from stbench.reports.tables import METRIC_NAMES
 from stbench.reports.text import format_cell, format_number
 
