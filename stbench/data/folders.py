@@ -7,9 +7,9 @@ share, which videos can be used and what is done about the others, is in `scanni
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from stbench.data.scanning import FolderDataset, files_below, folders_in
+from stbench.data.scanning import FolderDataset, files_below, folders_in, readable
 from stbench.data.video import is_image, is_video
 from stbench.errors import StbenchError, unknown_name
 
@@ -44,7 +44,7 @@ class UCF101(FolderDataset):
                 advice = "move every video into the folder of its class, or take dataset=video_folder"
                 raise self.wrong_layout(f"{advice}, which needs no classes")
             raise self.wrong_layout()
-        self.class_names = tuple(folder.name for folder in classes)
+        self.class_names = tuple(readable(PurePath(folder.name)) for folder in classes)
         found = [(path, label) for label, folder in enumerate(classes) for path in by_class[folder]]
         if self.split == "all":
             return found
@@ -135,7 +135,7 @@ class VideoFolder(FolderDataset):
                 raise StbenchError(
                     f"{path} lies in no class folder: dataset.labels=folder expects root/<class>/<video>"
                 )
-        classes = [path.relative_to(self.folder).parts[0] for path in paths]
+        classes = [self.id_of(path).partition("/")[0] for path in paths]
         self.class_names = tuple(sorted(set(classes)))
         return [(path, self.class_names.index(name)) for path, name in zip(paths, classes, strict=True)]
 

@@ -13,7 +13,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import ClassVar
 
 from rich.console import Console
@@ -197,7 +197,7 @@ class FolderDataset(ClipDataset):
 
     def id_of(self, path: Path) -> str:
         """Return the name of the video at `path`: the path below the root, with forward slashes."""
-        return path.relative_to(self.folder).as_posix()
+        return readable(path.relative_to(self.folder))
 
     def wrong_layout(self, advice: str = "") -> StbenchError:
         """Build the error that says what lies directly in the folder, what was expected, and what to do about it."""
@@ -243,7 +243,29 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def files_below(root: Path) -> Iterator[Path]:
-    """Yield every file below `root` in sorted order, hidden ones left out."""
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        yield from (Path(folder) / name for name in sorted(files) if not name.startswith("."))
+    """Yield every file below `root` in sorted order, hidden ones left out; links to folders are followed.
+
+    Raises:
+        StbenchError: a folder cannot be listed, so that nobody knows what is missing.
+    """
+    return _files_below(root, ())
+
+
+def _files_below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above:
+        return  # a link to a folder that it lies in
+    try:
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
+            names = {is_folder: sorted(e.name for e in shown if e.is_dir() == is_folder) for is_folder in (False, True)}
+    except OSError as error:
+        raise StbenchError(f"{folder} cannot be listed: {error.strerror}") from error
+    yield from (folder / name for name in names[False])
+    for name in names[True]:
+        yield from _files_below(folder / name, (*above, real))
+
+
+def readable(path: PurePath) -> str:
+    """Return a path as text with forward slashes; bytes of names that are not UTF-8 stand as \\xe9, for instance."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")

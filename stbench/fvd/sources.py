@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 
 from stbench.data.clips import ClipRule
 from stbench.data.folders import find_videos
-from stbench.data.scanning import files_below
+from stbench.data.scanning import files_below, readable
 from stbench.data.spatial import square
 from stbench.data.video import (
     UnreadableVideoError,
@@ -112,10 +112,10 @@ class FolderSource(ClipSource):
         paths = find_videos(path)
         if not paths:
             raise StbenchError(f"{path}: holds no videos and no folders of images")
-        self._paths = {each.relative_to(path).as_posix(): each for each in paths}
+        self._paths = {readable(each.relative_to(path)): each for each in paths}
         self.video_ids = list(self._paths)
         self.ignored = [
-            each.relative_to(path).as_posix() for each in files_below(path) if not (is_video(each) or is_image(each))
+            readable(each.relative_to(path)) for each in files_below(path) if not (is_video(each) or is_image(each))
         ]
         files = [file for each in paths for file in (image_files(each) if each.is_dir() else [each])]
         self.storage = ", ".join(sorted({file.suffix.lower() for file in files}))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +101,37 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
     assert [path.name for path in folders_in(tmp_path)] == ["a", "b"]
     found = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path)]
     assert found == ["0.txt", "a/x/3.txt", "b/1.txt", "b/2.txt"]
+
+
+def test_linked_folders_are_followed_once_each_way(tmp_path: Path) -> None:
+    """Also a folder that is linked twice, and none that is linked below itself."""
+    (tmp_path / "set" / "own").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("set/own/1.txt", "elsewhere/2.txt"):
+        (tmp_path / name).touch()
+    for name in ("linked", "own/again"):
+        (tmp_path / "set" / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "set")
+    found = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path / "set")]
+    assert found == ["set/linked/2.txt", "set/own/1.txt", "set/own/again/2.txt"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(scanning.os, "scandir", refuse)
+    with pytest.raises(StbenchError, match=rf"^{tmp_path} cannot be listed: Permission denied$"):
+        list(files_below(tmp_path))
+
+
+def test_a_name_that_is_not_utf8_is_readable_and_its_own(tmp_path: Path, three: Path) -> None:
+    (three / "a").rename(three / os.fsdecode(b"caf\xe9"))
+    (three / "b").rename(three / os.fsdecode(b"caf\xe8"))
+    dataset = VideoFolder(8, 3, 1, root=str(three), labels="none")
+    assert [dataset.video_id(index) for index in range(3)] == ["c", "caf\\xe8", "caf\\xe9"]
+    assert dataset.clip(1, 0).frames.shape == (3, 8, 8, 3)
+    json.dumps(dataset.content(), ensure_ascii=False).encode()
 
 
 # ---- one scan for several datasets -----------------------------------------------------------------------------------

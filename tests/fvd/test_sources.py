@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -229,3 +230,17 @@ def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(StbenchError, match="holds no videos and no folders of images"):
         FolderSource(tmp_path)
+
+
+def test_names_that_are_not_utf8_and_linked_folders_are_read(frame_folders: Path, tmp_path: Path) -> None:
+    (frame_folders / "group0" / "video0").rename(frame_folders / os.fsdecode(b"caf\xe9"))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "linked").symlink_to(frame_folders)
+    source = FolderSource(tmp_path / "set")
+    assert len(source.video_ids) == 6
+    assert "linked/caf\\xe9" in source.video_ids
+    readings = list(source.readings(source.video_ids, HASHED))
+    assert all(reading.clip is not None for reading in readings)
+    assert [fingerprint for _, fingerprint in source.fingerprints(source.video_ids, HASHED)] == [
+        reading.fingerprint for reading in readings
+    ]
