@@ -29,6 +29,8 @@ SCORES = (
     *("fvd", "fvd_inf", "kvd", "mmd", "mmd_biased", "precision", "recall", "density", "coverage"),
     "inception_score",
 )
+WITH_INTERVAL = ("fvd", "fvd_inf", "kvd", "mmd")  # scores that have a 95 % interval beside them
+REFERENCES = ("fvd_untrained", "fvd_real_vs_real")  # what a score may be held against
 
 
 @dataclass(frozen=True, kw_only=True)

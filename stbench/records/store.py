@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from stbench.errors import StbenchError
-from stbench.records.schema import SCORES, Record, value_at
+from stbench.records.schema import REFERENCES, SCORES, WITH_INTERVAL, Record, value_at
+from stbench.records.sections import Quality
 
 RECORD_NAME = "result.json"
 # Not of a run, but of a metric and of a machine: they may lie beside records.
@@ -81,7 +82,8 @@ def find_records(paths: Iterable[Path | str]) -> list[StoredRecord]:
 def load_records(path: Path | str) -> pd.DataFrame:
     """Return the records under `path` as a table, one row a run, every column named with its unit.
 
-    Scores stand in columns of their detector (`fvd_i3d`, `kvd_shapes3d`): two detectors never share one.
+    Scores stand in columns of their detector (`fvd_i3d`, `kvd_shapes3d`): two detectors never share one. The 95 %
+    intervals beside them (`fvd_i3d_low`, `fvd_i3d_high`) are of the clips alone and leave out the noise of seeds.
 
     Raises:
         StbenchError: as `find_records`.
@@ -93,7 +95,7 @@ def records_frame(stored: Iterable[StoredRecord]) -> pd.DataFrame:
     """Return one row a record; see `load_records`."""
     rows = [_row(item.record, item.run_dir) for item in stored]
     detectors = sorted({row["detector"] for row in rows if row["detector"]})
-    qualities = [f"{score}_{name}" for score in SCORES for name in detectors]
+    qualities = [column for name in detectors for column in _quality_columns(name)]
     frame = pd.DataFrame(rows)
     first = list(frame.columns).index("n_real")
     fixed = [name for name in frame.columns if name not in qualities]
@@ -139,4 +141,20 @@ def _row(record: Record, run_dir: Path) -> dict[str, Any]:
         "created": record.created,
         "run_dir": str(run_dir),
     }
-    return row | ({f"{score}_{quality.detector}": getattr(quality, score) for score in SCORES} if quality else {})
+    return row | (_quality_figures(quality) if quality else {})
+
+
+def _quality_columns(detector: str) -> list[str]:
+    """The columns that tell of quality by a detector; the bounds of an interval stand behind their figure."""
+    ends = {score: ("", "_low", "_high") if score in WITH_INTERVAL else ("",) for score in (*SCORES, *REFERENCES)}
+    return [f"{score}_{detector}{end}" for score, names in ends.items() for end in names]
+
+
+def _quality_figures(quality: Quality) -> dict[str, float | None]:
+    """The figures of those columns, in their order."""
+    figures: list[float | None] = []
+    for score in (*SCORES, *REFERENCES):
+        figures.append(getattr(quality, score))
+        if score in WITH_INTERVAL:
+            figures += value_at(quality, f"{score}_interval") or (None, None)
+    return dict(zip(_quality_columns(quality.detector), figures, strict=True))

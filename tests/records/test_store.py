@@ -102,6 +102,15 @@ def test_two_detectors_never_share_a_column(content: dict[str, Any], tmp_path: P
     assert table["fvd_i3d"].tolist()[1] == 7 and pd.isna(table["fvd_i3d"][0])
 
 
+def test_intervals_and_references_stand_beside_their_score(content: dict[str, Any], tmp_path: Path) -> None:
+    content["quality"] |= {"fvd_interval": [90.0, 120.0], "fvd_untrained": 900.0, "fvd_real_vs_real": 2.0}
+    write_record(Record.from_json(content), tmp_path)
+    row = load_records(tmp_path).iloc[0]
+    assert (row["fvd_shapes3d_low"], row["fvd_shapes3d"], row["fvd_shapes3d_high"]) == (90, 100, 120)
+    assert (row["fvd_untrained_shapes3d"], row["fvd_real_vs_real_shapes3d"]) == (900, 2)
+    assert pd.isna(row["kvd_shapes3d_low"])
+
+
 def test_failed_run_is_a_row(content: dict[str, Any], tmp_path: Path) -> None:
     sections = dict.fromkeys(("counts", "memory", "training", "quality"))
     content |= {"status": "failed", "reason": "no data", "timing": {}, "files": {}, **sections}
