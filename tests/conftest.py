@@ -9,6 +9,7 @@ import pytest
 
 from stbench.records.protocol import METRIC_VERSION, Protocol
 from stbench.records.schema import SCHEMA_VERSION
+from stbench.records.sections import CostConditions
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -62,4 +63,24 @@ def protocol() -> Protocol:
         ema=True,
         autoencoder="pixels",
         autoencoder_sha256=None,
+    )
+
+
+@pytest.fixture(scope="session")
+def conditions() -> CostConditions:
+    """What the costs of a small run were measured under."""
+    return CostConditions(
+        machine="box-1",
+        torch="2.13.0",
+        device="cpu",
+        threads=2,
+        precision="float32",
+        attention="math",
+        compile="off",
+        freed_memory="kept",
+        objective="flow",
+        latents=(3, 4, 16, 16),
+        batch_size=2,
+        joint_images=0,
+        load_average=0.5,
     )

@@ -13,8 +13,10 @@ import torch
 
 from stbench.profiling.counts import count
 from stbench.profiling.workbench import Conditions, Subject, Workbench
-from stbench.records.sections import Cost, Counts, Timing
+from stbench.records.sections import Cost, CostConditions, Timing
 from stbench.runtime.failure import Failure, attempt
+from stbench.runtime.load import load_average
+from stbench.runtime.machine import describe_machine
 from stbench.runtime.timing import attempt_interleaved
 
 STEPS = ("forward", "train_step", "sampling_step")
@@ -35,6 +37,7 @@ def measure_costs(subjects: Sequence[Subject], conditions: Conditions) -> list[C
     Returns:
         For each subject its cost, or why it could not be built, compiled, run or held in memory.
     """
+    load_before = load_average()
     counts = [attempt(count, subject.construct, subject.workload) for subject in subjects]
     workbenches = [
         counted if isinstance(counted, Failure) else attempt(Workbench, subject, conditions)
@@ -52,8 +55,29 @@ def measure_costs(subjects: Sequence[Subject], conditions: Conditions) -> list[C
         elif isinstance(workbench, Failure):
             outcomes.append(workbench)
         else:
-            outcomes.append(attempt(_finish, subject, conditions, workbench, counted, timing))
+            timed = Cost(counts=counted, conditions=_recorded(subject, conditions, load_before), timing=timing)
+            outcomes.append(attempt(_finish, subject, conditions, workbench, timed))
     return outcomes
+
+
+def _recorded(subject: Subject, conditions: Conditions, load_before: float | None) -> CostConditions:
+    """What a subject was measured under, as a record tells it."""
+    runtime, workload = conditions.runtime, subject.workload
+    return CostConditions(
+        machine=describe_machine().fingerprint,
+        torch=torch.__version__,
+        device=runtime.device.type,
+        threads=torch.get_num_threads(),
+        precision=runtime.precision,
+        attention=runtime.attention,
+        compile=conditions.compile_mode,
+        freed_memory=runtime.freed_memory,
+        objective=conditions.objective,
+        latents=workload.latent_shape,
+        batch_size=conditions.batch_size,
+        joint_images=workload.joint_images,
+        load_average=load_before,
+    )
 
 
 def _time_in_turn(workbenches: list[Workbench | Failure], conditions: Conditions) -> list[dict[str, Timing]]:
@@ -82,11 +106,9 @@ def _time_in_turn(workbenches: list[Workbench | Failure], conditions: Conditions
     return timings
 
 
-def _finish(
-    subject: Subject, conditions: Conditions, workbench: Workbench | None, counts: Counts, timing: dict[str, Timing]
-) -> Cost:
+def _finish(subject: Subject, conditions: Conditions, workbench: Workbench | None, timed: Cost) -> Cost:
     """Measure what wants a device for itself, on the workbench that is left or on a new one."""
     if conditions.runtime.device.type == "cuda":
         torch.cuda.empty_cache()
     workbench = workbench or Workbench(subject, conditions)
-    return Cost(counts=counts, timing=timing, memory=workbench.peaks(), energy=workbench.energy())
+    return replace(timed, memory=workbench.peaks(), energy=workbench.energy())

@@ -100,11 +100,6 @@ def profile_variants(words: Iterable[str], options: ProfileOptions) -> Profile:
         costs = measure_costs(subjects, conditions)
         profile = replace(
             profile,
-            precision=runtime.precision,
-            attention=runtime.attention,
-            device=str(runtime.device),
-            compile=conditions.compile_mode,
-            freed_memory=runtime.freed_memory,
             ceilings=ceilings,
             clocks=clocks(runtime.device),
         )

@@ -96,14 +96,9 @@ class VariantCost:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What `stbench profile` found, and what it was measured under; that is None where all was only counted."""
+    """What `stbench profile` found; each variant's cost says what it was measured under."""
 
     variants: tuple[VariantCost, ...] = ()
-    precision: str | None = None
-    attention: str | None = None
-    device: str | None = None
-    compile: str | None = None
-    freed_memory: str | None = None
     ceilings: Ceilings | None = None
     clocks: dict[str, float | None] = field(default_factory=dict)
     machine: Machine

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stbench.errors import StbenchError, unknown_name
-from stbench.records.sections import Counts, Machine, Memory, Quality, Software, Timing, Training
+from stbench.records.sections import CostConditions, Counts, Machine, Memory, Quality, Software, Timing, Training
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -51,6 +51,7 @@ class Record:
     machine: Machine | None = None
     software: Software | None = None
     counts: Counts | None = None
+    conditions: CostConditions | None = None  # of timing and memory
     timing: dict[str, Timing] = field(default_factory=dict)  # forward, train_step, sampling_step
     memory: Memory | None = None
     training: Training | None = None

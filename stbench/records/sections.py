@@ -77,6 +77,30 @@ class Timing:
     batch_size: int  # clips that one call processes
     clips_per_s: float  # by the median
     compile_s: float | None = None  # by which the first call exceeded the median: compilation, lazy initialisation
+    # Of the time in which this process could have run, how much others had its processors; None where it is not told.
+    waited_share: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostConditions:
+    """What times and peaks of memory were measured under, nothing left "auto" but attention, which chooses by call.
+
+    Costs are compared only where all of this is equal, but for the load.
+    """
+
+    machine: str  # its fingerprint: a run may be resumed on another
+    torch: str  # version
+    device: str  # "cpu" or "cuda"
+    threads: int  # of torch's operators (OMP_NUM_THREADS), not of the processor
+    precision: str
+    attention: str
+    compile: str
+    freed_memory: str  # as in `Training`
+    objective: str
+    latents: tuple[int, ...]  # (C, F, H, W)
+    batch_size: int
+    joint_images: int
+    load_average: float | None = None  # before: threads that wanted a processor, mean of the last minute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +131,7 @@ class Cost:
     """What a backbone costs before it is trained. Without `timing`, it was only counted."""
 
     counts: Counts
+    conditions: CostConditions | None = None  # of timing, memory and energy
     timing: dict[str, Timing] = field(default_factory=dict)  # forward, train_step, sampling_step
     memory: Memory | None = None
     energy: Energy | None = None  # left out of the record of a run

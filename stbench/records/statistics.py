@@ -16,6 +16,8 @@ from scipy import stats
 FACTOR = 1.1  # smallest ratio that is called a difference
 ALPHA = 0.05  # largest p value that is called beyond noise
 CONFIDENCE = 0.95
+# Share of its time that a process waited for a processor, above which its times are not judged (docs/verdicts.md).
+UNDER_LOAD = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,16 @@ def median(samples: Sequence[float]) -> float:
 def spread(samples: Sequence[float]) -> float:
     """Return the interquartile range of at least one sample."""
     return float(stats.iqr(samples))
+
+
+def under_load(waited_share: float | None) -> bool:
+    """Whether times were taken on a machine busy with other work; where it does not tell, they are believed."""
+    return waited_share is not None and waited_share > UNDER_LOAD
+
+
+def waiting(waited_share: float) -> str:
+    """What a share of waiting means, in words."""
+    return f"threads stood {waited_share:.0%} of their time waiting for a processor"
 
 
 def beyond_factor(a: float, b: float, factor: float = FACTOR) -> bool:

@@ -192,6 +192,7 @@ class RunStages:
             machine=describe_machine(),
             software=software_versions(),
             counts=cost.counts if cost else None,
+            conditions=cost.conditions if cost else None,
             timing=cost.timing if cost else {},
             memory=cost.memory if cost else None,
             training=Training(

@@ -16,6 +16,7 @@ import torch
 from stbench.records.sections import Timing
 from stbench.records.statistics import median, spread
 from stbench.runtime.failure import Failure, attempt, value_of
+from stbench.runtime.load import WaitedShare
 
 Work = Callable[[], object]
 
@@ -63,8 +64,25 @@ def attempt_interleaved(
     first_calls = {
         name: attempt(_warm_up, work, device, WARMUP_SHARE * max_seconds / len(works)) for name, work in works.items()
     }
-    failures = {name: first for name, first in first_calls.items() if isinstance(first, Failure)}
-    samples: dict[str, list[float]] = {name: [] for name in works if name not in failures}
+    settled = {name: works[name] for name, first in first_calls.items() if not isinstance(first, Failure)}
+    with WaitedShare() as waited:
+        taken = _sample_in_turn(settled, device, min_samples, max_seconds)
+    outcomes: dict[str, Timing | Failure] = {}
+    for name, first in first_calls.items():
+        samples = first if isinstance(first, Failure) else taken[name]
+        if isinstance(samples, Failure):
+            outcomes[name] = samples
+        else:
+            outcomes[name] = timing_of(name, samples, batch_size, value_of(first), waited.value)
+    return outcomes
+
+
+def _sample_in_turn(
+    works: Mapping[str, Work], device: torch.device, min_samples: int, max_seconds: float
+) -> dict[str, list[float] | Failure]:
+    """The seconds of each call of each piece of work, or what ended its calls."""
+    samples: dict[str, list[float]] = {name: [] for name in works}
+    failures: dict[str, Failure] = {}
     spent, rounds = 0.0, 0
     while samples:
         precise = all(len(taken) > 1 and spread(taken) <= PRECISE * median(taken) for taken in samples.values())
@@ -80,13 +98,12 @@ def attempt_interleaved(
                 samples[name].append(seconds)
                 spent += seconds
         rounds += 1
-    timings = {
-        name: timing_of(name, taken, batch_size, first_s=value_of(first_calls[name])) for name, taken in samples.items()
-    }
-    return {name: failures[name] if name in failures else timings[name] for name in works}
+    return {**samples, **failures}
 
 
-def timing_of(what: str, samples: Sequence[float], batch_size: int, first_s: float = 0.0) -> Timing:
+def timing_of(
+    what: str, samples: Sequence[float], batch_size: int, first_s: float = 0.0, waited_share: float | None = None
+) -> Timing:
     """Summarise the samples of one piece of work.
 
     Args:
@@ -94,6 +111,7 @@ def timing_of(what: str, samples: Sequence[float], batch_size: int, first_s: flo
         samples: seconds of each call after warm-up.
         batch_size: clips that one call processes.
         first_s: seconds of the very first call, which compiled, tuned and initialised.
+        waited_share: see `WaitedShare`.
     """
     middle = median(samples)
     return Timing(
@@ -104,6 +122,7 @@ def timing_of(what: str, samples: Sequence[float], batch_size: int, first_s: flo
         batch_size=batch_size,
         clips_per_s=batch_size / middle,
         compile_s=max(0.0, first_s - middle),
+        waited_share=waited_share,
     )
 
 

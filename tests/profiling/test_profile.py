@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from stbench.profiling.counts import count
 from stbench.profiling.profile import measure_costs
 from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
-from stbench.records.sections import Cost, Energy
+from stbench.records.sections import Cost, CostConditions, Energy
 from stbench.runtime.device import Runtime
 from stbench.runtime.failure import Failure
+from stbench.runtime.machine import describe_machine
 
 RUNTIME = Runtime(torch.device("cpu"), "float32", "math")
 TINY: dict[str, Any] = {"hidden_size": 16, "depth": 2, "num_heads": 2, "sample_size": 8, "num_frames": 4}
@@ -77,6 +79,26 @@ def test_sections_of_the_record() -> None:
     assert cost.memory.peak_mib is not None and cost.memory.peak_mib > 0
     assert cost.memory.peak_allocated_mib is None
     assert cost.energy == Energy(train_step_j=None, source=None)  # a CPU does not tell
+
+
+def test_a_cost_says_what_it_was_measured_under() -> None:
+    subject = Subject(lambda: Latte(**TINY, num_classes=3), Workload((4, 4, 8, 8), num_classes=3, joint_images=2))
+    [cost] = measure_costs([subject], Conditions(RUNTIME, "ddpm", batch_size=2))
+    assert isinstance(cost, Cost) and cost.conditions is not None
+    assert replace(cost.conditions, load_average=None) == CostConditions(
+        machine=describe_machine().fingerprint,
+        torch=torch.__version__,
+        device="cpu",
+        threads=torch.get_num_threads(),
+        precision="float32",
+        attention="math",
+        compile="off",
+        freed_memory="returned",
+        objective="ddpm",
+        latents=(4, 4, 8, 8),
+        batch_size=2,
+        joint_images=2,
+    )
 
 
 def test_text_conditioned_networks_are_profiled() -> None:

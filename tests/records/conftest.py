@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from stbench.records.protocol import Protocol
+from stbench.records.sections import CostConditions
 
 
 @pytest.fixture
-def content(protocol: Protocol) -> dict[str, Any]:
+def content(protocol: Protocol, conditions: CostConditions) -> dict[str, Any]:
     """The JSON content of a small finished record."""
     forward = {"what": "forward", "samples": [1.0, 2.0, 3.0], "median": 2.0, "spread": 1.0, "unit": "s"}
     return {
@@ -35,6 +37,7 @@ def content(protocol: Protocol) -> dict[str, Any]:
         },
         "software": {"stbench": "0.1.0", "python": "3.11.7", "torch": "2.13.0"},
         "counts": {"params_total": 2_000_000, "params_trainable": 1_900_000, "gmacs": 1.5, "gflops": 3.0},
+        "conditions": {**asdict(conditions), "latents": list(conditions.latents)},
         "timing": {"forward": {**forward, "batch_size": 2, "clips_per_s": 1.0, "compile_s": 0.5}},
         "memory": {"peak_rss_mib": 500.0},
         "training": {

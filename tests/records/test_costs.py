@@ -43,13 +43,11 @@ MEASURED = variant(
 
 
 def test_one_variant_lies_flat_beside_what_it_was_measured_under() -> None:
-    profile = Profile(
-        variants=(MEASURED,), precision="float32", ceilings=CEILINGS, machine=MACHINE, software=SOFTWARE
-    ).to_json()
+    profile = Profile(variants=(MEASURED,), ceilings=CEILINGS, machine=MACHINE, software=SOFTWARE).to_json()
     assert list(profile) == [
         *("variant", "input", "status", "reason"),
-        *("counts", "timing", "memory", "energy", "utilisation", "scaling"),
-        *("precision", "ceilings", "machine", "software"),
+        *("counts", "conditions", "timing", "memory", "energy", "utilisation", "scaling"),
+        *("ceilings", "machine", "software"),
     ]
     assert profile["reason"] is None
     assert profile["memory"]["peak_rss_mib"] == 500.0
@@ -64,8 +62,9 @@ def test_several_variants_lie_in_a_list() -> None:
 
 def test_sections_that_were_not_measured_are_empty() -> None:
     sections = COUNTED.to_json()
-    assert list(sections) == ["variant", "input", "status", "reason", "counts", "timing", "memory", "energy"]
-    assert (sections["timing"], sections["memory"], sections["energy"]) == ({}, {}, {})
+    measured = ["conditions", "timing", "memory", "energy"]
+    assert list(sections) == ["variant", "input", "status", "reason", "counts", *measured]
+    assert [sections[name] for name in measured] == [{}, {}, {}, {}]
 
 
 def test_what_failed_has_nothing_but_its_reason() -> None:

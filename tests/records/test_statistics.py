@@ -6,7 +6,16 @@ import math
 
 import pytest
 
-from stbench.records.statistics import beyond_factor, differs, means_differ, median, spread, summarise_seeds
+from stbench.records.statistics import (
+    beyond_factor,
+    differs,
+    means_differ,
+    median,
+    spread,
+    summarise_seeds,
+    under_load,
+    waiting,
+)
 
 
 def test_median_and_spread() -> None:
@@ -48,3 +57,12 @@ def test_means_differ() -> None:
     assert not means_differ([1.0, 2.0, 3.0], [1.5, 2.5, 3.5])
     assert means_differ([1.0, 1.0], [2.0, 2.0])
     assert not means_differ([1.0, 1.0], [1.0, 1.0])
+
+
+@pytest.mark.parametrize(("waited_share", "expected"), [(None, False), (0.0, False), (0.05, False), (0.06, True)])
+def test_under_load(waited_share: float | None, expected: bool) -> None:
+    assert under_load(waited_share) is expected
+
+
+def test_waiting_in_words() -> None:
+    assert waiting(0.36) == "threads stood 36% of their time waiting for a processor"

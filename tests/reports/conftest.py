@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from stbench.records.protocol import Protocol
 from stbench.records.schema import SCHEMA_VERSION, Record
+from stbench.records.sections import CostConditions
 
 CLASS_NAMES = ["circle", "square"]
 
@@ -36,7 +38,9 @@ def timing(what: str, seconds: float) -> dict[str, Any]:
     return {"what": what, "samples": samples, "median": seconds, "spread": 0.04 * seconds, "unit": "s", **rate}
 
 
-def record_content(protocol: Protocol, variant: str = "latte1", seed: int = 0, fvd: float = 100.0) -> dict[str, Any]:
+def record_content(
+    protocol: Protocol, conditions: CostConditions, variant: str = "latte1", seed: int = 0, fvd: float = 100.0
+) -> dict[str, Any]:
     """Return the JSON content of a finished run's record."""
     curve = [(0, 900.0), (20, 300.0), (40, fvd * 1.2)]
     return {
@@ -65,6 +69,7 @@ def record_content(protocol: Protocol, variant: str = "latte1", seed: int = 0, f
         },
         "software": {"python": "3.11", "torch": "2.13.0", "stbench": "0.1.0", "commit": "abc1234"},
         "counts": {"params_total": 32_480_000, "params_trainable": 32_000_000, "gmacs": 1.5, "gflops": 3.0},
+        "conditions": {**asdict(conditions), "latents": list(conditions.latents)},
         "timing": {"forward": timing("forward", 0.010), "train_step": timing("train step", 0.030)},
         "memory": {"peak_rss_mib": 500.0, "peak_allocated_mib": None, "peak_reserved_mib": None},
         "training": {
@@ -116,14 +121,14 @@ MakeRun = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def run_maker(protocol: Protocol) -> Callable[[Path], MakeRun]:
+def run_maker(protocol: Protocol, conditions: CostConditions) -> Callable[[Path], MakeRun]:
     """Return a function that, for a root, returns a function that writes a run folder below it and returns it."""
 
     def maker(root: Path) -> MakeRun:
         def make(
             variant: str = "latte1", seed: int = 0, fvd: float = 100.0, folder: str = "runs", **changes: Any
         ) -> Path:
-            content = merged(record_content(protocol, variant, seed, fvd), copy.deepcopy(changes))
+            content = merged(record_content(protocol, conditions, variant, seed, fvd), copy.deepcopy(changes))
             run_dir = root / folder / f"{len(list((root / folder).glob('*')))}"
             run_dir.mkdir(parents=True)
             (run_dir / "loss.csv").write_text("step,loss\n" + "".join(f"{i},{1 / (i + 1)}\n" for i in range(40)))

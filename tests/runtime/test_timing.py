@@ -38,6 +38,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(timing.time, "perf_counter", clock.read)
+    monkeypatch.setattr(timing.WaitedShare, "__exit__", lambda self, *exception: setattr(self, "value", 0.25))
     monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: clock.log.append(f"synchronize {device}"))
     return clock
 
@@ -67,7 +68,7 @@ def test_no_synchronisation_on_a_cpu(clock: Clock) -> None:
 def test_warm_up_is_kept_apart_and_compilation_is_its_excess(clock: Clock) -> None:
     work = clock.work(after(30.0, 5.0, 2.0, 2.0, then=2.0))
     taken = measure(work, CPU, what="step", min_samples=5, max_seconds=1000, batch_size=8)
-    assert taken == timing_of("step", [2.0] * 5, batch_size=8, first_s=30.0)
+    assert taken == timing_of("step", [2.0] * 5, batch_size=8, first_s=30.0, waited_share=0.25)
     assert taken.compile_s == 28.0
     assert clock.now == 39.0 + 5 * 2.0  # warm-up and samples
 
@@ -116,6 +117,7 @@ def test_summary_of_samples_as_a_record_keeps_it() -> None:
         "batch_size": 5,
         "clips_per_s": 5 / 3,
         "compile_s": 0.5,
+        "waited_share": None,
     }
 
 
@@ -150,7 +152,7 @@ def test_a_failure_takes_the_place_of_a_timing_and_costs_the_others_nothing(cloc
     works = {"a": durations["a"], "b": fails_after(0, durations["b"]), "c": fails_after(3, durations["c"])}
     taken = attempt_interleaved(works, CPU, min_samples=4, max_seconds=0, batch_size=1)
     assert taken == {
-        "a": timing_of("a", [1.0] * 4, batch_size=1, first_s=1.0),
+        "a": timing_of("a", [1.0] * 4, batch_size=1, first_s=1.0, waited_share=0.25),
         "b": Failure("failed", "broken", RuntimeError()),
         "c": Failure("failed", "broken", RuntimeError()),
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stbench.records.costs import BatchSizeSearch, Profile, VariantCost, cost_row, largest_parts
+from stbench.records.statistics import under_load, waiting
 from stbench.reports.terminal import print_rows
 from stbench.reports.text import csv_cell
 from stbench.storage.files import write_json
@@ -36,7 +37,7 @@ NOT_KNOWN = "-"
 def print_costs(profile: Profile) -> None:
     """Print a profile for people: one variant in full, several as a table with a row each."""
     if len(profile.variants) == 1:
-        _print_one(profile.variants[0], profile)
+        _print_one(profile.variants[0])
     else:
         rows = [cost_row(each) for each in profile.variants]
         columns = {key: column for key, column in COMPARISON.items() if any(row.get(key) is not None for row in rows)}
@@ -59,6 +60,10 @@ def print_costs(profile: Profile) -> None:
         sizes.append(("exponent", *(f"{exponents[figure]:.3f}" for figure in shown), each.scaling.formula))
         print(f"\n{each.variant['name']} by {axis}; operations of the batch")
         print_rows(sizes)
+    for each in profile.variants:
+        for step, timing in (each.cost.timing if each.cost else {}).items():
+            if timing.waited_share is not None and under_load(timing.waited_share):
+                print(f"{each.variant['name']}: {step} is slowed by other work: {waiting(timing.waited_share)}")
     if profile.ceilings:
         ceilings = profile.ceilings
         speeds = ", ".join(f"{speed:.0f} GFLOP/s {name}" for name, speed in ceilings.matmul_gflops_per_s.items())
@@ -90,7 +95,7 @@ def write_costs(profile: Profile, folder: Path) -> None:
             write_figure(figure, temporary / "plots", name)
 
 
-def _print_one(of: VariantCost, profile: Profile) -> None:
+def _print_one(of: VariantCost) -> None:
     """Print everything about one variant; alone it has a cost, or there would be no profile."""
     assert of.cost is not None
     counts, timing, memory, energy = of.cost.counts, of.cost.timing, of.cost.memory, of.cost.energy
@@ -118,8 +123,8 @@ def _print_one(of: VariantCost, profile: Profile) -> None:
         rows.append((f"MFU of {name}", share + of_datasheet))
     if energy and energy.train_step_j is not None:
         rows.append(("energy", f"{energy.train_step_j:.2f} J a training step"))
-    conditions = {"precision": profile.precision, "attention": profile.attention, "device": profile.device}
-    rows += [(name, value) for name, value in conditions.items() if value is not None]
+    if under := of.cost.conditions:
+        rows += [(name, str(getattr(under, name))) for name in ("precision", "attention", "device", "threads")]
     print_rows(rows)
     print()
     total = sum(counts.gmacs_by_part.values())

@@ -15,7 +15,7 @@ from stbench.records.costs import (
     Utilisation,
     VariantCost,
 )
-from stbench.records.sections import Cost, Counts, Energy, Machine, Memory, Software, Timing
+from stbench.records.sections import Cost, CostConditions, Counts, Energy, Machine, Memory, Software, Timing
 
 MACHINE = Machine(cpu="AMD EPYC", cores=2, threads=2, memory_gib=24, os="Linux", fingerprint="ac36b8a25b6a")
 
@@ -71,12 +71,13 @@ def counted() -> Profile:
 
 
 @pytest.fixture
-def measured(counted: Profile) -> Profile:
+def measured(counted: Profile, conditions: CostConditions) -> Profile:
     """One variant with everything that a GPU tells."""
     assert COUNTED.cost is not None
     steps = {"forward": 0.01, "train_step": 0.05, "sampling_step": 0.02}
     cost = replace(
         COUNTED.cost,
+        conditions=conditions,
         timing={step: timing(step, seconds) for step, seconds in steps.items()},
         memory=Memory(peak_allocated_mib=300.0, peak_reserved_mib=400.0, peak_rss_mib=900.0, peak_rss_source="VmHWM"),
         energy=Energy(train_step_j=12.5, source="NVML total energy of the GPU"),
@@ -106,11 +107,6 @@ def measured(counted: Profile) -> Profile:
     return replace(
         counted,
         variants=(variant,),
-        precision="bfloat16",
-        attention="auto",
-        device="cuda",
-        compile="off",
-        freed_memory="kept",
         ceilings=Ceilings(
             device_name="a GPU",
             precision="bfloat16",

@@ -50,9 +50,10 @@ peak_rss_mib        900 MiB
 MFU of forward      25.0 % of the measured ceiling, 12.5 % of the data sheet
 MFU of train_step   50.0 % of the measured ceiling, 25.0 % of the data sheet
 energy              12.50 J a training step
-precision           bfloat16
-attention           auto
-device              cuda
+precision           float32
+attention           math
+device              cpu
+threads             2
 
 module               GMACs   share
 blocks.*.mlp         1.2500  62.5 %
@@ -101,6 +102,16 @@ def test_one_variant_that_was_counted(counted: Profile, capsys: pytest.CaptureFi
 def test_one_variant_that_was_measured(measured: Profile, capsys: pytest.CaptureFixture[str]) -> None:
     print_costs(measured)
     assert capsys.readouterr().out == MEASURED + SCALING + CEILINGS
+
+
+def test_times_taken_under_load_are_named(measured: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+    [of] = measured.variants
+    assert of.cost is not None
+    slowed = {step: replace(timing, waited_share=0.36) for step, timing in of.cost.timing.items() if step == "forward"}
+    cost = replace(of.cost, timing={**of.cost.timing, **slowed})
+    print_costs(replace(measured, variants=(replace(of, cost=cost),)))
+    warning = "latte1: forward is slowed by other work: threads stood 36% of their time waiting for a processor\n"
+    assert capsys.readouterr().out == MEASURED + SCALING + warning + CEILINGS
 
 
 def test_several_variants(several: Profile, capsys: pytest.CaptureFixture[str]) -> None:
