@@ -104,7 +104,7 @@ def _samplings(setup: Setup) -> dict[str, Work]:
         conditioning = Conditioning(class_labels=torch.zeros(2 * SAMPLED_CLIPS, dtype=torch.int64))
 
     def stbench() -> None:
-        for _ in generate(backbone, setup.autoencoder, runtime, setup.sampling, SAMPLED_CLIPS, 0, "bench"):
+        for _ in generate(backbone, setup.autoencoder, runtime, setup.sampling, SAMPLED_CLIPS, 0):
             pass
 
     def bare() -> None:

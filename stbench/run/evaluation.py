@@ -50,12 +50,11 @@ class Evaluator:
         batches = (batch.clips for batch in self._real_batches(self.num_real))
         return extract_features(self.setup.detector, batches, self.num_real, "features, real")
 
-    def evaluate(self, backbone: nn.Module, purpose: str, label: str) -> Evaluation:
+    def evaluate(self, backbone: nn.Module, label: str) -> Evaluation:
         """Sample from `backbone` and assess.
 
         Args:
             backbone: in evaluation mode.
-            purpose: which noise: "final", or "curve" for the evaluations during training, which all share theirs.
             label: shown beside the progress bar.
         """
         setup, settings = self.setup, self.settings
@@ -64,7 +63,7 @@ class Evaluator:
         def clips() -> Iterator[Tensor]:
             """The sampled clips for the detector, the first few of which are kept for the report."""
             sampled = generate(
-                backbone, setup.autoencoder, setup.runtime, setup.sampling, settings.num_clips, settings.seed, purpose
+                backbone, setup.autoencoder, setup.runtime, setup.sampling, settings.num_clips, settings.seed
             )
             for batch in sampled:
                 kept.extend(batch[: settings.report_clips - len(kept)])

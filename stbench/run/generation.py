@@ -1,7 +1,8 @@
 """Clips from a trained backbone: noise of each sample's own, the sampler, the decoder.
 
 Sample i is a function of (weights, seed, i): its starting noise and all noise on the way come from a generator of its
-own, so the batch size and the number of processes change nothing but rounding.
+own, on the CPU. So the batch size, the number of processes and the device change nothing but rounding; a GPU's own
+generator would draw other numbers.
 """
 
 from __future__ import annotations
@@ -35,19 +36,15 @@ class NoiseOfSamples:
 
     Args:
         seed: of the sampling, not of the training.
-        purpose: what the samples are for; another purpose gives other noise.
         indices: which samples.
-        device: where the noise is drawn.
     """
 
-    def __init__(self, seed: int, purpose: str, indices: Sequence[int], device: torch.device) -> None:
-        self.generators = [generator(device, seed, "sample", purpose, index) for index in indices]
+    def __init__(self, seed: int, indices: Sequence[int]) -> None:
+        self.generators = [generator(torch.device("cpu"), seed, "sample", index) for index in indices]
 
     def __call__(self, like: Tensor) -> Tensor:
-        """The next noise of the shape of `like` (B, C, F, H, W)."""
-        return torch.stack(
-            [torch.randn(like.shape[1:], generator=each, device=each.device) for each in self.generators]
-        )
+        """The next noise of the shape of `like` (B, C, F, H, W), on its device."""
+        return torch.stack([torch.randn(like.shape[1:], generator=each) for each in self.generators]).to(like.device)
 
 
 def labels_of_samples(indices: Sequence[int], num_classes: int) -> NDArray[np.int64]:
@@ -62,7 +59,6 @@ def generate(
     spec: SamplingSpec,
     num_clips: int,
     seed: int,
-    purpose: str,
 ) -> Iterator[NDArray[np.uint8]]:
     """Sample clips 0 to `num_clips` - 1 in batches.
 
@@ -73,19 +69,18 @@ def generate(
         spec: how to sample.
         num_clips: how many.
         seed: of the sampling.
-        purpose: see `NoiseOfSamples`.
 
     Yields:
         Clips (B, F, H, W, 3), uint8, B at most `spec.batch_size`.
     """
     for start in range(0, num_clips, spec.batch_size):
         indices = range(start, min(start + spec.batch_size, num_clips))
-        noise = NoiseOfSamples(seed, purpose, indices, runtime.device)
+        noise = NoiseOfSamples(seed, indices)
         labels = torch.from_numpy(labels_of_samples(indices, spec.num_classes)).to(runtime.device)
         with runtime.autocast():
             latents = sample(
                 backbone,
-                noise(torch.empty(len(indices), *spec.latent_shape)),
+                noise(torch.empty(len(indices), *spec.latent_shape, device=runtime.device)),
                 Conditioning(class_labels=labels if spec.num_classes else None),
                 spec,
                 draw_noise=noise,

@@ -44,7 +44,7 @@ def sample_from(source: str, words: Iterable[str], num: int, out: Path | None) -
     with progress_bar("sampling", num) as advance:
         batches = []
         seed = setup.config.settings.eval.seed
-        for batch in generate(backbone, setup.autoencoder, setup.runtime, setup.sampling, num, seed, "shown"):
+        for batch in generate(backbone, setup.autoencoder, setup.runtime, setup.sampling, num, seed):
             batches.append(batch)
             advance(len(batch))
     folder = out or (path if path.is_dir() else path.parent) / "sampled"
@@ -75,7 +75,7 @@ def evaluate_again(source: str, words: Iterable[str], out: Path) -> Quality:
         assert measured is not None  # of a finished run
         return measured
     path, setup, backbone = _trained(source, words)
-    quality = Evaluator(setup).evaluate(backbone, "final", "sampling").quality
+    quality = Evaluator(setup).evaluate(backbone, "sampling").quality
     write_json(path / f"evaluation-{quality.protocol_hash[:8]}.json", asdict(quality))
     return quality
 

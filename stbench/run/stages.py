@@ -18,7 +18,7 @@ from stbench.profiling.workload import Workload
 from stbench.progress import console, progress_bar
 from stbench.records.schema import Record
 from stbench.records.sections import Cost, CurvePoint, Training
-from stbench.run.evaluation import Evaluator
+from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
 from stbench.run.setup import Setup, prepare
 from stbench.runtime.compilation import compile_in_place, forget_compiled_code
@@ -74,6 +74,7 @@ class RunStages:
         self.evaluator = self.curve_evaluator = Evaluator(setup)
         if setup.during_training.protocol != setup.protocol:
             self.curve_evaluator = Evaluator(setup.during_training)
+        self._latest: tuple[Evaluator, int, Evaluation] | None = None
         self._kept_choices = 0
         self.job = TrainingJob(
             config=self.settings.train,
@@ -166,7 +167,7 @@ class RunStages:
 
     def evaluate(self, state: TrainingState, cost: Cost) -> None:
         """Evaluate the averaged weights, and keep the clips and features, then the record, last and whole."""
-        evaluation = self.evaluator.evaluate(state.ema.module, "final", "sampling, final")
+        evaluation = self._judge(state, self.evaluator)
         files = {
             **self.folder.write_clips(evaluation.samples, self.evaluator.real_examples()),
             **self.folder.write_features(evaluation.real_features, evaluation.fake_features),
@@ -216,12 +217,19 @@ class RunStages:
         curve = self.folder.read_curve()
         if any(point.step == state.step for point in curve):
             return
-        quality = self.curve_evaluator.evaluate(state.ema.module, "curve", f"sampling, step {state.step}").quality
+        quality = self._judge(state, self.curve_evaluator).quality
         if quality.fvd is not None:
             point = CurvePoint(
                 step=state.step, fvd=quality.fvd, n_fake=quality.n_fake, protocol_hash=quality.protocol_hash
             )
             self.folder.write_curve([*curve, point])
+
+    def _judge(self, state: TrainingState, evaluator: Evaluator) -> Evaluation:
+        """Evaluate the averaged weights, once for the last point of the curve and the record where they agree."""
+        if self._latest is None or self._latest[:2] != (evaluator, state.step):
+            evaluation = evaluator.evaluate(state.ema.module, f"sampling, step {state.step}")
+            self._latest = (evaluator, state.step, evaluation)
+        return self._latest[2]
 
 
 def summarise_loss_curve(path: Path, batch_size: int) -> dict[str, Any]:

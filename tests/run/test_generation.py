@@ -17,7 +17,6 @@ from stbench.run.generation import NoiseOfSamples, SamplingSpec, generate, label
 from stbench.runtime.device import choose_runtime
 
 Batches = list[NDArray[np.uint8]]
-CPU = torch.device("cpu")
 SPEC = SamplingSpec(
     objective="flow",
     sampler="euler",
@@ -46,13 +45,11 @@ class LabelledVelocity(nn.Module):
 
 
 def test_noise_of_a_sample_does_not_depend_on_its_batch() -> None:
-    together, alone = NoiseOfSamples(0, "final", [0, 1, 2], CPU), NoiseOfSamples(0, "final", [2], CPU)
+    together, alone = NoiseOfSamples(0, [0, 1, 2]), NoiseOfSamples(0, [2])
     for _ in range(2):  # the second draw goes on where the first ended
         a, b = together(torch.empty(3, 2, 4)), alone(torch.empty(1, 2, 4))
         assert torch.equal(a[2:], b)
         assert not torch.equal(a[0], a[1])
-    other = NoiseOfSamples(0, "curve", [2], CPU)(torch.empty(1, 2, 4))
-    assert not torch.equal(other, NoiseOfSamples(0, "final", [2], CPU)(torch.empty(1, 2, 4)))
 
 
 @pytest.mark.parametrize(("num_classes", "expected"), [(3, [0, 1, 2, 0, 1]), (1, [0] * 5), (0, [0] * 5)])
@@ -61,11 +58,9 @@ def test_classes_in_turn(num_classes: int, expected: list[int]) -> None:
     assert labels_of_samples([4], num_classes).tolist() == expected[4:]
 
 
-def generated(
-    spec: SamplingSpec, num_clips: int, backbone: nn.Module, seed: int = 0, purpose: str = "shown"
-) -> Batches:
+def generated(spec: SamplingSpec, num_clips: int, backbone: nn.Module, seed: int = 0) -> Batches:
     runtime, autoencoder = choose_runtime("cpu", "float32", "math"), build_autoencoder("pixels", None)
-    return list(generate(backbone, autoencoder, runtime, spec, num_clips, seed, purpose))
+    return list(generate(backbone, autoencoder, runtime, spec, num_clips, seed))
 
 
 def test_clips_of_every_label_in_batches() -> None:
@@ -93,10 +88,9 @@ class Still(nn.Module):
         return torch.zeros_like(latents)
 
 
-def test_a_sample_is_a_function_of_seed_purpose_and_number() -> None:
+def test_a_sample_is_a_function_of_seed_and_number() -> None:
     def clips(batch_size: int, **options: Any) -> NDArray[np.uint8]:
         return np.concatenate(generated(replace(SPEC, batch_size=batch_size), 5, Still(), **options))
 
     assert np.array_equal(clips(1), clips(5))
-    for other in (clips(5, seed=1), clips(5, purpose="final")):
-        assert all(not np.array_equal(one, two) for one, two in zip(clips(5), other, strict=True))
+    assert all(not np.array_equal(one, two) for one, two in zip(clips(5), clips(5, seed=1), strict=True))

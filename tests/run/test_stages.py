@@ -13,13 +13,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.records.protocol import difference
 from stbench.records.store import read_record
 from stbench.reports.report import write_report
 from stbench.run import stages
+from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
+from stbench.run.reuse import evaluate_again
 from stbench.run.setup import prepare
 from stbench.run.stages import RunStages, run, summarise_loss_curve
 from stbench.settings.resolve import resolve
@@ -76,11 +79,30 @@ def test_seeds_share_a_protocol_and_differ_in_weights(judged: list[str], finishe
     assert first.quality.fvd != second.quality.fvd
 
 
+def test_the_last_point_of_the_curve_is_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They had noise of their own each: 12.96 and 12.68 under one protocol hash, sampled twice."""
+    sampled: list[str] = []
+    evaluate = Evaluator.evaluate
+
+    def counted(self: Evaluator, backbone: nn.Module, label: str) -> Evaluation:
+        sampled.append(label)
+        return evaluate(self, backbone, label)
+
+    monkeypatch.setattr(Evaluator, "evaluate", counted)
+    words = ["variant=latte1", *SMOKE, "eval.num_clips=70", "eval.every=3"]
+    folder = run(resolve(words), tmp_path)
+    quality = read_record(folder).quality
+    assert {point.protocol_hash for point in quality.curve} == {quality.protocol_hash}
+    assert quality.curve[-1].fvd == quality.fvd
+    assert sampled == ["sampling, step 0", "sampling, step 3", "sampling, step 6"]
+    assert evaluate_again(str(folder), [], tmp_path).fvd == pytest.approx(quality.fvd, rel=1e-6)
+
+
 @pytest.mark.parametrize("batch_size", [7, 80])
 def test_the_batch_size_of_sampling_changes_nothing(judged: list[str], finished: Path, batch_size: int) -> None:
     words = [*judged, f"eval.batch_size={batch_size}"]
     again = RunStages(prepare(resolve(words)), RunFolder(finished))
-    evaluation = again.evaluator.evaluate(again.initial_state().ema.module, "final", "sampling, final")
+    evaluation = again.evaluator.evaluate(again.initial_state().ema.module, "sampling")
     with np.load(finished / "features.npz") as kept:
         np.testing.assert_allclose(evaluation.real_features, kept["real"], rtol=1e-4, atol=1e-4)
         # Samples are rounded to 8 bits, so rounding in a matrix product may move single pixels by one step.
