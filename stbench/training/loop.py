@@ -24,7 +24,7 @@ from stbench.runtime.seeds import generator
 from stbench.runtime.timing import Stopwatch
 from stbench.settings.schema import TrainConfig
 from stbench.training.checkpoint import TrainingState, list_checkpoints, save_checkpoint
-from stbench.training.divergence import TrainingDiverged, first_non_finite_module
+from stbench.training.divergence import TrainingDiverged, first_non_finite
 from stbench.training.ema import Ema
 
 LOSS_COLUMNS = ("step", "loss", "mse", "vb", "grad_norm", "lr", "seconds")
@@ -140,7 +140,7 @@ def training_step(state: TrainingState, job: TrainingJob, batch: Batch) -> StepL
     means = [term.mean() for term in (terms.mse, terms.vb) if term is not None]
     loss, grad_norm, mse, *vb = torch.stack([total, norm, *means]).tolist()  # one synchronisation
     if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-        culprit = first_non_finite_module(state.backbone, lambda: _loss(state.backbone, job, batch, step))
+        culprit = first_non_finite(state.backbone, lambda: _loss(state.backbone, job, batch, step).total)
         raise TrainingDiverged(
             f"training diverged at step {step + 1}: loss {loss:g}, gradient norm {grad_norm:g}; {culprit}; "
             f"precision={job.runtime.precision}, attention={job.runtime.attention}, lr={config.lr:g}"

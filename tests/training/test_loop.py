@@ -262,29 +262,28 @@ def test_learning_rate(options: dict[str, object], expected: list[float]) -> Non
 
 
 class Exploding(nn.Module):
-    """Fine for two steps, then a layer inside gives infinity."""
+    """Fine for two steps, then it divides by zero before it calls a layer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(()))
-        self.bad_layer = nn.Identity()
+        self.layer = nn.Identity()
         self.calls = 0
 
     def forward(self, x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         self.calls += 1
-        return self.bad_layer(self.scale * x / (0.0 if self.calls > 2 else 1.0))
+        return self.layer(self.scale * x / (0.0 if self.calls > 2 else 1.0))
 
 
-def test_divergence_stops_before_the_step_and_names_the_module(tmp_path: Path) -> None:
+def test_divergence_stops_before_the_step_and_names_the_place(tmp_path: Path) -> None:
     work, network = job(tmp_path), Exploding()
     state = new_state(network, work.config)
     batches = training_batches(DATASET, 6, 0, 0, 4)
-    message = r"diverged at step 3: .*bad_layer is not finite; precision=float32"
-    with pytest.raises(TrainingDiverged, match=message) as caught:
+    with pytest.raises(TrainingDiverged, match="diverged at step 3") as caught:
         train(state, work, batches, lambda state, loss: None)
     assert str(caught.value) == (
-        "training diverged at step 3: loss inf, gradient norm inf; the output of bad_layer is not finite; "
-        "precision=float32, attention=math, lr=0.01"
+        "training diverged at step 3: loss inf, gradient norm inf; what the forward of the network computes outside of "
+        "its modules is not finite; precision=float32, attention=math, lr=0.01"
     )
     assert state.step == 2
     assert network.scale.isfinite()
