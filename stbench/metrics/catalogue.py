@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Literal
 
 from stbench.errors import unknown_name
 
@@ -15,7 +16,9 @@ class Preprocessing:
     """How clips in [-1, 1] are brought to a detector's input size and range."""
 
     size: int  # height and width of the detector's input, pixels
-    crop: bool  # scale the short side and crop the centre; otherwise height and width are stretched
+    # What is scaled to `size`: both sides, or the short one, the long one's size being rounded up or down (see
+    # `data.spatial.scaled_up`), and then the centre cropped.
+    scaled: Literal["stretched", "up", "down"]
     antialias: bool  # low-pass filter before shrinking
     scale: PerChannel = 1.0  # factor on the values after resizing, one for all channels or one for each
     shift: PerChannel = 0.0  # added to the values after `scale`
@@ -50,17 +53,20 @@ class DetectorInfo:
         return next(iter(self.preprocessings))
 
 
-# Each reference was read. Those of I3D are all bilinear with align_corners False; they differ in crop and range.
+# Each reference was read. Those of I3D are all bilinear with align_corners False; they differ in crop and range, and of
+# square frames in `scaled_up` alone.
+_VIDEOGPT = Preprocessing(
+    size=224, scaled="up", antialias=False, source="VideoGPT since 9 June 2021 (ce18ae8), PVDM and common_metrics"
+)
 _I3D_PREPROCESSINGS = {
     "styleganv": Preprocessing(
-        size=224, crop=True, antialias=False, source="StyleGAN-V, Latte and PVDM; square frames are not cropped"
+        size=224, scaled="stretched", antialias=False, source="StyleGAN-V and Latte, whose frames are square before"
     ),
-    # VideoGPT subtracts 0.5 from [0, 1] and forgets to double: I3D sees half of the range it was trained on.
-    "videogpt": Preprocessing(
-        size=224, crop=True, antialias=False, scale=0.5, source="VideoGPT as published, range [-0.5, 0.5]"
-    ),
+    "videogpt": _VIDEOGPT,
+    # In its first week the release subtracted 0.5 from [0, 1] and did not double: half of the range I3D was trained on.
+    "videogpt-2021-06-02": replace(_VIDEOGPT, scale=0.5, source="VideoGPT of 2 to 9 June 2021: range [-0.5, 0.5]"),
     "cdfvd": Preprocessing(
-        size=224, crop=False, antialias=False, source="cd-fvd, and the first TensorFlow code: stretched"
+        size=224, scaled="stretched", antialias=False, source="cd-fvd, and the first TensorFlow code"
     ),
 }
 
@@ -69,11 +75,11 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _VIDEOMAE_PREPROCESSINGS = {
     # cd-fvd's preprocess_videomae stretches and stays in [0, 1]: it does not normalise as VideoMAE was trained to.
     "cdfvd": Preprocessing(
-        size=224, crop=False, antialias=False, scale=0.5, shift=0.5, source="cd-fvd as published, range [0, 1]"
+        size=224, scaled="stretched", antialias=False, scale=0.5, shift=0.5, source="cd-fvd as published, range [0, 1]"
     ),
     "imagenet": Preprocessing(
         size=224,
-        crop=True,
+        scaled="down",
         antialias=True,
         scale=(0.5 / _IMAGENET_STD[0], 0.5 / _IMAGENET_STD[1], 0.5 / _IMAGENET_STD[2]),
         shift=(
@@ -89,7 +95,7 @@ _VIDEOMAE_PREPROCESSINGS = {
 _C3D_PREPROCESSINGS = {
     "tgan2": Preprocessing(
         size=112,
-        crop=False,
+        scaled="stretched",
         antialias=False,
         scale=127.5,
         shift=127.5,
@@ -98,7 +104,7 @@ _C3D_PREPROCESSINGS = {
     ),
     "tgan": Preprocessing(
         size=112,
-        crop=False,
+        scaled="stretched",
         antialias=False,
         scale=127.5,
         shift=127.5,
@@ -110,12 +116,12 @@ _C3D_PREPROCESSINGS = {
 
 _INCEPTION_PREPROCESSINGS = {
     "pytorch-fid": Preprocessing(
-        size=299, crop=False, antialias=False, source="pytorch-fid: stretched bilinearly, no low-pass filter"
+        size=299, scaled="stretched", antialias=False, source="pytorch-fid: stretched bilinearly, no low-pass filter"
     ),
     # (pixel - 128) / 128 of pixels in 0..255.
     "torchmetrics": Preprocessing(
         size=299,
-        crop=False,
+        scaled="stretched",
         antialias=True,
         scale=127.5 / 128,
         shift=-0.5 / 128,
@@ -131,7 +137,7 @@ DETECTORS: dict[str, DetectorInfo] = {
         bn_eps=1e-5,
         description="small 3-D convolutional network trained on synthetic clips, included; comparable within stbench",
         preprocessings=MappingProxyType(
-            {"resize32": Preprocessing(size=32, crop=False, antialias=True, source="stbench")}
+            {"resize32": Preprocessing(size=32, scaled="stretched", antialias=True, source="stbench")}
         ),
     ),
     "i3d": DetectorInfo(

@@ -23,32 +23,30 @@ def _preset(detector: str, **fields: Any) -> Protocol:
     return Protocol(**{"detector": detector, **of_detector, **fields})
 
 
-_STYLEGANV = _preset("i3d", num_frames=16, frame_stride_real=1, resolution=256)
-_LATTE = replace(_STYLEGANV, frame_stride_real=3)
-# cd-fvd's defaults: every real clip, short side scaled with a low-pass filter, generated clips from anywhere.
-_CDFVD = {
-    "num_frames": 16,
-    "frame_stride_real": 1,
-    "resolution": 256,
-    "preprocessing": "cdfvd",
-    "num_real": None,
-    "spatial_rule": "resize-crop-lanczos",
-    "offset_rule_fake": HASHED_OFFSET,
-}
+_I3D = _preset("i3d", num_frames=16, frame_stride_real=1, resolution=256)
+_LATTE = replace(_I3D, frame_stride_real=3)
+# cd-fvd's defaults: every real clip, generated clips from anywhere. It makes the frames of video files square in
+# another way than folders of frames, so there is a preset for each.
+_CDFVD = replace(
+    _I3D, preprocessing="cdfvd", num_real=None, spatial_rule="cdfvd-videos", offset_rule_fake=HASHED_OFFSET
+)
+# The same with features of a ViT-g finetuned on Something-Something v2, which has 1408 of them.
+_CDFVD_VIDEOMAE = replace(_CDFVD, detector="videomae", feature_dim=1408, bn_eps=None)
 
 PROTOCOLS: dict[str, Protocol] = {
     # Clips as long and as fast as the run's own. 256 of them are four times the width of the features: the fewest that
     # FVD_inf can be fitted to.
     "builtin": _preset("shapes3d", num_real=256, num_fake=256),
     # StyleGAN-V's fvd2048_16f: one clip per real video of the training split.
-    "styleganv-2048-16f": _STYLEGANV,
+    "styleganv-2048-16f": replace(_I3D, spatial_rule="resize-crop-lanczos"),
     # Latte's tools: strides 3 and 1 are written into the code; Taichi-HD took 6 (Latte issue 115). They also drop
     # videos that are up to stride - 1 frames longer than a clip.
     "latte-2048-16f": _LATTE,
     "latte-taichi": replace(_LATTE, frame_stride_real=6),
-    "cdfvd-i3d": _preset("i3d", **_CDFVD),
-    # The same with features of a ViT-g finetuned on Something-Something v2, which has 1408 of them.
-    "cdfvd-videomae": _preset("videomae", **_CDFVD, feature_dim=1408),
+    "cdfvd-i3d": _CDFVD,
+    "cdfvd-i3d-frames": replace(_CDFVD, spatial_rule="cdfvd-frames"),
+    "cdfvd-videomae": _CDFVD_VIDEOMAE,
+    "cdfvd-videomae-frames": replace(_CDFVD_VIDEOMAE, spatial_rule="cdfvd-frames"),
     # TGANv2's Inception Score of UCF101 (arXiv 1811.09245): 2048 clips at once. Clips as large as the run's own.
     "tganv2-is-2048-16f": _preset("c3d", num_frames=16),
 }

@@ -116,7 +116,7 @@ def test_every_rule_keeps_the_centre_and_the_aspect(width: int, height: int, rul
     )
     frame = square(image, 16, rule).astype(float)
     assert frame.shape == (16, 16, 3)
-    assert frame[..., 2].min() == frame[..., 2].max() == 77
+    assert set(np.unique(frame[..., 2])) <= {77.0 - (rule == "cdfvd-videos"), 77.0}  # which cuts 76.9999 off
     middle = frame[4:12, 4:12]
     assert middle[..., :2].mean(axis=(0, 1)) == pytest.approx([127.5, 127.5], abs=14)
     long_side = max(width, height) / min(width, height)
@@ -192,6 +192,13 @@ def test_damaged_images_are_named_whatever_the_decoder_raises(write_images: Writ
     (folder / "frame_2.png").write_bytes(content)
     with pytest.raises(UnreadableVideoError, match=r"unreadable image \(frame_2\.png"):
         read_frames(folder, [0, 1, 2], 8)
+
+
+def test_frames_of_16_bits_are_not_white(write_images: WriteVideo) -> None:
+    folder = write_images("frames", num_frames=1)
+    ramp = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1024
+    Image.fromarray(ramp).save(folder / "frame_0.png")
+    assert np.array_equal(read_frames(folder, [0], 8)[0, :, :, 0], ramp // 256)
 
 
 def test_a_clip_whose_images_differ_in_size_is_refused(write_images: WriteVideo) -> None:

@@ -73,7 +73,7 @@ def test_another_detector_brings_its_own_preprocessing() -> None:
         ("protocol.cfg_scale=7", "cfg_scale", 7.0, "latte-2048-16f, cfg_scale=7.0"),
         ("protocol.ema=true", "ema", True, "latte-2048-16f, ema=True"),
         ("protocol.clip_seed=3", "clip_seed", 3, "latte-2048-16f, clip_seed=3"),
-        ("protocol.frame_stride_real=1", "frame_stride_real", 1, "styleganv-2048-16f"),
+        ("protocol.frame_stride_real=6", "frame_stride_real", 6, "latte-taichi"),
     ],
 )
 def test_null_opens_a_field_or_means_all(word: str, field: str, value: Any, printed: str) -> None:

@@ -65,7 +65,8 @@ def test_the_ranges_that_pixels_come_to() -> None:
     assert {key: reach(rule) for key, rule in one_for_all.items()} == {
         ("shapes3d", "resize32"): (-1, 1),
         ("i3d", "styleganv"): (-1, 1),
-        ("i3d", "videogpt"): (-0.5, 0.5),
+        ("i3d", "videogpt"): (-1, 1),
+        ("i3d", "videogpt-2021-06-02"): (-0.5, 0.5),
         ("i3d", "cdfvd"): (-1, 1),
         ("videomae", "cdfvd"): (0, 1),
         ("c3d", "tgan2"): (0, 255),
@@ -76,10 +77,11 @@ def test_the_ranges_that_pixels_come_to() -> None:
 
 
 def test_on_which_published_figures_differ() -> None:
-    assert {name: (rule.crop, rule.antialias) for name, rule in DETECTORS["i3d"].preprocessings.items()} == {
-        "styleganv": (True, False),
-        "videogpt": (True, False),
-        "cdfvd": (False, False),
+    assert {name: (rule.scaled, rule.antialias) for name, rule in DETECTORS["i3d"].preprocessings.items()} == {
+        "styleganv": ("stretched", False),
+        "videogpt": ("up", False),
+        "videogpt-2021-06-02": ("up", False),
+        "cdfvd": ("stretched", False),
     }
     assert {name: info.default_preprocessing for name, info in DETECTORS.items()} == {
         "shapes3d": "resize32",

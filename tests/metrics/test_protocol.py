@@ -66,15 +66,19 @@ def _changes(name: str) -> dict[str, Any]:
 
 
 def test_what_each_preset_says() -> None:
-    styleganv = {"num_frames": 16, "frame_stride_real": 1, "resolution": 256}
-    cdfvd = {"spatial_rule": "resize-crop-lanczos", "offset_rule_fake": HASHED_OFFSET, "num_real": None}
+    latte = {"num_frames": 16, "resolution": 256}
+    styleganv = latte | {"frame_stride_real": 1, "spatial_rule": "resize-crop-lanczos"}
+    cdfvd = styleganv | {"spatial_rule": "cdfvd-videos", "offset_rule_fake": HASHED_OFFSET, "num_real": None}
+    frames = {"spatial_rule": "cdfvd-frames"}
     assert {name: _changes(name) for name in PROTOCOLS} == {
         "builtin": {"num_real": 256, "num_fake": 256},
         "styleganv-2048-16f": styleganv,
-        "latte-2048-16f": styleganv | {"frame_stride_real": 3},
-        "latte-taichi": styleganv | {"frame_stride_real": 6},
-        "cdfvd-i3d": styleganv | cdfvd,
-        "cdfvd-videomae": styleganv | cdfvd,
+        "latte-2048-16f": latte | {"frame_stride_real": 3},
+        "latte-taichi": latte | {"frame_stride_real": 6},
+        "cdfvd-i3d": cdfvd,
+        "cdfvd-i3d-frames": cdfvd | frames,
+        "cdfvd-videomae": cdfvd,
+        "cdfvd-videomae-frames": cdfvd | frames,
         "tganv2-is-2048-16f": {"num_frames": 16},
     }
     of_detector = {name: (each.detector, each.preprocessing, each.feature_dim) for name, each in PROTOCOLS.items()}
@@ -84,7 +88,9 @@ def test_what_each_preset_says() -> None:
         "latte-2048-16f": ("i3d", "styleganv", 400),
         "latte-taichi": ("i3d", "styleganv", 400),
         "cdfvd-i3d": ("i3d", "cdfvd", 400),
+        "cdfvd-i3d-frames": ("i3d", "cdfvd", 400),
         "cdfvd-videomae": ("videomae", "cdfvd", 1408),
+        "cdfvd-videomae-frames": ("videomae", "cdfvd", 1408),
         "tganv2-is-2048-16f": ("c3d", "tgan2", 101),
     }
 

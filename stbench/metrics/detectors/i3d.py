@@ -40,7 +40,7 @@ class I3DDetector(CatalogueDetector):
     Args:
         weights: a state dict (`.pt`, `.safetensors`) or StyleGAN-V's TorchScript file; found as the catalogue says when
             None.
-        preprocessing: "styleganv", "videogpt" or "cdfvd".
+        preprocessing: "styleganv", "videogpt", "videogpt-2021-06-02" or "cdfvd".
     """
 
     name = "i3d"

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from stbench.data.spatial import scaled_down, scaled_up
 from stbench.metrics.catalogue import Preprocessing
 
 
@@ -13,10 +14,7 @@ def preprocess(clips: Tensor, rule: Preprocessing) -> Tensor:
     """Resize and crop every frame of clips (N, C, F, H, W) and map the values; returns (N, C, F, size, size)."""
     N, _, F, H, W = clips.shape
     frames = clips.transpose(1, 2).flatten(0, 1)
-    height = width = rule.resized or rule.size
-    if rule.crop:  # the long side is rounded up, in integers: floating point would make 225 of an exact 224
-        short = min(H, W)
-        height, width = -(-H * height // short), -(-W * width // short)
+    height, width = _scaled(H, W, rule)
     frames = functional.interpolate(
         frames, (height, width), mode=rule.interpolation, align_corners=rule.align_corners, antialias=rule.antialias
     )
@@ -27,3 +25,13 @@ def preprocess(clips: Tensor, rule: Preprocessing) -> Tensor:
         for value in (rule.scale, rule.shift)
     )
     return (frames * scale + shift).unflatten(0, (N, F)).transpose(1, 2)
+
+
+def _scaled(height: int, width: int, rule: Preprocessing) -> tuple[int, int]:
+    size = rule.resized or rule.size
+    match rule.scaled:
+        case "up":
+            return scaled_up(height, width, size)
+        case "down":
+            return scaled_down(height, width, size)
+    return size, size

@@ -100,11 +100,14 @@ def test_torchscript_of_another_network_is_refused_by_its_arguments(tmp_path: Pa
         build_detector("i3d", weights=path)
 
 
-def test_videogpt_sees_half_the_range(tmp_path: Path, save_trusted: SaveScript) -> None:
+@pytest.mark.parametrize(("preprocessing", "white"), [("videogpt", 1.0), ("videogpt-2021-06-02", 0.5)])
+def test_videogpt_saw_half_the_range_in_its_first_week(
+    preprocessing: str, white: float, tmp_path: Path, save_trusted: SaveScript
+) -> None:
     path = tmp_path / "i3d_torchscript.pt"
     save_trusted(path, _Scripted())
-    features = build_detector("i3d", weights=path, preprocessing="videogpt")(torch.ones(1, 3, 10, 32, 32))
-    torch.testing.assert_close(features, torch.full((1, 400), 0.5))
+    features = build_detector("i3d", weights=path, preprocessing=preprocessing)(torch.ones(1, 3, 10, 32, 32))
+    torch.testing.assert_close(features, torch.full((1, 400), white))
 
 
 class TestWrongWeights:
