@@ -36,6 +36,9 @@ Overrides = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the runs; each gets a folder of its own in it.")]
+TrustCode = Annotated[
+    bool, typer.Option("--trust-code", help="Import the code that a run's folder names, when it is not stbench's.")
+]
 Json = Annotated[str | None, typer.Option("--json", help="Write JSON to this file; - is standard output.")]
 
 
@@ -95,7 +98,7 @@ def list_command(
 def run(
     overrides: Overrides = None,
     out: Out = paths.DEFAULT_RUNS,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and its hash.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings and the hash, run nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
 ) -> None:
     """Train, sample and evaluate one variant on one dataset, and write its record."""
@@ -104,8 +107,9 @@ def run(
     config = resolve(overrides or [])
     if dry_run:
         from stbench.checks.listing import print_config
+        from stbench.run.setup import prepare
 
-        print_config(config)
+        print_config(prepare(config).config)
         return
     from stbench.reports.terminal import print_record
     from stbench.run import stages
@@ -142,11 +146,12 @@ def sample(
     overrides: Overrides = None,
     num: Annotated[int, typer.Option("--num", help="How many clips.", min=1)] = 16,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Draw samples from a trained run or from published weights, as a moving picture and an .npz file."""
     from stbench.run.reuse import sample_from
 
-    print(sample_from(source, overrides or [], num, out))
+    print(sample_from(source, overrides or [], num, out, trust_code))
 
 
 @app.command()
@@ -154,13 +159,14 @@ def evaluate(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a weights file with KEY=VALUEs.")],
     overrides: Overrides = None,
     out: Out = paths.DEFAULT_RUNS,
+    trust_code: TrustCode = False,
     json_path: Json = None,
 ) -> None:
     """Measure a run again under another protocol, sampler or guidance, or published weights for the first time."""
     from stbench.reports.terminal import print_quality
     from stbench.run.reuse import evaluate_again
 
-    quality = evaluate_again(source, overrides or [], out)
+    quality = evaluate_again(source, overrides or [], out, trust_code)
     if json_path:
         _write_json(json_path, dataclasses.asdict(quality))
     if json_path != "-":

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from stbench import __version__
 from stbench.cli import _write_json, app, main
 from stbench.errors import CheckFailed, FinishedInPart, NotComparable, StbenchError
+from stbench.run.setup import prepare
 from stbench.run.stages import run
 from stbench.settings.options import FvdOptions, NoiseOptions, ProfileOptions
 from stbench.settings.resolve import resolve
@@ -176,7 +177,7 @@ def test_dry_run_prints_and_makes_nothing(tmp_path: Path) -> None:
     words = ["variant=latte1", *SMOKE]
     done = stbench("run", *words, "--dry-run", "--out", tmp_path / "runs")
     assert done.returncode == 0
-    assert f"config_hash: {resolve(words).config_hash}" in done.stdout
+    assert f"config_hash: {prepare(resolve(words)).config.config_hash}" in done.stdout
     assert "depth" not in done.stdout
     assert not (tmp_path / "runs").exists()
 

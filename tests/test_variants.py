@@ -84,7 +84,7 @@ def test_every_file_says_where_it_comes_from(kind: str) -> None:
 @every_variant
 def test_every_combination_resolves(name: str, dataset: str, preset: str) -> None:
     config = resolve([f"variant={name}", f"dataset={dataset}", f"preset={preset}"])
-    assert config.run_id.startswith(f"{name}-{dataset}-{preset}-s0-")
+    assert (config.variant.name, config.dataset.name, config.preset) == (name, dataset, preset)
 
 
 def test_build_backbone_from_python() -> None:

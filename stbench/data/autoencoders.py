@@ -28,7 +28,7 @@ class Autoencoder(nn.Module):
         name: as in `AUTOENCODERS`.
         channels: C of the latents.
         downsampling: pixels of a clip per pixel of its latents, along H and W.
-        weights_sha256: of the weights files laid end to end, None for pixels.
+        weights_sha256: of config.json and the weights files laid end to end, None for pixels.
     """
 
     name = "pixels"
@@ -88,7 +88,7 @@ class ImageAutoencoder(Autoencoder):
         except (OSError, ValueError, RuntimeError) as error:
             raise StbenchError(f"cannot load {self.name} from {folder}: {' '.join(str(error).split())}") from error
         self.model = network.eval().requires_grad_(False)
-        self.weights_sha256 = file_sha256(*sorted(folder.glob("*.safetensors")))
+        self.weights_sha256 = file_sha256(folder / "config.json", *sorted(folder.glob("*.safetensors")))
         self.channels = network.config.latent_channels
         # The frame is halved between two resolutions; `AutoencoderTiny` lists them for each direction.
         resolutions = getattr(network.config, "block_out_channels", None) or network.config.encoder_block_out_channels

@@ -1,7 +1,8 @@
 """The folder of one run: the names of its files, and what is in them.
 
 runs/<run_id>/
-  config.json               what was asked for, resolved
+  config.json               what was asked for, resolved, and the hashes of what the run is made of
+  code/                     of a backbone or dataset of one's own
   cost.json                 parameters, operations, times, memory
   loss.csv                  one line per step
   checkpoints/              the newest two
@@ -28,12 +29,16 @@ from stbench.errors import StbenchError
 from stbench.records.schema import Record
 from stbench.records.sections import AttentionChoice, Cost, CurvePoint
 from stbench.records.store import RECORD_NAME, read_record
+from stbench.run.contents import copy_code
 from stbench.settings.resolve import from_dict
 from stbench.settings.schema import RunConfig
+from stbench.settings.targets import is_foreign
 from stbench.storage.clips import Clips
 from stbench.storage.files import write_json, write_whole
 
 T = TypeVar("T")
+
+CODE = "code"
 
 
 @dataclass(frozen=True)
@@ -57,20 +62,33 @@ class RunFolder:
         return self.has_record and read_record(self.path).finished
 
     def begin(self, config: RunConfig, cost: Cost) -> None:
-        """Make the folder, with what was asked for and what it costs."""
+        """Make the folder, with what was asked for, the code that it names, and what it costs."""
         self.path.mkdir(parents=True, exist_ok=True)
+        copy_code(config, self.path / CODE)
         write_json(self.path / "config.json", config.to_dict())
         write_json(self.path / "cost.json", asdict(cost))
 
-    def read_config(self) -> RunConfig:
+    def read_config(self, trust_code: bool = False) -> RunConfig:
         """The configuration that the folder was made with.
 
+        Args:
+            trust_code: whether code that is not stbench's may be imported: that of the folder, or what it names.
+
         Raises:
-            StbenchError: when the folder is not a run's, or its configuration no longer fits this stbench.
+            StbenchError: when the folder is not a run's, names code that is not trusted, or its configuration no
+                longer fits this stbench.
         """
         if not (self.path / "config.json").is_file():
             raise StbenchError(f"{self.path} is not a run's folder: it has no config.json")
-        return from_dict(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
+        content = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        targets = [content["variant"]["backbone"], content["dataset"]["dataset"], content["protocol"]]
+        foreign = [target for target in targets if ":" in target and is_foreign(target)]
+        if foreign and not trust_code:
+            raise StbenchError(
+                f"{self.path}/config.json names code that is not stbench's, {' and '.join(foreign)}: "
+                f"--trust-code runs it (read it first: {self.path / CODE})"
+            )
+        return from_dict(content, self.path / CODE)
 
     def read_cost(self) -> Cost | None:
         """What the backbone costs."""

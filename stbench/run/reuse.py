@@ -25,10 +25,10 @@ from stbench.storage.files import write_json
 from stbench.storage.weights import load_strictly
 from stbench.training.start import initialise_from, read_any_weights
 
-REUSABLE = ("eval.", "protocol", "precision", "attention", "device", "dataset.root")
+REUSABLE = ("eval.", "protocol", "precision", "attention", "device", "dataset.root", "autoencoder.weights")
 
 
-def sample_from(source: str, words: Iterable[str], num: int, out: Path | None) -> Path:
+def sample_from(source: str, words: Iterable[str], num: int, out: Path | None, trust_code: bool = False) -> Path:
     """Draw clips and write `samples.npz` and `samples.webp`.
 
     Args:
@@ -36,11 +36,12 @@ def sample_from(source: str, words: Iterable[str], num: int, out: Path | None) -
         words: settings that differ from the run's; for a file all settings, as of a run.
         num: how many clips.
         out: folder to write to; by default `sampled` in the run's folder, or beside the file.
+        trust_code: whether code that a run's folder names, and that is not stbench's, may be imported.
 
     Returns:
         The moving picture's path.
     """
-    path, setup, backbone = _trained(source, words)
+    path, setup, backbone = _trained(source, words, trust_code)
     with progress_bar("sampling", num) as advance:
         batches = []
         seed = setup.config.settings.eval.seed
@@ -57,7 +58,7 @@ def sample_from(source: str, words: Iterable[str], num: int, out: Path | None) -
     return picture
 
 
-def evaluate_again(source: str, words: Iterable[str], out: Path) -> Quality:
+def evaluate_again(source: str, words: Iterable[str], out: Path, trust_code: bool = False) -> Quality:
     """Measure quality again, or for the first time.
 
     Args:
@@ -65,6 +66,7 @@ def evaluate_again(source: str, words: Iterable[str], out: Path) -> Quality:
             A weights file: a run without training steps is made of it in `out`, with a record of its own.
         words: settings that differ from the run's; for a file all settings, as of a run.
         out: folder of runs, for a weights file.
+        trust_code: as of `sample_from`.
 
     Returns:
         The quality section.
@@ -74,19 +76,19 @@ def evaluate_again(source: str, words: Iterable[str], out: Path) -> Quality:
         measured = read_record(run(config, out, resume=True)).quality
         assert measured is not None  # of a finished run
         return measured
-    path, setup, backbone = _trained(source, words)
+    path, setup, backbone = _trained(source, words, trust_code)
     quality = Evaluator(setup).evaluate(backbone, "sampling").quality
     write_json(path / f"evaluation-{quality.protocol_hash[:8]}.json", asdict(quality))
     return quality
 
 
-def _trained(source: str, words: Iterable[str]) -> tuple[Path, Setup, nn.Module]:
+def _trained(source: str, words: Iterable[str], trust_code: bool) -> tuple[Path, Setup, nn.Module]:
     """A run with some settings changed, or the one that `words` describe for a weights file; and its backbone."""
     path = Path(source)
     if not path.exists():
         raise StbenchError(f"{path} does not exist: expected a run's folder or a weights file")
     if path.is_dir():
-        setup = prepare(override(RunFolder(path).read_config(), words, REUSABLE))
+        setup = prepare(override(RunFolder(path).read_config(trust_code), words, REUSABLE))
         backbone = setup.build_backbone().eval()
         load_strictly(backbone, read_any_weights(path), path)
     else:

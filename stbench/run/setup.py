@@ -20,6 +20,7 @@ from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.protocol import SamplingFacts, clip_facts, filled_in, get_protocol
 from stbench.records.protocol import OPEN, Protocol
+from stbench.run.contents import find_contents
 from stbench.run.generation import SamplingSpec
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime
@@ -33,7 +34,7 @@ class Setup:
     """What a run works with.
 
     Attributes:
-        config: the resolved configuration.
+        config: the resolved configuration, with what the run is made of.
         runtime: device, precision and attention backend.
         dataset: clips to train on.
         reference: the same videos as the protocol reads them, which generated clips are compared with.
@@ -121,7 +122,7 @@ def prepare(config: RunConfig) -> Setup:
     _check_fit(config, dataset, autoencoder, protocol)
     detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
     setup = Setup(
-        config=config,
+        config=replace(config, contents=find_contents(config, dataset, autoencoder, detector)),
         runtime=runtime,
         dataset=dataset,
         reference=reference,

@@ -46,20 +46,21 @@ def run(config: RunConfig, out: Path, resume: bool = False) -> Path:
         StbenchError: when something is missing or does not fit, before anything is written.
         FinishedInPart: when training diverged or memory ran out; the record says so.
     """
-    folder = RunFolder(out / config.run_id)
+    setup = prepare(config)
+    folder = RunFolder(out / setup.config.run_id)
     if folder.exists and not resume:
         how_far = "finished" if folder.has_record else "begun"
         raise StbenchError(f"{folder.path} was {how_far} before: --resume goes on with it, another --out starts anew")
     if folder.is_finished():
         console().print(f"{folder.path} is finished: nothing to do")
         return folder.path
-    stages = RunStages(prepare(config), folder)
+    stages = RunStages(setup, folder)
     if config.settings.compile != "off":
         forget_compiled_code()
     with stages.recording_failures():
         cost = stages.profile()
         state = stages.initial_state()
-        folder.begin(config, cost)
+        folder.begin(setup.config, cost)
         stages.train(state)
         stages.evaluate(state, cost)
     return folder.path

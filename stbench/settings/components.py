@@ -1,6 +1,6 @@
 """Variants and datasets as YAML files: an import path, and constructor arguments checked against its signature.
 
-backbone: stbench.backbones.latte:Latte     # or `dataset: module:Class`; any importable module works the same
+backbone: stbench.backbones.latte:Latte     # or `dataset: module:Class`; any module beside this file, or importable
 size: S                                     # every other key is a constructor argument
 source: "arXiv 2401.03048, section 3.2"     # where it comes from
 expect: {params_m: 32.48}                   # what the tests check
@@ -10,7 +10,6 @@ presets:
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ import yaml
 
 from stbench import paths
 from stbench.errors import StbenchError, unknown_name
+from stbench.settings.targets import BASES, load_class
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +40,7 @@ class Component:
         presets: per preset, arguments that differ there and (dotted) settings of the run.
         source: where the thing is described.
         expect: figures that the tests check.
+        folder: where the target's module is looked for first: that of the file, or of a run's copy of the code.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Component:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = ""
     expect: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
 
     def with_arguments(self, overrides: Mapping[str, Any]) -> Component:
         """The same component with some arguments changed, each checked against the constructor.
@@ -121,6 +123,7 @@ def load_component(kind: str, name_or_path: str) -> Component:
         presets=presets,
         source=str(content.pop("source", "")),
         expect=content.pop("expect", None) or {},
+        folder=path.parent.resolve(),
     )
     try:
         return component.with_arguments(content)  # every other key
@@ -129,23 +132,23 @@ def load_component(kind: str, name_or_path: str) -> Component:
 
 
 def load_target(component: Component) -> type:
-    """Import the class that a component's `target` names."""
-    module_name, _, class_name = component.target.partition(":")
-    where = f"{component.kind} {component.name!r}: {TARGET_KEYS[component.kind]}: {component.target}"
+    """Import the class that a component's `target` names.
+
+    Raises:
+        StbenchError: it cannot be imported, or is no backbone (an `nn.Module`) or dataset (a `ClipDataset`).
+    """
     try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise StbenchError(f"{where}: cannot import it: {error}") from error
-    if not hasattr(module, class_name):
-        classes = [name for name, value in vars(module).items() if inspect.isclass(value)]
-        raise StbenchError(f"{where}: {unknown_name('class', class_name, classes)}")
-    return getattr(module, class_name)
+        return load_class(component.target, BASES[component.kind], component.folder)
+    except StbenchError as error:
+        where = f"{component.kind} {component.name!r}: {TARGET_KEYS[component.kind]}: {component.target}"
+        raise StbenchError(f"{where}: {error}") from error
 
 
 def signature_parameters(component: Component) -> dict[str, inspect.Parameter]:
     """The keyword arguments of a component's constructor."""
     parameters = inspect.signature(load_target(component)).parameters
-    return {name: parameter for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {name: parameter for name, parameter in parameters.items() if parameter.kind in named}
 
 
 def build_backbone(variant: str, **overrides: Any) -> nn.Module:

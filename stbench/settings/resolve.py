@@ -1,12 +1,14 @@
 """The configuration of a run: defaults <- variant YAML <- dataset YAML <- preset <- key=value.
 
 `resolve(["variant=latte1", "dataset=shapes", "preset=demo", "train.steps=50"])` gives one frozen `RunConfig`. Every key
-is known, every value has its type and its range, and everything that can move a result goes into `config_hash`.
+is known, every value has its type and its range. What lies in the files that they name is found by `run/contents.py`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -15,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from stbench.errors import StbenchError, first_line, unknown_name
 from stbench.settings.components import TARGET_KEYS, Component, load_component
 from stbench.settings.presets import DEFAULT_PRESET, PRESETS
-from stbench.settings.schema import OBJECTIVE_SAMPLERS, RunConfig, Settings, dotted_settings, lookup
+from stbench.settings.schema import OBJECTIVE_SAMPLERS, Contents, RunConfig, Settings, dotted_settings, lookup
 
 
 def resolve(overrides: Iterable[str]) -> RunConfig:
@@ -82,15 +84,30 @@ def override(config: RunConfig, words: Iterable[str], allowed: tuple[str, ...]) 
     for key in given:
         if not key.startswith(allowed):
             raise StbenchError(f"{key} cannot be changed for a finished run: expected {', '.join(allowed)}")
-    content = config.to_dict()
-    if "dataset.root" in given:
-        content["dataset"]["arguments"]["root"] = given.pop("dataset.root")
-    return _from_flat({**_flatten(content), **given})
+    dataset = config.dataset.with_arguments(take_arguments(given, "dataset"))
+    settings = resolve_settings(_flatten(dataclasses.asdict(config.settings)), given)
+    return dataclasses.replace(config, dataset=dataset, settings=settings)
 
 
-def from_dict(content: Mapping[str, Any]) -> RunConfig:
-    """Rebuild a run from what `RunConfig.to_dict` gave, checking it as strictly as `resolve` does."""
-    return _from_flat(_flatten(content))
+def from_dict(content: Mapping[str, Any], code: Path | None = None) -> RunConfig:
+    """Rebuild a run from what `RunConfig.to_dict` gave, checking it as strictly as `resolve` does.
+
+    Args:
+        content: the plain values.
+        code: folder with a copy of the code of each kind of component, where its module is looked for first.
+    """
+    flat = _flatten(content)
+    preset, contents, components = flat.pop("preset"), take_arguments(flat, "contents"), {}
+    for kind, target_key in TARGET_KEYS.items():
+        name, target = flat.pop(f"{kind}.name"), flat.pop(f"{kind}.{target_key}")
+        component = Component(kind, name, target, {}, folder=code and code / kind)
+        components[kind] = component.with_arguments(flat.pop(f"{kind}.arguments"))
+    known = [f"contents.{declared.name}" for declared in dataclasses.fields(Contents)]
+    for name in contents:
+        if f"contents.{name}" not in known:
+            raise unknown_name("key", f"contents.{name}", known)
+    found = Contents(**contents) if contents else None
+    return RunConfig(**components, settings=resolve_settings(flat), preset=preset, contents=found)
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
@@ -116,15 +133,6 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
 def take_arguments(given: dict[str, Any], kind: str) -> dict[str, Any]:
     """Take a component's arguments out of parsed words: of kind "variant" those that begin with "variant."."""
     return {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith(f"{kind}.")}
-
-
-def _from_flat(flat: dict[str, Any]) -> RunConfig:
-    """A run from dotted keys, which are used up: those of the components first, what is left are the settings."""
-    preset, components = flat.pop("preset"), {}
-    for kind, target_key in TARGET_KEYS.items():
-        component = Component(kind, flat.pop(f"{kind}.name"), flat.pop(f"{kind}.{target_key}"), {})
-        components[kind] = component.with_arguments(flat.pop(f"{kind}.arguments"))
-    return RunConfig(**components, settings=resolve_settings(flat), preset=preset)
 
 
 def _resolve_component(kind: str, given: dict[str, Any], preset: str) -> tuple[Component, dict[str, Any]]:

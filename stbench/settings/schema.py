@@ -68,7 +68,9 @@ class TrainConfig:
     gradient_clip_from_step: int = setting(0, "first step whose gradient is clipped", at_least=0)
     class_dropout: float = setting(0.1, "share of labels replaced by the null class", at_least=0, at_most=1)
     joint_images: int = setting(0, "random frames appended to each clip as images", at_least=0)
-    init: str | None = setting(None, "weights to start from: a published file, a run, or safetensors")
+    init: str | None = setting(
+        None, "weights to start from: a published file, a run, or safetensors; what is in them is hashed", hashed=False
+    )
     checkpoint_every: int = setting(5_000, "steps between checkpoints", at_least=1, hashed=False)
     num_workers: int = setting(0, "processes that read clips; never changes the result", at_least=0, hashed=False)
 
@@ -117,6 +119,22 @@ class Settings:
     seed: int = setting(0, "seed of weights, data order, noise and samples", at_least=0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """SHA-256 of what a run is made of, wherever it lies; None of what it does without.
+
+    The code is that of classes which do not come with stbench: their module, and what that imports from beside it.
+    """
+
+    videos: str  # the dataset's manifest
+    detector: str  # weights of what judges the run
+    autoencoder: str | None = None  # weights and configuration
+    init: str | None = None  # the file that training starts from
+    variant_code: str | None = None
+    dataset_code: str | None = None
+    detector_code: str | None = None
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """A resolved run; `to_dict` is what the record keeps.
@@ -126,17 +144,20 @@ class RunConfig:
         dataset: the dataset and its arguments.
         settings: everything else.
         preset: the preset that was asked for.
+        contents: what the run is made of; None until it was prepared, as words do not tell.
     """
 
     variant: Component
     dataset: Component
     settings: Settings
     preset: str
+    contents: Contents | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as the record keeps them."""
         components = {"variant": self.variant.to_dict(), "dataset": self.dataset.to_dict()}
-        return {**components, **dataclasses.asdict(self.settings), "preset": self.preset}
+        contents = {"contents": dataclasses.asdict(self.contents)} if self.contents else {}
+        return {**components, **dataclasses.asdict(self.settings), "preset": self.preset, **contents}
 
     @property
     def config_hash(self) -> str:
@@ -151,11 +172,12 @@ class RunConfig:
         return _sha256(content)
 
     def _hashed(self) -> dict[str, Any]:
-        """Everything that can move a result: the components and the settings declared as `hashed`."""
+        """Everything that can move a result: the components, the settings declared as `hashed`, and the contents."""
+        assert self.contents is not None, "a run is known by its contents, which `prepare` finds"
         components = {"variant": self.variant.to_dict(), "dataset": self.dataset.to_dict()}
         components["dataset"]["arguments"].pop("root", None)
         hashed = {key: lookup(self.settings, key) for key, each in dotted_settings().items() if each.metadata["hashed"]}
-        return {**components, **hashed}
+        return {**components, **hashed, "contents": dataclasses.asdict(self.contents)}
 
     @property
     def run_id(self) -> str:
@@ -190,5 +212,4 @@ def lookup(settings: Settings, key: str) -> Any:
 
 
 def _sha256(content: dict[str, Any]) -> str:
-    # Not storage.hashing.sha256_of, whose JSON has other spaces: the hashes of every record would change.
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -39,13 +39,26 @@ def initialise_from(backbone: nn.Module, source: str) -> str:
     return f"averaged weights of {path}"
 
 
-def read_any_weights(path: Path) -> dict[str, Tensor]:
+def read_any_weights(source: Path) -> dict[str, Tensor]:
     """The weights of a run's folder or checkpoint (the averaged ones), or of a published file."""
+    path = weights_file(source)
+    if path.suffix == ".safetensors" and path.name.startswith("step-"):
+        return read_ema_weights(path)
+    return check_tensors(choose_weights(read_weights_file(path), "ema", path), path)
+
+
+def weights_file(source: Path | str) -> Path:
+    """The file that weights are read from: of a run's folder its newest checkpoint.
+
+    Raises:
+        StbenchError: it does not exist.
+    """
+    path = Path(source).expanduser()
     if path.is_dir():
         checkpoints = list_checkpoints(path / "checkpoints")
         if not checkpoints:
             raise StbenchError(f"{path} holds no checkpoints: expected a run's folder")
-        path = checkpoints[-1]
-    if path.suffix == ".safetensors" and path.name.startswith("step-"):
-        return read_ema_weights(path)
-    return check_tensors(choose_weights(read_weights_file(path), "ema", path), path)
+        return checkpoints[-1]
+    if not path.is_file():
+        raise StbenchError(f"weights file {path} does not exist")
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from stbench.checks.listing import print_config, print_listing
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.protocol import PROTOCOLS
 from stbench.settings.resolve import resolve
+from stbench.settings.schema import Contents
 
 
 @pytest.fixture
@@ -118,7 +120,8 @@ def test_detectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 def test_a_resolved_configuration_with_its_hash_and_folder(capsys: pytest.CaptureFixture[str]) -> None:
-    config = resolve(["variant=latte1", "dataset=shapes", "preset=smoke", "seed=3"])
+    words = ["variant=latte1", "dataset=shapes", "preset=smoke", "seed=3"]
+    config = replace(resolve(words), contents=Contents(videos="1" * 64, detector="2" * 64))
     print_config(config)
     out = capsys.readouterr().out
     text, end = out[: out.index("config_hash")], out[out.index("config_hash") :]

@@ -15,9 +15,11 @@ from stbench.records.sections import AttentionChoice, Cost, Counts, CurvePoint, 
 from stbench.records.store import read_record
 from stbench.run.folder import RunFolder
 from stbench.settings.resolve import resolve
+from stbench.settings.schema import Contents
 from stbench.storage.clips import Clips, load_clips
 
-CONFIG = resolve(["variant=latte1", "dataset=shapes", "preset=smoke", "dataset.motions=[left,right]"])
+WORDS = ["variant=latte1", "dataset=shapes", "preset=smoke", "dataset.motions=[left,right]"]
+CONFIG = dataclasses.replace(resolve(WORDS), contents=Contents(videos="1" * 64, detector="2" * 64))
 FORWARD = Timing(what="forward", samples=(1.0, 3.0), median=2.0, spread=1.0, batch_size=4, clips_per_s=2.0)
 COST = Cost(
     counts=Counts(params_total=3, params_trainable=2, gmacs=0.5, gflops=1.0, incomplete=("fvcore",)),
@@ -43,6 +45,41 @@ def test_a_run_that_was_begun(tmp_path: Path) -> None:
     again = folder.read_config()
     assert (again.config_hash, again.to_dict()) == (CONFIG.config_hash, CONFIG.to_dict())
     assert sorted(path.name for path in folder.path.iterdir()) == ["config.json", "cost.json"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key"), [("variant", "backbone"), ("dataset", "dataset"), (None, "protocol")], ids=lambda key: key
+)
+def test_code_that_a_folder_names_is_not_imported_unless_it_is_trusted(
+    section: str | None, key: str, tmp_path: Path
+) -> None:
+    """A folder that was downloaded looks like data: nothing that it names may run."""
+    folder = RunFolder(tmp_path)
+    code = tmp_path / "code" / (section or "")
+    code.mkdir(parents=True)
+    (code / "harmful.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'RUN')!r}).touch()\n")
+    content = CONFIG.to_dict()
+    (content[section] if section else content)[key] = "harmful:Net"
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(StbenchError, match=r"config\.json names code that is not stbench's, harmful:Net: --trust-code"):
+        folder.read_config()
+    assert not (tmp_path / "RUN").exists()
+    if section:
+        with pytest.raises(StbenchError, match="unknown class 'Net'"):
+            folder.read_config(trust_code=True)
+        assert (tmp_path / "RUN").exists()
+
+
+@pytest.mark.parametrize("target", ["os:system", "builtins:exec", "stbench.cli:main", "torch.nn:Linear", ".:x", ":x"])
+def test_a_folder_calls_nothing_but_backbones(target: str, tmp_path: Path) -> None:
+    content = CONFIG.to_dict()
+    content["variant"] = {"name": "latte1", "backbone": target, "arguments": {"command": f"touch {tmp_path}/RUN"}}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(StbenchError, match=target):
+        RunFolder(tmp_path).read_config()
+    with pytest.raises(StbenchError):
+        RunFolder(tmp_path).read_config(trust_code=True)
+    assert not (tmp_path / "RUN").exists()
 
 
 def test_what_is_kept_on_the_way(tmp_path: Path) -> None:

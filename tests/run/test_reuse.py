@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,17 @@ from stbench.run.setup import prepare
 from stbench.run.stages import run
 from stbench.settings.resolve import resolve
 
+OWN_NET = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv3d(in_channels, in_channels, 1)
+
+    def forward(self, noisy_latents, timesteps, conditioning):
+        return self.mix(noisy_latents) * (1 + timesteps / 1000).view(-1, 1, 1, 1, 1)
+"""
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu", "precision=float32", "attention=math"]
 
 
@@ -54,6 +66,21 @@ def test_the_authors_file_is_used_directly(tmp_path: Path) -> None:
     assert read_record(trained).finished
     assert evaluate_again(str(tmp_path / "a.pt"), [*words, "eval.cfg_scale=3"], tmp_path / "runs").n_fake == 8
     assert sample_from(str(tmp_path / "a.pt"), words, num=3, out=tmp_path / "shown").is_file()
+
+
+def test_a_backbone_of_ones_own_is_used_again_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run carries its code; it runs when asked for."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "reused_net.py").write_text(OWN_NET)
+    (tmp_path / "here" / "mine.yaml").write_text("backbone: reused_net:Net\n")
+    trained = run(resolve([f"variant={tmp_path}/here/mine.yaml", *SMOKE, "eval.num_clips=80"]), tmp_path / "runs")
+    moved = trained.rename(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "here")
+    with pytest.raises(StbenchError, match="names code that is not stbench's, reused_net:Net: --trust-code runs it"):
+        evaluate_again(str(moved), [], tmp_path)
+    quality = evaluate_again(str(moved), [], tmp_path, trust_code=True)
+    assert quality.fvd == pytest.approx(read_record(moved).quality.fvd, rel=1e-6)
+    assert sample_from(str(moved), [], num=2, out=None, trust_code=True).is_file()
 
 
 def test_nothing_to_use_again(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
@@ -35,7 +36,9 @@ def test_record(judged: list[str], finished: Path) -> None:
     record = read_record(finished)
     assert record.finished
     assert record.run_id == finished.name
-    assert (record.config_hash, record.group_hash) == (resolve(judged).config_hash, resolve(judged).group_hash)
+    config = prepare(resolve(judged)).config
+    assert (record.config_hash, record.group_hash) == (config.config_hash, config.group_hash)
+    assert record.config == config.to_dict()
     assert record.counts.gflops == 2 * record.counts.gmacs > 0
     assert record.counts.incomplete == ()
     assert set(record.counts.gmacs_by_counter) >= {"torch", "closed_form"}
@@ -70,6 +73,23 @@ def test_a_finished_run_is_left_alone(judged: list[str], finished: Path, capsys:
     with pytest.raises(StbenchError, match="was finished before: --resume"):
         run(config, finished.parent)
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_to_resume_with_other_videos_is_another_run(tmp_path: Path) -> None:
+    roots = [tmp_path / name for name in ("first", "other")]
+    for brightness, root in enumerate(roots, start=1):
+        for video in "ab":
+            (root / video).mkdir(parents=True)
+            for index in range(9 if root.name == "other" else 8):
+                image = Image.fromarray(np.full((16, 16, 3), 10 * brightness, dtype=np.uint8))
+                image.save(root / video / f"{index}.png")
+    rest = [word for word in SMOKE if not word.startswith("dataset")]
+    words = ["variant=latte1", "dataset=video_folder", *rest, "train.steps=1"]
+    folders = [run(resolve([*words, f"dataset.root={root}"]), tmp_path / "runs", resume=True) for root in roots]
+    assert folders[0] != folders[1]
+    assert read_record(folders[0]).training.loss_final != read_record(folders[1]).training.loss_final
+    with pytest.raises(StbenchError, match=r"dataset\.root=/does/not/exist does not exist"):
+        run(resolve([*words, "dataset.root=/does/not/exist"]), tmp_path / "runs", resume=True)
 
 
 def test_seeds_share_a_protocol_and_differ_in_weights(judged: list[str], finished: Path) -> None:
@@ -116,7 +136,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     straight = run(config, tmp_path / "straight")
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "-m", "stbench.cli", "run", *words, "--out", str(tmp_path / "killed")]
-    folder = tmp_path / "killed" / config.run_id
+    folder = tmp_path / "killed" / straight.name
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(folder.glob("checkpoints/*.safetensors")) and time.monotonic() < deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 from stbench.errors import NotComparable, StbenchError
 from stbench.paths import CONFIG_DIR_VARIABLE
 from stbench.settings.components import (
-    Component,
     build_backbone,
     describe_file,
     load_component,
@@ -20,13 +20,13 @@ from stbench.settings.components import (
 
 
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def write(tmp_path: Path) -> Any:
     """Write a variant's YAML whose module is a file beside it; returns its path."""
     (tmp_path / "my_backbone.py").write_text(
-        "class Thing:\n    def __init__(self, width: int, height: int = 2):\n"
+        "from torch.nn import Module\n"
+        "class Thing(Module):\n    def __init__(self, width: int, height: int = 2):\n        super().__init__()\n"
         "        if width < 0:\n            raise ValueError('width is negative')\n        self.area = width * height\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
 
     def writer(text: str) -> str:
         path = tmp_path / "mine.yaml"
@@ -56,7 +56,10 @@ def test_a_backbone_of_ones_own(write: Any) -> None:
         ("width: 3\n", r"mine\.yaml: a variant needs the key `backbone: module:Class`"),
         ("backbone: my_backbone\n", r"mine\.yaml: a variant needs the key `backbone: module:Class`"),
         ("backbone: my_backbone:Thin\nwidth: 1\n", "unknown class 'Thin': did you mean 'Thing'"),
-        ("backbone: no_such_module:Thing\nwidth: 1\n", "cannot import it: No module named 'no_such_module'"),
+        (
+            "backbone: no_such_module:Thing\nwidth: 1\n",
+            r"cannot import it: No module named 'no_such_module' in /.* or where Python looks \(PYTHONPATH\)$",
+        ),
         ("- a\n- b\n", r"mine\.yaml: expected a mapping of keys to values, found list"),
         ("backbone: [\n", r"mine\.yaml is not YAML"),
         ("backbone: my_backbone:Thing\npresets: {demo: 3}\n", r"mine\.yaml: presets must map"),
@@ -82,6 +85,7 @@ def test_arguments_that_the_constructor_refuses(write: Any) -> None:
 def test_folders_of_ones_own_come_first(write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "variants").mkdir()
     (tmp_path / "variants" / "latte1.yaml").write_text("backbone: my_backbone:Thing\nwidth: 7\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv(CONFIG_DIR_VARIABLE, str(tmp_path))
     write("")
     assert load_component("variant", "latte1").arguments == {"width": 7}
@@ -92,7 +96,7 @@ def test_constructor_of_its_own_names(write: Any) -> None:
     component = load_component("variant", write("backbone: my_backbone:Thing\nwidth: 3\n"))
     assert load_target(component).__name__ == "Thing"
     assert list(signature_parameters(component)) == ["width", "height"]
-    misspelt = Component("variant", "mine", "my_backbone:Think", {})
+    misspelt = replace(component, target="my_backbone:Think")
     with pytest.raises(
         StbenchError, match=r"^variant 'mine': backbone: my_backbone:Think: unknown class 'Think': did you mean 'Thing'"
     ):
@@ -100,9 +104,11 @@ def test_constructor_of_its_own_names(write: Any) -> None:
 
 
 def test_a_constructor_that_takes_anything_lists_no_names_for_it(write: Any, tmp_path: Path) -> None:
-    (tmp_path / "open_backbone.py").write_text("class Thing:\n    def __init__(self, width, **others):\n        pass\n")
-    write("")
-    assert list(signature_parameters(Component("variant", "mine", "open_backbone:Thing", {}))) == ["width"]
+    (tmp_path / "open_backbone.py").write_text(
+        "from torch.nn import Module\n"
+        "class Thing(Module):\n    def __init__(self, width, *more, **others):\n        pass\n"
+    )
+    assert list(signature_parameters(load_component("variant", write("backbone: open_backbone:Thing\n")))) == ["width"]
 
 
 def test_changed_arguments_make_another_component(write: Any) -> None:
@@ -120,8 +126,8 @@ def test_changed_arguments_make_another_component(write: Any) -> None:
 
 def test_an_error_of_stbench_keeps_its_kind_and_names_the_component(write: Any, tmp_path: Path) -> None:
     (tmp_path / "their_backbone.py").write_text(
-        "from stbench.errors import NotComparable\n"
-        "class Thing:\n    def __init__(self):\n        raise NotComparable('other weights')\n"
+        "from torch.nn import Module\nfrom stbench.errors import NotComparable\n"
+        "class Thing(Module):\n    def __init__(self):\n        raise NotComparable('other weights')\n"
     )
     with pytest.raises(NotComparable, match=r"^variant 'mine': other weights$"):
         load_component("variant", write("backbone: their_backbone:Thing\n")).construct()

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+from pathlib import Path
+
 import pytest
 
 from stbench.errors import StbenchError
 from stbench.settings.presets import PRESETS
 from stbench.settings.resolve import from_dict, override, parse_overrides, resolve, resolve_settings, take_arguments
+from stbench.settings.schema import Contents, RunConfig
 
 BASE = ["variant=latte1", "dataset=shapes"]
 DEMO = [*BASE, "preset=demo"]
+CONTENTS = Contents(videos="1" * 64, detector="2" * 64)
+
+
+def known(*words: str) -> RunConfig:
+    """A run whose contents were found."""
+    return dataclasses.replace(resolve(words), contents=CONTENTS)
 
 
 def test_layers_in_order() -> None:
@@ -64,61 +75,71 @@ def test_off_is_a_word_here_though_yaml_reads_it_as_false() -> None:
 
 
 def test_hash_covers_what_moves_a_result_and_nothing_else() -> None:
-    base = resolve(DEMO)
+    base = known(*DEMO)
     same = [
         "device=cpu",
         "train.num_workers=2",
         "train.checkpoint_every=7",
+        "train.init=a.pt",  # its content counts
         "eval.batch_size=3",
         "eval.report_clips=2",
         f"train.steps={PRESETS['demo']['train.steps']}",  # its value already
     ]
     for word in same:
-        assert resolve([*DEMO, word]).config_hash == base.config_hash, word
-    other = ["seed=1", "train.lr=1e-3", "variant.depth=6", "dataset.seed=1", "precision=float32", "train.init=a.pt"]
-    hashes = {resolve([*DEMO, word]).config_hash for word in other}
+        assert known(*DEMO, word).config_hash == base.config_hash, word
+    other = ["seed=1", "train.lr=1e-3", "variant.depth=6", "dataset.seed=1", "precision=float32"]
+    hashes = {known(*DEMO, word).config_hash for word in other}
     assert len(hashes | {base.config_hash}) == len(other) + 1
-    roots = [resolve(["variant=latte1", "dataset=ucf101", f"dataset.root={root}"]) for root in ("/a", "/b")]
+    roots = [known("variant=latte1", "dataset=ucf101", f"dataset.root={root}") for root in ("/a", "/b")]
     assert roots[0].config_hash == roots[1].config_hash
     assert base.dataset.arguments["image_size"] == 16  # hashing changed nothing
 
 
 def test_runs_of_one_group_differ_in_the_seed_alone() -> None:
-    base = resolve(DEMO)
+    base = known(*DEMO)
     apart = ["device=cpu", "train.num_workers=2", "eval.batch_size=3", "autoencoder.weights=a"]  # cannot move a result
     for word in ("seed=1", *apart):
-        assert resolve([*DEMO, word]).group_hash == base.group_hash, word
-    roots = [resolve(["variant=latte1", "dataset=ucf101", f"dataset.root={root}"]) for root in ("/a", "/b")]
+        assert known(*DEMO, word).group_hash == base.group_hash, word
+    roots = [known("variant=latte1", "dataset=ucf101", f"dataset.root={root}") for root in ("/a", "/b")]
     assert roots[0].group_hash == roots[1].group_hash
     other = ["eval.seed=1", "train.lr=1e-3", "variant.depth=6", "dataset.seed=1", "precision=float32"]
-    hashes = {resolve([*DEMO, word]).group_hash for word in other}
+    hashes = {known(*DEMO, word).group_hash for word in other}
     assert len(hashes | {base.group_hash, base.config_hash}) == len(other) + 2
 
 
-def test_hashes_stay_what_they_are() -> None:
-    """Records carry them: a hash that moves makes every run on disk another run."""
-    config = resolve([*DEMO, "seed=3"])
-    assert config.config_hash == "42664c2acf8ccf0b42024175826390b359288a6b9c4438d1b4ae899ff10515aa"
-    assert config.group_hash == "4f038053cd50736eb3887b6ededb495dd41126c1befd41e24ed29ada7c6d1f97"
-    assert config.run_id == "latte1-shapes-demo-s3-42664c2a"
-
-
 def test_round_trip_through_the_record() -> None:
-    config = resolve([*DEMO, "variant.depth=6", "train.init=a.pt"])
+    config = known(*DEMO, "variant.depth=6", "train.init=a.pt")
     again = from_dict(config.to_dict())
     assert again.to_dict() == config.to_dict()
     assert again.config_hash == config.config_hash
+    assert from_dict(resolve(DEMO).to_dict()).contents is None
     broken = config.to_dict()
     broken["train"]["stepz"] = 1
     with pytest.raises(StbenchError, match=r"unknown key 'train\.stepz'"):
         from_dict(broken)
+    broken = config.to_dict()
+    broken["contents"]["video"] = "1" * 64
+    with pytest.raises(StbenchError, match=r"^unknown key 'contents\.video': did you mean 'contents\.videos'"):
+        from_dict(broken)
+
+
+def test_a_rebuilt_run_has_the_code_that_was_kept(tmp_path: Path) -> None:
+    (tmp_path / "code" / "variant").mkdir(parents=True)
+    kept = tmp_path / "code" / "variant" / "kept_net.py"
+    kept.write_text("from torch.nn import Module\nclass Net(Module):\n    pass\n")
+    content = resolve(DEMO).to_dict()
+    content["variant"] = {"name": "mine", "backbone": "kept_net:Net", "arguments": {}}
+    config = from_dict(content, tmp_path / "code")
+    assert Path(sys.modules[type(config.variant.construct()).__module__].__file__ or "") == kept
+    assert config.dataset.folder == tmp_path / "code" / "dataset"
 
 
 def test_override_of_a_finished_run() -> None:
-    config = resolve(["variant=latte1", "dataset=ucf101", "preset=smoke", "dataset.root=/a"])
+    config = known("variant=latte1", "dataset=ucf101", "preset=smoke", "dataset.root=/a")
     changed = override(config, ["eval.cfg_scale=3", "dataset.root=/b"], ("eval.", "dataset.root"))
     assert changed.settings.eval.cfg_scale == 3
     assert changed.dataset.arguments == {**config.dataset.arguments, "root": "/b"}
+    assert (changed.contents, changed.dataset.folder) == (CONTENTS, config.dataset.folder)
     with pytest.raises(StbenchError, match="unknown key of dataset 'shapes' 'root'"):
         override(resolve(DEMO), ["dataset.root=/b"], ("dataset.root",))
     with pytest.raises(StbenchError, match=r"train\.steps cannot be changed for a finished run"):
@@ -151,7 +172,7 @@ def test_a_rebuilt_run_is_checked_as_strictly_as_a_new_one() -> None:
     config = resolve([*DEMO, "diffusion.objective=ddpm", "diffusion.timestep_density=uniform"])
     with pytest.raises(StbenchError, match=r"^eval\.sampler=euler does not sample .* expected one of ddpm, ddim$"):
         override(config, ["eval.sampler=euler"], ("eval.",))
-    with pytest.raises(StbenchError, match=r"^unknown key 'dataset\.rooot'"):
+    with pytest.raises(StbenchError, match=r"^unknown key of dataset 'shapes' 'rooot'"):
         override(config, ["dataset.rooot=/b"], ("dataset.roo",))
     broken = config.to_dict()
     broken["variant"]["arguments"]["sizes"] = "S"

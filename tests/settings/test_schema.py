@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -18,11 +18,12 @@ from stbench.runtime.attention.backends import AUTO, BACKENDS
 from stbench.runtime.device import PRECISIONS
 from stbench.settings.components import Component
 from stbench.settings.resolve import resolve_settings
-from stbench.settings.schema import OBJECTIVE_SAMPLERS, RunConfig, Settings, dotted_settings, lookup, setting
+from stbench.settings.schema import OBJECTIVE_SAMPLERS, Contents, RunConfig, Settings, dotted_settings, lookup, setting
 
 KNOWN = dotted_settings()
 VARIANT = Component("variant", "mine", "my:Backbone", {"width": 3})
 DATASET = Component("dataset", "clips", "my:Clips", {"root": "/data", "length": 9})
+CONTENTS = Contents(videos="1" * 64, detector="2" * 64)
 
 # What the code has under each name; the settings repeat the names, to be read without torch.
 TABLES: dict[str, Iterable[str]] = {
@@ -36,10 +37,8 @@ TABLES: dict[str, Iterable[str]] = {
 }
 
 
-def run_config(**changes: Any) -> RunConfig:
-    return RunConfig(
-        VARIANT, DATASET, resolve_settings({key.replace("__", "."): changes[key] for key in changes}), "demo"
-    )
+def run_config(changes: Mapping[str, Any] | None = None) -> RunConfig:
+    return RunConfig(VARIANT, DATASET, resolve_settings(changes or {}), "demo", CONTENTS)
 
 
 @pytest.mark.parametrize("key", TABLES)
@@ -108,6 +107,7 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 def test_what_can_not_move_a_result_is_not_hashed() -> None:
     assert [key for key, declared in KNOWN.items() if not declared.metadata["hashed"]] == [
         "autoencoder.weights",
+        "train.init",
         "train.checkpoint_every",
         "train.num_workers",
         "eval.batch_size",
@@ -132,8 +132,7 @@ def test_a_setting_moves_the_hashes_if_it_can_move_a_result(key: str) -> None:
     changes = {key: other_value(key)}
     if key == "diffusion.timestep_density":
         changes["diffusion.objective"] = "flow"
-    base = RunConfig(VARIANT, DATASET, resolve_settings({k: v for k, v in changes.items() if k != key}), "demo")
-    changed = RunConfig(VARIANT, DATASET, resolve_settings(changes), "demo")
+    base, changed = run_config({k: v for k, v in changes.items() if k != key}), run_config(changes)
     hashed = KNOWN[key].metadata["hashed"]
     assert (changed.config_hash != base.config_hash) is hashed
     assert (changed.group_hash != base.group_hash) is (hashed and key != "seed")
@@ -153,8 +152,21 @@ def test_components_move_the_hashes_but_for_where_the_data_lies() -> None:
     assert DATASET.arguments["root"] == "/data"  # hashing changed nothing
 
 
+@pytest.mark.parametrize("name", [declared.name for declared in dataclasses.fields(Contents)])
+def test_other_content_is_another_run_of_another_group(name: str) -> None:
+    base = run_config()
+    other = dataclasses.replace(base, contents=dataclasses.replace(CONTENTS, **{name: "3" * 64}))
+    assert other.config_hash != base.config_hash
+    assert other.group_hash != base.group_hash
+
+
+def test_a_run_whose_contents_were_not_found_has_no_hash() -> None:
+    with pytest.raises(AssertionError, match="a run is known by its contents"):
+        _ = dataclasses.replace(run_config(), contents=None).config_hash
+
+
 def test_names_and_hashes_look_as_they_should() -> None:
-    config = run_config(seed=4)
+    config = run_config({"seed": 4})
     assert re.fullmatch("[0-9a-f]{64}", config.config_hash)
     assert re.fullmatch("[0-9a-f]{64}", config.group_hash)
     assert config.run_id == f"mine-clips-demo-s4-{config.config_hash[:8]}"
@@ -165,11 +177,11 @@ def test_names_and_hashes_look_as_they_should() -> None:
     [("ddpm", "auto", "ddpm"), ("flow", "auto", "euler"), ("ddpm", "ddim", "ddim"), ("flow", "euler", "euler")],
 )
 def test_auto_takes_the_usual_sampler_of_the_objective(objective: str, named: str, sampler: str) -> None:
-    assert run_config(diffusion__objective=objective, eval__sampler=named).sampler == sampler
+    assert run_config({"diffusion.objective": objective, "eval.sampler": named}).sampler == sampler
 
 
 def test_a_run_as_plain_values() -> None:
-    content = run_config(train__steps=5).to_dict()
+    content = run_config({"train.steps": 5}).to_dict()
     assert list(content) == [
         "variant",
         "dataset",
@@ -184,8 +196,10 @@ def test_a_run_as_plain_values() -> None:
         "device",
         "seed",
         "preset",
+        "contents",
     ]
     assert content["variant"] == {"name": "mine", "backbone": "my:Backbone", "arguments": {"width": 3}}
     assert content["dataset"] == {"name": "clips", "dataset": "my:Clips", "arguments": {"root": "/data", "length": 9}}
     assert content["train"]["steps"] == 5
     assert content["preset"] == "demo"
+    assert content["contents"] == dataclasses.asdict(CONTENTS)
