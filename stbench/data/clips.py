@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stbench.errors import StbenchError
+from stbench.progress import console
 from stbench.records.protocol import FIRST_FRAME
 from stbench.storage.hashing import hash_uint64, sha256_of
 
@@ -176,10 +177,22 @@ class ClipDataset(ABC):
     def content(self) -> object:
         """Return, as something JSON can hold, what decides the videos' content; its hash is `manifest_sha256`."""
 
+    def lose(self, video: Dropped) -> None:
+        """Note a video that was found and turns out, while clips are read, not to be readable; said once.
+
+        Raises:
+            StbenchError: so many that the dataset is no longer what its name says.
+        """
+        if video.video_id not in {known.video_id for known in self.dropped}:
+            self.dropped.append(video)
+            console().print(f"left out: {video.video_id}: {video.reason}")
+
     def batch(self, indices: Sequence[int], draws: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Return clip `draws[i]` of video `indices[i]` for every i: uint8 (B,F,H,W,3) and labels int64 (B,)."""
         clips = [self.clip(index, draw) for index, draw in zip(indices, draws, strict=True)]
-        return np.stack([clip.frames for clip in clips]), np.array([clip.label for clip in clips], dtype=np.int64)
+        shape = (self.num_frames, self.image_size, self.image_size, 3)
+        frames = np.array([clip.frames for clip in clips], dtype=np.uint8).reshape(-1, *shape)
+        return frames, np.array([clip.label for clip in clips], dtype=np.int64)
 
     def describe(self) -> Description:
         """Return what was found, what was dropped and why, and the content's hash."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -17,14 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from stbench.data.clips import ClipDataset
+from stbench.data.clips import Clip, ClipDataset, Dropped
+from stbench.data.video import UnreadableVideoError
 from stbench.errors import StbenchError
 from stbench.storage.hashing import hash_uint64
 
 # The video and the draw of every clip of a batch.
 _Plan = tuple[Sequence[int], Sequence[int]]
-# Clips uint8 (B,F,H,W,3) and labels (B,), or what went wrong.
-_Item = tuple[Tensor, Tensor] | StbenchError
+# Clips uint8 (B,F,H,W,3), labels (B,), and by their places in the batch the videos that could not be read, whose clips
+# are missing; or what went wrong.
+_Item = tuple[Tensor, Tensor, dict[int, Dropped]] | StbenchError
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Yield the batches of steps `first_step` to `first_step + num_steps - 1`.
 
+    In place of a video that turns out to be unreadable the next one of the dataset is taken, by the same rule whenever
+    and wherever that is found out; the dataset notes it (`ClipDataset.lose`), and says when there are too many.
+
     Args:
         dataset: where the clips come from.
         batch_size: clips of a batch; may be more than there are videos.
@@ -76,7 +82,11 @@ def training_batches(
         num_workers: processes that decode ahead; 0 decodes in this one. Does not change what is yielded.
     """
     plan = partial(_training_plan, len(dataset), batch_size, seed)
-    return _load(dataset, plan, range(first_step, first_step + num_steps), num_workers)
+    steps = range(first_step, first_step + num_steps)
+    for step, (clips, labels, lost) in zip(steps, _load(dataset, plan, steps, num_workers), strict=True):
+        if lost:
+            clips, labels = _with_stand_ins(dataset, plan(step), clips, labels, list(lost))
+        yield Batch(clips_to_tensor(clips), labels if dataset.num_classes else None)
 
 
 def evaluation_clips(
@@ -85,12 +95,21 @@ def evaluation_clips(
     """Yield one clip (draw 0) of each of `num_clips` videos, or of all when there are fewer.
 
     The videos are those with the smallest hash of (seed, video id), so that the set depends neither on the batch size
-    nor on the workers, and a smaller set is part of a larger.
+    nor on the workers, and a smaller set is part of a larger. A video that turns out to be unreadable is left out, as
+    if it were not there, and the dataset notes it (`ClipDataset.lose`).
     """
     ranked = sorted(range(len(dataset)), key=lambda index: hash_uint64(seed, dataset.video_id(index)))
-    chosen = ranked[:num_clips]
-    plan = partial(_evaluation_plan, chosen, batch_size)
-    return _load(dataset, plan, range(-(-len(chosen) // batch_size)), num_workers)
+    # Those after the first `num_clips` are read where some of these were lost, and without workers, which read ahead.
+    first, others = ranked[:num_clips], ranked[num_clips:]
+    read = chain(
+        _load(dataset, partial(_evaluation_plan, first, batch_size), _batches(first, batch_size), num_workers),
+        _load(dataset, partial(_evaluation_plan, others, 1), _batches(others, 1), 0),
+    )
+    clips = ((clip, label) for clips, labels, _ in read for clip, label in zip(clips, labels, strict=True))
+    wanted = islice(clips, num_clips)
+    while batch := list(islice(wanted, batch_size)):
+        labels = torch.stack([label for _, label in batch])
+        yield Batch(clips_to_tensor(torch.stack([clip for clip, _ in batch])), labels if dataset.num_classes else None)
 
 
 def _training_plan(num_videos: int, batch_size: int, seed: int, step: int) -> _Plan:
@@ -98,6 +117,10 @@ def _training_plan(num_videos: int, batch_size: int, seed: int, step: int) -> _P
     places = [divmod(place, num_videos) for place in range(step * batch_size, (step + 1) * batch_size)]
     indices = [int(_permutation(num_videos, seed, epoch)[place]) for epoch, place in places]
     return indices, [epoch for epoch, _ in places]
+
+
+def _batches(chosen: Sequence[int], batch_size: int) -> range:
+    return range(-(-len(chosen) // batch_size))
 
 
 def _evaluation_plan(chosen: Sequence[int], batch_size: int, number: int) -> _Plan:
@@ -123,14 +146,33 @@ class _Planned(Dataset[_Item]):
         self.plan = plan
 
     def __getitem__(self, step: int) -> _Item:
+        indices, draws = self.plan(step)
         try:
-            clips, labels = self.dataset.batch(*self.plan(step))
+            lost = {}
+            try:
+                clips, labels = self.dataset.batch(indices, draws)
+            except UnreadableVideoError:  # at least one is lost: which?
+                lost = self._unreadable(indices, draws)
+                kept = [place for place in range(len(indices)) if place not in lost]
+                clips, labels = self.dataset.batch([indices[p] for p in kept], [draws[p] for p in kept])
         except StbenchError as error:
             return StbenchError(str(error))
-        return torch.from_numpy(clips), torch.from_numpy(labels)
+        return torch.from_numpy(clips), torch.from_numpy(labels), lost
+
+    def _unreadable(self, indices: Sequence[int], draws: Sequence[int]) -> dict[int, Dropped]:
+        lost = {}
+        for place, (index, draw) in enumerate(zip(indices, draws, strict=True)):
+            try:
+                self.dataset.clip(index, draw)
+            except UnreadableVideoError as error:
+                lost[place] = Dropped(self.dataset.video_id(index), error.reason)
+        return lost
 
 
-def _load(dataset: ClipDataset, plan: Callable[[int], _Plan], steps: range, num_workers: int) -> Iterator[Batch]:
+def _load(
+    dataset: ClipDataset, plan: Callable[[int], _Plan], steps: range, num_workers: int
+) -> Iterator[tuple[Tensor, Tensor, dict[int, Dropped]]]:
+    """Yield the item of each step; videos that are lost on the way are noted by the dataset."""
     items: Iterable[_Item] = DataLoader(
         _Planned(dataset, plan),
         batch_size=None,
@@ -142,5 +184,27 @@ def _load(dataset: ClipDataset, plan: Callable[[int], _Plan], steps: range, num_
     for item in items:
         if isinstance(item, StbenchError):
             raise item
-        clips, labels = item
-        yield Batch(clips_to_tensor(clips), labels if dataset.num_classes else None)
+        for video in item[2].values():
+            dataset.lose(video)
+        yield item
+
+
+def _with_stand_ins(
+    dataset: ClipDataset, plan: _Plan, clips: Tensor, labels: Tensor, places: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Put a readable clip into each of the empty places of a batch."""
+    rows = list(zip(clips, labels, strict=True))
+    for place in places:  # in rising order
+        clip = _stand_in(dataset, plan[0][place], plan[1][place])
+        rows.insert(place, (torch.tensor(clip.frames), torch.tensor(clip.label)))
+    return torch.stack([frames for frames, _ in rows]), torch.stack([label for _, label in rows])
+
+
+def _stand_in(dataset: ClipDataset, index: int, draw: int) -> Clip:
+    """The clip of the next video of the dataset that can be read."""
+    for other in (*range(index + 1, len(dataset)), *range(index)):
+        try:
+            return dataset.clip(other, draw)
+        except UnreadableVideoError as error:
+            dataset.lose(Dropped(dataset.video_id(other), error.reason))
+    raise StbenchError(f"none of {len(dataset)} videos can be read: {dataset.dropped[-1].reason}")

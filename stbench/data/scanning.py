@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import ClassVar
@@ -132,12 +132,7 @@ class FolderDataset(ClipDataset):
             clip_seed=self.seed,
         )
         broken = [Dropped(video.video_id, video.fault) for video in self.videos if video.fault is not None]
-        if len(broken) > self.max_broken * len(self.videos):
-            first = ", ".join(f"{video.video_id} ({video.reason})" for video in broken[:3])
-            raise StbenchError(
-                f"dataset.root={self.folder}: {len(broken)} of {len(self.videos)} videos cannot be read, more than "
-                f"dataset.max_broken={self.max_broken} allows: {first}{', ...' if len(broken) > 3 else ''}"
-            )
+        self._check_broken(broken)
         readable = [video for video in self.videos if video.fault is None]
         self._usable = [video for video in readable if video.num_frames >= self.rule.span]
         short = [video for video in readable if video.num_frames < self.rule.span]
@@ -148,6 +143,20 @@ class FolderDataset(ClipDataset):
                 f"dataset.root={self.folder}: none of {len(self.videos)} videos can be used: {reasons} "
                 f"(dataset.num_frames={self.num_frames}, dataset.frame_stride={self.frame_stride})"
             )
+
+    def _check_broken(self, broken: Sequence[Dropped]) -> None:
+        """Refuse a dataset of which too much cannot be read."""
+        if len(broken) > self.max_broken * len(self.videos):
+            first = ", ".join(f"{video.video_id} ({video.reason})" for video in broken[:3])
+            raise StbenchError(
+                f"dataset.root={self.folder}: {len(broken)} of {len(self.videos)} videos cannot be read, more than "
+                f"dataset.max_broken={self.max_broken} allows: {first}{', ...' if len(broken) > 3 else ''}"
+            )
+
+    def lose(self, video: Dropped) -> None:
+        """Note it, and refuse to go on when more are lost than `max_broken` allows."""
+        super().lose(video)
+        self._check_broken([known for known in self.dropped if known.reason != self.rule.too_short])
 
     def with_reading(self, *, frame_stride: int, spatial_rule: str, seed: int) -> FolderDataset:
         """Return the same videos read otherwise, without looking at them again; this dataset when nothing would differ.
@@ -175,7 +184,7 @@ class FolderDataset(ClipDataset):
         """Return clip number `draw` of video `index`, from a start frame that is a hash of (seed, video, draw).
 
         Raises:
-            StbenchError: the video cannot be decoded after all; it is never replaced by another.
+            UnreadableVideoError: the video cannot be decoded after all; it is never replaced by another here.
         """
         video, rule = self._usable[index], self.rule
         indices = rule.indices(video.video_id, video.num_frames, draw)
@@ -184,7 +193,8 @@ class FolderDataset(ClipDataset):
             frames = read_frames(video.path, indices, rule.resolution, rule.spatial_rule)
         except MissingFramesError as error:
             hint = "dataset.probe=decode counts the frames that really are"
-            raise StbenchError(f"{error}, though {video.num_frames} frames are declared: {hint}") from error
+            reason = f"{error.reason}, though {video.num_frames} frames are declared: {hint}"
+            raise UnreadableVideoError(video.path, reason) from error
         return Clip(frames, video.label, video.video_id)
 
     def content(self) -> object:

@@ -166,7 +166,7 @@ def test_broken_files_are_listed_below_the_threshold_and_refused_above(tmp_path:
         VideoFolder(16, 4, 1, root=str(tmp_path))
 
 
-def test_frames_that_are_missing_later_stop_the_run(tmp_path: Path, write_video: WriteVideo) -> None:
+def test_frames_that_are_missing_later_are_told_with_a_remedy(tmp_path: Path, write_video: WriteVideo) -> None:
     path = write_video("cut.avi", num_frames=40)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     dataset = VideoFolder(16, 40, 1, root=str(tmp_path))

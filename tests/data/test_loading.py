@@ -16,6 +16,7 @@ from stbench.data.folders import VideoFolder
 from stbench.data.loading import Batch, clips_to_tensor, evaluation_clips, tensor_to_clips, training_batches
 from stbench.data.synthetic.clouds import Clouds
 from stbench.data.synthetic.shapes import Shapes
+from stbench.data.video import UnreadableVideoError
 from stbench.errors import StbenchError
 
 
@@ -182,13 +183,64 @@ def test_evaluation_follows_the_names_not_the_numbers() -> None:
     assert seen(evaluation_clips(one, 10, 0, 10)) != seen(evaluation_clips(other, 10, 0, 10))
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_video_that_breaks_is_named_in_one_line(
-    tmp_path: Path, write_video: Callable[..., Path], num_workers: int
+# ---- videos that turn out to be unreadable ---------------------------------------------------------------------------
+
+
+class Frail(Numbered):
+    """`Numbered`, of which some videos cannot be read."""
+
+    def __init__(self, length: int, broken: set[int]) -> None:
+        super().__init__(length)
+        self.broken = broken
+
+    def clip(self, index: int, draw: int) -> Clip:
+        if index in self.broken:
+            raise UnreadableVideoError(Path(f"v{index}"), "cut off")
+        return super().clip(index, draw)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("first_step", [0, 3])
+def test_the_next_video_stands_in_for_one_that_cannot_be_read(num_workers: int, first_step: int) -> None:
+    whole = flat(seen(training_batches(Numbered(10), 4, 0, first_step, 6)))
+    frail = Frail(10, {3, 4, 9})
+    instead = {3: 5, 4: 5, 9: 0}
+    found = flat(seen(training_batches(frail, 4, 0, first_step, 6, num_workers=num_workers)))
+    assert found == [(instead.get(index, index), draw) for index, draw in whole]
+    assert {video.video_id for video in frail.dropped} == {"v3", "v4", "v9"}
+    assert all(video.reason == "cut off" for video in frail.dropped)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize(("num_clips", "batch_size"), [(6, 4), (6, 1), (10, 3), (20, 8)])
+def test_an_evaluation_is_as_if_the_unreadable_were_not_there(
+    num_workers: int, num_clips: int, batch_size: int
 ) -> None:
-    path = write_video("frail.avi")
-    dataset = VideoFolder(16, 4, 1, root=str(tmp_path))
-    path.write_bytes(b"gone")
-    with pytest.raises(StbenchError, match=r"frail\.avi") as caught:
-        list(training_batches(dataset, 2, 0, 0, 2, num_workers=num_workers))
+    frail = Frail(12, {1, 2, 11})
+    found = seen(evaluation_clips(frail, num_clips, 0, batch_size, num_workers))
+    every = [clip for clip in flat(seen(evaluation_clips(Numbered(12), 12, 0, 12))) if clip[0] not in frail.broken]
+    assert flat(found) == every[:num_clips]
+    assert all(len(batch) == batch_size for batch in found[:-1])
+
+
+def test_where_nothing_can_be_read_the_reason_is_told() -> None:
+    with pytest.raises(StbenchError, match=r"^none of 3 videos can be read: cut off$"):
+        list(training_batches(Frail(3, {0, 1, 2}), 2, 0, 0, 2))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_video_that_breaks_is_named_once_and_too_many_end_the_work(
+    tmp_path: Path, write_video: Callable[..., Path], num_workers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("frail.avi", "other.avi", "sound.avi"):
+        write_video(name)
+    dataset = VideoFolder(16, 4, 1, root=str(tmp_path), max_broken=0.4)
+    (tmp_path / "frail.avi").write_bytes(b"gone")
+    assert len(list(training_batches(dataset, 2, 0, 0, 6, num_workers=num_workers))) == 6
+    assert capfd.readouterr().err.count("left out: frail.avi: unreadable") == 1
+    (tmp_path / "other.avi").write_bytes(b"gone")
+    with pytest.raises(
+        StbenchError, match=r"2 of 3 videos cannot be read, more than dataset\.max_broken=0\.4"
+    ) as caught:
+        list(training_batches(dataset, 2, 0, 0, 6, num_workers=num_workers))
     assert "\n" not in str(caught.value)
