@@ -7,7 +7,15 @@ Every error that a user can cause is a `StbenchError`; the command line prints i
 from __future__ import annotations
 
 import difflib
+import os
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
+
+# Code that a user did not write: stbench, torch and whatever else was installed, Python itself, and what has no file.
+_INSTALLED = (str(Path(__file__).parent), *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
+_LIBRARIES = (*(f"{folder}{os.sep}" for folder in _INSTALLED), "<")
 
 
 class StbenchError(Exception):
@@ -51,3 +59,24 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> StbenchError:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, or the name of its type where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def error_with_place(error: BaseException) -> str:
+    """What a user's code raised, in one line: its type, what it says, and the line of theirs that it came from.
+
+    An error that never passed through their code has the place where it was raised; a `StbenchError` is its own line.
+    """
+    if isinstance(error, StbenchError):
+        return str(error)
+    what = f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({_short(error.filename)}:{error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)] or frames
+    return f"{what} ({_short(own[-1].filename)}:{own[-1].lineno})" if own else what
+
+
+def _short(filename: str) -> str:
+    """A file as one would name it from here."""
+    path = Path(filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename

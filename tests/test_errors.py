@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from stbench.errors import CheckFailed, FinishedInPart, NotComparable, StbenchError, first_line, unknown_name
+from stbench.errors import (
+    CheckFailed,
+    FinishedInPart,
+    NotComparable,
+    StbenchError,
+    error_with_place,
+    first_line,
+    unknown_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +57,37 @@ def test_an_unknown_name_is_answered_with_near_matches_and_the_list(name: str, k
 )
 def test_first_line(error: BaseException, line: str) -> None:
     assert first_line(error) == line
+
+
+def raised_by(source: str, file: Path) -> BaseException:
+    """What a user's file raises."""
+    file.write_text(source)
+    with pytest.raises(BaseException) as caught:
+        exec(compile(source, str(file), "exec"), {})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("import json\nx = {}['width']", "KeyError: 'width' ({file}:2)"),
+        ("import json\n\njson.loads('[')", "JSONDecodeError: Expecting value: line 1 column 2 (char 1) ({file}:3)"),
+        ("import sys\nsys.exit(0)", "SystemExit: 0 ({file}:2)"),
+        ("assert False", "AssertionError ({file}:1)"),
+        ("def f(:\n  pass", "SyntaxError: invalid syntax ({file}:1)"),
+        ("raise RuntimeError('a\\nb')", "RuntimeError: a ({file}:1)"),
+        ("from stbench.errors import StbenchError\nraise StbenchError('depth=3 is odd')", "depth=3 is odd"),
+    ],
+    ids=["own", "in a library", "exit", "without words", "syntax", "several lines", "ours"],
+)
+def test_an_error_of_a_users_code_names_their_line(
+    source: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.py"
+    assert error_with_place(raised_by(source, file)) == line.format(file=file)
+    monkeypatch.chdir(tmp_path)
+    assert error_with_place(raised_by(source, file)) == line.format(file="mine.py")
+
+
+def test_an_error_without_a_traceback_has_no_place() -> None:
+    assert error_with_place(ValueError("narrow")) == "ValueError: narrow"

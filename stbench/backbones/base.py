@@ -1,11 +1,12 @@
-"""The contract of a backbone, and what its `forward` receives.
+"""What a backbone is, and what its `forward` receives; `contract` has the rules that it must keep.
 
 A backbone is any `nn.Module` whose constructor takes keyword arguments and whose `forward` is
 
     forward(noisy_latents (B,C,F,H,W), timesteps (B,), conditioning) -> prediction (B,C or 2C,F,H,W)
 
-The prediction has 2C channels when the backbone was built with `learned_variance=True`: the predicted noise first, the
-interpolation weights of the variance after it.
+Timesteps are integers from 0 to 999 under the objective "ddpm", and numbers from 0 to 1000 under "flow", where sampling
+begins at 1000. The prediction has 2C channels when the backbone was built with `learned_variance=True`: the predicted
+noise first, the interpolation weights of the variance after it.
 
 Some constructor arguments are facts of the run, not choices of the variant: `in_channels`, `sample_size` (H = W of
 the latents), `num_frames`, `num_classes` (0 when unconditional) and `learned_variance`. A run hands on those that the
