@@ -6,7 +6,7 @@ share, which videos can be used and what is done about the others, is in `scanni
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from stbench.data.scanning import FolderDataset, files_below, folders_in, readable
@@ -72,7 +72,6 @@ class SkyTimelapse(FolderDataset):
 
     Attributes:
         split: "train", "test" or "all".
-        probe: fixed, because the frames of a folder are counted exactly in any case.
     """
 
     name = "skytimelapse"
@@ -80,7 +79,6 @@ class SkyTimelapse(FolderDataset):
     obtain = "https://github.com/weixiong-ur/mdgan (sky_timelapse.zip)"
 
     split: str = "train"
-    probe: str = field(init=False, default="metadata")
 
     def _find(self) -> list[tuple[Path, int]]:
         splits = {"train": ["sky_train"], "test": ["sky_test"], "all": ["sky_train", "sky_test"]}

@@ -83,7 +83,8 @@ def count_frames(path: Path, probe: str = "metadata") -> int:
 
     Args:
         path: a video file, or a folder of images.
-        probe: "metadata" (what the container declares, often off by one), or "decode" (what can really be decoded).
+        probe: "metadata" (what the container declares, often off by one; how many images there are), or "decode" (what
+            can really be decoded).
 
     Raises:
         UnreadableVideoError: it is not there, cannot be read, or holds no frames.
@@ -91,7 +92,11 @@ def count_frames(path: Path, probe: str = "metadata") -> int:
     if not path.exists():
         raise UnreadableVideoError(path, "is not there")
     if path.is_dir():
-        num_frames = len(image_files(path))
+        files = image_files(path)
+        num_frames = len(files)
+        for file in files if probe == "decode" else ():
+            with _opened_image(file) as image:
+                image.load()
     else:
         with _opened(path) as container:
             num_frames = int(container.streams.video[0].frames) if probe == "metadata" else 0

@@ -227,7 +227,7 @@ SHARED = {"image_size", "num_frames", "frame_stride", "seed", "root", "max_broke
     ("name", "own"),
     [
         ("ucf101", {"split": "all", "probe": "metadata"}),
-        ("skytimelapse", {"split": "train"}),
+        ("skytimelapse", {"split": "train", "probe": "metadata"}),
         ("video_folder", {"labels": "none", "probe": "metadata"}),
     ],
 )

@@ -201,6 +201,15 @@ def test_frames_of_16_bits_are_not_white(write_images: WriteVideo) -> None:
     assert np.array_equal(read_frames(folder, [0], 8)[0, :, :, 0], ramp // 256)
 
 
+def test_a_cut_image_is_found_before_a_run_where_that_is_asked(write_images: WriteVideo) -> None:
+    folder = write_images("frames", num_frames=3)
+    cut = folder / "frame_1.png"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    assert count_frames(folder) == 3
+    with pytest.raises(UnreadableVideoError, match=r"unreadable image \(frame_1\.png"):
+        count_frames(folder, "decode")
+
+
 def test_a_clip_whose_images_differ_in_size_is_refused(write_images: WriteVideo) -> None:
     folder = write_images("frames", num_frames=6)
     Image.new("RGB", (20, 12)).save(folder / "frame_4.png")
