@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,12 +12,18 @@ from typing import Any
 import pandas as pd
 
 from stbench.errors import StbenchError
-from stbench.records.schema import REFERENCES, SCORES, WITH_INTERVAL, Record, value_at
-from stbench.records.sections import Quality
+from stbench.records.schema import REFERENCES, SCORES, WITH_INTERVAL, Record, flatten, value_at
+from stbench.records.sections import CostConditions, Quality
 
 RECORD_NAME = "result.json"
+CONFIG_NAME = "config.json"  # lies in every run's folder, from its beginning
 # Not of a run, but of a metric and of a machine: they may lie beside records.
 STUDY_NAME, BENCH_NAME = "study.json", "bench.json"
+# Sections of a record that tell what settings came to, and their fields that do.
+USED = {
+    "conditions": tuple(each.name for each in dataclasses.fields(CostConditions)),
+    "training": ("precision", "attention", "device", "freed_memory"),
+}
 
 
 @dataclass(frozen=True)
@@ -52,31 +59,77 @@ def read_record(path: Path | str) -> Record:
         raise StbenchError(f"cannot read {file}: {error.strerror}") from error
     except ValueError as error:
         raise StbenchError(f"{file}: not valid JSON: {error}") from error
+    except RecursionError:
+        raise StbenchError(f"{file}: not valid JSON: nested too deeply") from None
     except StbenchError as error:
         raise StbenchError(f"{file}: {error}") from error
 
 
-def find_records(paths: Iterable[Path | str]) -> list[StoredRecord]:
-    """Read every record under `paths`, each once, in the order of the paths and then by name.
+@dataclass(frozen=True)
+class FoundRecords:
+    """What lies under some paths.
+
+    Attributes:
+        stored: the records, each run once.
+        unreadable: the files of records that cannot be read, each with the reason in one line.
+        copies: folders of runs that are in `stored` already, from another folder.
+    """
+
+    stored: list[StoredRecord]
+    unreadable: dict[Path, str]
+    copies: list[Path]
+
+
+def find_records(paths: Iterable[Path | str]) -> FoundRecords:
+    """Read every record under `paths`, in the order of the paths and then by name.
+
+    A damaged record among others is named, and costs these nothing. A run that was copied is one run.
 
     Args:
         paths: run folders, folders that hold run folders at any depth, folders of record files, or record files.
 
     Raises:
-        StbenchError: a path that is missing or holds no record, or a record that cannot be read.
+        StbenchError: a path that is missing, or holds no record that can be read.
     """
-    unique: dict[Path, Path] = {}
-    for path in map(Path, paths):
-        if not path.is_file() and not path.is_dir():
-            raise StbenchError(f"{path}: not found; expected a run folder, a folder of run folders, or a {RECORD_NAME}")
-        files = [path]
-        if path.is_dir():
-            other = (file for file in path.rglob("*.json") if file.name not in (STUDY_NAME, BENCH_NAME))
-            files = sorted(path.rglob(RECORD_NAME)) or sorted(other)
-        if not files:
-            raise StbenchError(f"{path}: holds no record; expected {RECORD_NAME} in it or in a folder below it")
-        unique |= {file.resolve(): file for file in files}
-    return [StoredRecord(read_record(file), file.parent) for file in unique.values()]
+    asked = [Path(path) for path in paths]
+    files = {file.resolve(): file for path in asked for file in _record_files(path)}
+    found = FoundRecords([], {}, [])
+    for file in files.values():
+        try:
+            record = read_record(file)
+        except StbenchError as error:
+            if file in asked or (file.name == RECORD_NAME and file.parent in asked):
+                raise  # it is what was asked for, not one among others
+            found.unreadable[file] = str(error)
+            continue
+        if any(each.record == record for each in found.stored):
+            found.copies.append(file.parent)
+        else:
+            found.stored.append(StoredRecord(record, file.parent))
+    if found.unreadable and not found.stored:
+        raise StbenchError(next(iter(found.unreadable.values())))
+    return found
+
+
+def _record_files(path: Path) -> list[Path]:
+    """The files of records at a path.
+
+    Raises:
+        StbenchError: it is missing, or holds none.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise StbenchError(f"{path}: not found; expected a run folder, a folder of run folders, or a {RECORD_NAME}")
+    files = sorted(path.rglob(RECORD_NAME)) or sorted(filter(_may_be_record, path.rglob("*.json")))
+    if not files:
+        raise StbenchError(f"{path}: holds no record; expected {RECORD_NAME} in it or in a folder below it")
+    return files
+
+
+def _may_be_record(file: Path) -> bool:
+    """Whether a JSON file of any name may be a record: it is no study, no bench, and no file of a run without one."""
+    return file.name not in (STUDY_NAME, BENCH_NAME) and not (file.parent / CONFIG_NAME).exists()
 
 
 def load_records(path: Path | str) -> pd.DataFrame:
@@ -85,10 +138,21 @@ def load_records(path: Path | str) -> pd.DataFrame:
     Scores stand in columns of their detector (`fvd_i3d`, `kvd_shapes3d`): two detectors never share one. The 95 %
     intervals beside them (`fvd_i3d_low`, `fvd_i3d_high`) are of the clips alone and leave out the noise of seeds.
 
+    Every setting is a column under its name on the command line, as it was asked for (`train.lr`, `variant.size`,
+    `precision`). What it came to is in the columns of two sections of the record: `conditions.precision`,
+    `conditions.threads` and so on for times and memory, `training.precision` and so on for the training.
+
+    A record that cannot be read is a row with the status "unreadable", the reason and its folder.
+
     Raises:
         StbenchError: as `find_records`.
     """
-    return records_frame(find_records([path]))
+    found = find_records([path])
+    unreadable = [
+        {"status": "unreadable", "reason": reason, "run_dir": str(file.parent)}
+        for file, reason in found.unreadable.items()
+    ]
+    return pd.concat([records_frame(found.stored), pd.DataFrame(unreadable)], ignore_index=True)
 
 
 def records_frame(stored: Iterable[StoredRecord]) -> pd.DataFrame:
@@ -111,9 +175,8 @@ def _row(record: Record, run_dir: Path) -> dict[str, Any]:
         "dataset": value_at(config, "dataset.name"),
         "preset": config.get("preset"),
         "seed": config.get("seed"),
-        "precision": config.get("precision"),
-        "train_steps": value_at(config, "train.steps"),
-        "batch_size": value_at(config, "train.batch_size"),
+        "train.steps": value_at(config, "train.steps"),
+        "train.batch_size": value_at(config, "train.batch_size"),
         "status": record.status,
         "reason": record.reason,
         "params_m": counts and counts.params_total / 1e6,
@@ -122,8 +185,10 @@ def _row(record: Record, run_dir: Path) -> dict[str, Any]:
         "counts_incomplete": (counts and ", ".join(counts.incomplete)) or None,
         "forward_ms": forward and 1e3 * forward.median,
         "forward_ms_iqr": forward and 1e3 * forward.spread,
+        "forward_waited_share": forward and forward.waited_share,
         "train_step_ms": step and 1e3 * step.median,
         "train_step_ms_iqr": step and 1e3 * step.spread,
+        "train_step_waited_share": step and step.waited_share,
         "clips_per_s": record.training and record.training.clips_per_s,
         "peak_rss_mib": memory and memory.peak_rss_mib,
         "peak_allocated_mib": memory and memory.peak_allocated_mib,
@@ -140,8 +205,23 @@ def _row(record: Record, run_dir: Path) -> dict[str, Any]:
         "torch": record.software and record.software.torch,
         "created": record.created,
         "run_dir": str(run_dir),
+        **_settings(record),
     }
     return row | (_quality_figures(quality) if quality else {})
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """Every setting by its name on the command line, and what those came to that were left open."""
+    asked = {key.replace(".arguments.", "."): value for key, value in flatten(record.config).items()}
+    used = {
+        f"{section}.{name}": value_at(record, f"{section}.{name}") for section, names in USED.items() for name in names
+    }
+    in_front = ("variant.name", "dataset.name", "preset", "seed")
+    return {
+        key: json.dumps(value) if isinstance(value, list | tuple) else value  # a list could not be grouped by
+        for key, value in {**asked, **used}.items()
+        if key not in in_front
+    }
 
 
 def _quality_columns(detector: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from stbench.records.schema import flatten
 from stbench.reports.text import one_line
 from stbench.settings.schema import dotted_settings
 
@@ -55,14 +56,6 @@ def distinctions(configs: Mapping[str, Config]) -> dict[str, str]:
         key: ", ".join(f"{each}={_value(flat[each])}" for each in keys if each in flat)
         for key, flat in settings.items()
     }
-
-
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested dict as one of dotted keys; lists are values."""
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _labelled(flat: dict[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from stbench.records.schema import Record
+from stbench.records.schema import Record, flatten
 from stbench.reports import html, tables
 from stbench.reports.figures import Plot, SampleGrid
-from stbench.reports.labels import flatten
 from stbench.reports.runs import ReportedRuns
 from stbench.reports.summary import findings
 
@@ -76,7 +75,7 @@ def _header(table: pd.DataFrame) -> dict[str, str]:
     columns = {
         "Seeds": table["seed"].dropna().astype(int),
         "Preset": table["preset"].dropna(),
-        "Training steps": table["train_steps"].dropna().astype(int),
+        "Training steps": table["train.steps"].dropna().astype(int),
         "Detector": table["detector"].dropna(),
     }
     listed = {name: ", ".join(map(str, sorted(values.unique()))) for name, values in columns.items()}
@@ -85,8 +84,14 @@ def _header(table: pd.DataFrame) -> dict[str, str]:
 
 def _troubles(reported: ReportedRuns) -> dict[str, list[str]]:
     """What went wrong: the title of a list -> its sentences; only lists that hold something."""
-    kinds: dict[str, list[str]] = {"Runs that did not finish": [], "Scores refused": [], "Incomplete counts": []}
-    failed, refused, partial = kinds.values()
+    kinds: dict[str, list[str]] = {
+        "Runs that did not finish": [],
+        "Scores refused": [],
+        "Incomplete counts": [],
+        "Records that cannot be read": list(reported.found.unreadable.values()),
+        "Copies of runs, counted once": list(map(str, reported.found.copies)),
+    }
+    failed, refused, partial, *_ = kinds.values()
     for label, run in reported.labelled():
         record, name = run.record, _name(label, run.record)
         if not record.finished:

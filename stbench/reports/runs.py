@@ -10,7 +10,7 @@ import pandas as pd
 
 from stbench.errors import StbenchError
 from stbench.records.schema import value_at
-from stbench.records.store import StoredRecord, find_records, records_frame
+from stbench.records.store import FoundRecords, StoredRecord, find_records, records_frame
 from stbench.reports.labels import label_configurations
 
 # Okabe & Ito, "Color Universal Design" (2008), without yellow and black, which vanish on a light or a dark page.
@@ -22,6 +22,7 @@ class ReportedRuns:
     """Runs that are reported together."""
 
     stored: list[StoredRecord]
+    found: FoundRecords  # the same as they were found, with what could not be read
     table: pd.DataFrame  # one row a run in the same order, the columns of `load_records` and `label`
     colours: dict[str, str]  # of each label
 
@@ -32,7 +33,8 @@ class ReportedRuns:
 
 def load_runs(paths: Iterable[Path | str]) -> ReportedRuns:
     """Read the records under `paths`; see `stbench.records.find_records` for what these may be."""
-    stored = sorted(find_records(paths), key=_order)
+    found = find_records(paths)
+    stored = sorted(found.stored, key=_order)
     if not stored:
         raise StbenchError("no run to report; expected at least one run folder")
     table = records_frame(stored)
@@ -41,7 +43,7 @@ def load_runs(paths: Iterable[Path | str]) -> ReportedRuns:
     labels = label_configurations(configs)
     table.insert(0, "label", [labels[each.record.group_hash] for each in stored])
     colours = {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(table["label"].unique())}
-    return ReportedRuns(stored, table, colours)
+    return ReportedRuns(stored, found, table, colours)
 
 
 def _order(stored: StoredRecord) -> tuple[str, str, int, str]:

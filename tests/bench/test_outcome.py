@@ -139,8 +139,8 @@ def test_plot_has_a_bar_for_each_computation_and_a_dot_for_each_sample() -> None
 
 def test_a_bench_is_no_record(tmp_path: Path, reference: Path) -> None:
     """`stbench report results/reference` reads the records beside it."""
-    assert find_records([reference])
+    assert find_records([reference]).stored
     (tmp_path / "bench.json").write_text("{}")
     for path in reference.rglob("*-s0.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    assert len(find_records([tmp_path])) == len(list(reference.rglob("*-s0.json")))
+    assert len(find_records([tmp_path]).stored) == len(list(reference.rglob("*-s0.json")))

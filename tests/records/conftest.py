@@ -21,7 +21,14 @@ def content(protocol: Protocol, conditions: CostConditions) -> dict[str, Any]:
         "status": "finished",
         "reason": None,
         "created": "2026-01-02T03:04:05Z",
-        "config": {"variant": {"name": "latte1"}, "dataset": {"name": "shapes"}, "preset": "demo", "seed": 0},
+        "config": {
+            "variant": {"name": "latte1", "arguments": {"size": "S"}},
+            "dataset": {"name": "shapes", "arguments": {"motions": ["left", "right"]}},
+            "train": {"steps": 40, "batch_size": 2, "lr": 1e-3},
+            "precision": "auto",
+            "preset": "demo",
+            "seed": 0,
+        },
         "config_hash": "c0ffee",
         "group_hash": "beefbeefbeefbeef",
         "machine": {

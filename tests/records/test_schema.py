@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.records.schema import Record, value_at
+from stbench.records.schema import Record, flatten, value_at
 
 
 def change(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
@@ -108,3 +108,7 @@ def test_value_at_goes_through_sections_and_dicts(content: dict[str, Any]) -> No
     assert value_at(record, "timing.forward.samples") == (1.0, 2.0, 3.0)
     assert value_at(record, "config.variant.name") == "latte1"
     assert value_at(replace(record, quality=None), "quality.fvd") is None
+
+
+def test_flatten() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {"a.b": 1, "a.c.d": [2], "e": None}

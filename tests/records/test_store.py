@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from stbench.errors import StbenchError
 from stbench.records.schema import Record
-from stbench.records.store import StoredRecord, find_records, load_records, read_record
+from stbench.records.store import FoundRecords, StoredRecord, find_records, load_records, read_record
 
 
 @pytest.fixture
@@ -35,30 +36,81 @@ def test_half_written_file_is_not_read(record: Record, tmp_path: Path) -> None:
     write_record(record, tmp_path / "done")
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed" / ".result.json.123.tmp").write_text('{"schema": 1, "run')
-    assert [stored.run_dir.name for stored in find_records([tmp_path])] == ["done"]
+    assert [stored.run_dir.name for stored in find_records([tmp_path]).stored] == ["done"]
 
 
 def test_find_records_in_run_folders_files_and_folders_of_files(record: Record, tmp_path: Path) -> None:
     write_record(record, tmp_path / "runs" / "a")
-    write_record(record, tmp_path / "runs" / "deep" / "b")
+    write_record(replace(record, run_id="b"), tmp_path / "runs" / "deep" / "b")
     flat = tmp_path / "reference" / "machine"
     flat.mkdir(parents=True)
     (flat / "latte1.json").write_text(json.dumps(record.to_json()))
     run = tmp_path / "runs" / "a"
-    assert [stored.run_dir.name for stored in find_records([tmp_path / "runs"])] == ["a", "b"]
-    assert [stored.run_dir for stored in find_records([tmp_path / "reference"])] == [flat]
-    assert find_records([run, run / "result.json"]) == [StoredRecord(record, run)]
+    assert [stored.run_dir.name for stored in find_records([tmp_path / "runs"]).stored] == ["a", "b"]
+    assert [stored.run_dir for stored in find_records([tmp_path / "reference"]).stored] == [flat]
+    assert find_records([run, run / "result.json"]) == FoundRecords([StoredRecord(record, run)], {}, [])
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("{", "not valid JSON"), ('{"schema": 7}', "schema: version 7"), ("[]", "must be a JSON object, got list")],
-)
-def test_unreadable_record_is_named(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "result.json").write_text(text)
-    with pytest.raises(StbenchError, match=message) as error:
+DAMAGES = [
+    (b"", "not valid JSON"),
+    (b"{", "not valid JSON"),
+    (b"\xff{}", "not valid JSON"),
+    (b"[" * 10**5, "not valid JSON: nested too deeply"),
+    (b'{"schema": 7}', "schema: version 7"),
+    (b"[]", "must be a JSON object, got list"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), DAMAGES)
+def test_a_damaged_record_is_an_error_where_it_is_asked_for(tmp_path: Path, text: bytes, message: str) -> None:
+    (tmp_path / "result.json").write_bytes(text)
+    for path in (tmp_path, tmp_path / "result.json"):
+        with pytest.raises(StbenchError, match=message) as error:
+            find_records([path])
+        assert str(tmp_path / "result.json") in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "message"), DAMAGES)
+@pytest.mark.parametrize("layout", ["{}/result.json", "{}.json"])
+def test_a_damaged_record_does_not_hide_the_others(
+    record: Record, tmp_path: Path, layout: str, text: bytes, message: str
+) -> None:
+    whole, damaged = (tmp_path / layout.format(name) for name in ("whole", "damaged"))
+    write_record(record, whole.parent).rename(whole)
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_bytes(text)
+    found = find_records([tmp_path])
+    assert [each.record for each in found.stored] == [record]
+    assert list(found.unreadable) == [damaged] and message in found.unreadable[damaged]
+    lost = load_records(tmp_path).iloc[1]
+    assert (lost["status"], lost["run_dir"]) == ("unreadable", str(damaged.parent))
+    assert message in lost["reason"]
+
+
+def test_where_nothing_can_be_read_the_first_reason_is_told(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text("{")
+    with pytest.raises(StbenchError, match=r"a/result\.json: not valid JSON"):
         find_records([tmp_path])
-    assert str(tmp_path / "result.json") in str(error.value)
+
+
+def test_a_copied_run_is_one_run(record: Record, tmp_path: Path) -> None:
+    write_record(record, tmp_path / "a")
+    write_record(record, tmp_path / "copy of a")
+    again = replace(record, created="2026-01-03T03:04:05Z")  # a repetition
+    write_record(again, tmp_path / "b")
+    found = find_records([tmp_path])
+    assert [each.record for each in found.stored] == [record, again]
+    assert found.copies == [tmp_path / "copy of a"]
+
+
+def test_a_run_without_a_record_has_none(record: Record, tmp_path: Path) -> None:
+    (tmp_path / "killed").mkdir()
+    for name in ("config.json", "cost.json"):
+        (tmp_path / "killed" / name).write_text("{}")
+    with pytest.raises(StbenchError, match="holds no record"):
+        find_records([tmp_path])
 
 
 def test_nothing_to_find_is_an_error(tmp_path: Path) -> None:
@@ -89,6 +141,10 @@ def test_table_has_one_row_a_run_and_units_in_its_names(record: Record, tmp_path
     assert (row["params_m"], row["gmacs"], row["fvd_shapes3d"]) == (2, 1.5, 100)
     assert (row["forward_ms"], row["forward_ms_iqr"], row["peak_rss_mib"]) == (2000, 1000, 500)
     assert row["run_dir"] == str(tmp_path / "a")
+    assert (row["train.lr"], row["variant.size"], row["precision"]) == (1e-3, "S", "auto")
+    assert (row["conditions.precision"], row["conditions.threads"], row["training.device"]) == ("float32", 2, "cpu")
+    assert row["dataset.motions"] == '["left", "right"]'
+    assert table.columns.is_unique
     assert not [name for name in table.columns if "flops" in name.lower() and name != "gflops"]
 
 

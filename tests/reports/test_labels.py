@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stbench.reports.labels import distinctions, flatten, label_configurations
+from stbench.reports.labels import distinctions, label_configurations
 
 
 def config(variant: str = "latte1", **changes: Any) -> dict[str, Any]:
@@ -94,7 +94,3 @@ def test_everything_that_differs_is_listed_even_between_variants() -> None:
         "b": "variant.arguments.depth=3, train.lr=0.001",
     }
     assert distinctions({"a": config(), "b": config(seed=1)}) == {"a": "", "b": ""}
-
-
-def test_flatten() -> None:
-    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {"a.b": 1, "a.c.d": [2], "e": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,22 @@ def test_what_is_missing_is_listed_by_kind(make_run: MakeRun, failed: dict[str, 
         "<h3>Incomplete counts</h3>",
         '<ul class="reasons">',
         "<li>a, seed 0 (a-0): operations not counted: aten::x, aten::y</li>",
+        "</ul>",
+    ]
+
+
+def test_a_damaged_record_and_a_copied_run_are_listed_beside_the_others(make_run: MakeRun) -> None:
+    run = make_run("a")
+    shutil.copytree(run, run.parent / "copy")
+    (run.parent / "damaged").mkdir()
+    (run.parent / "damaged" / "result.json").write_text("{")
+    lines = section(body(run.parent), "What is missing, and why")
+    assert lines[0] == "<h3>Records that cannot be read</h3>"
+    assert lines[2].startswith(f"<li>{run.parent}/damaged/result.json: not valid JSON")
+    assert lines[4:] == [
+        "<h3>Copies of runs, counted once</h3>",
+        '<ul class="reasons">',
+        f"<li>{run.parent}/copy</li>",
         "</ul>",
     ]
 

@@ -15,13 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stbench.errors import StbenchError
-from stbench.records.schema import Record, value_at
+from stbench.records.schema import Record, flatten, value_at
 from stbench.records.store import RECORD_NAME, find_records
 from stbench.reports.comparison.cells import Cell, Comparison
 from stbench.reports.comparison.page import comparison_markdown, comparison_page, ratio_plot
 from stbench.reports.comparison.verdicts import judge
 from stbench.reports.drawing import write_figure
-from stbench.reports.labels import flatten
 from stbench.storage.folder import swapped_in
 
 CONTENTS = ("compare.md", "compare.json", "compare.html", "ratios.svg", "ratios.png")
@@ -40,7 +39,7 @@ def compare(base: Path | str, new: Path | str, out_dir: Path | str) -> Compariso
     Raises:
         StbenchError: a record cannot be read, two runs of one side cannot be told apart, or no run has a counterpart.
     """
-    base_runs, new_runs = ([stored.record for stored in find_records([path])] for path in (base, new))
+    base_runs, new_runs = ([stored.record for stored in find_records([path]).stored] for path in (base, new))
     if all(Path(path).is_file() or (Path(path) / RECORD_NAME).is_file() for path in (base, new)):
         comparison = Comparison([_cell(base_runs, new_runs)], [], [])
     else:

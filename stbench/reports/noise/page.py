@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stbench.records.schema import flatten
 from stbench.reports import html
-from stbench.reports.labels import flatten
 from stbench.reports.noise.findings import curves, findings, plain, with_sd
 from stbench.reports.tables import METRIC_NAMES
 from stbench.reports.text import format_cell, format_number
