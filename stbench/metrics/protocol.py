@@ -91,6 +91,9 @@ class SamplingFacts:
     sampler: str
     num_sampling_steps: int
     cfg_scale: float
+    guided_channels: str | None
+    class_labels: str
+    sampling_precision: str
     ema: bool
     autoencoder: str
     autoencoder_sha256: str | None

@@ -140,13 +140,18 @@ class Protocol:
         "number of real clips; None is every clip of the split", 2048, at_least=1, told_by="run", in_fvd="executed"
     )
     num_fake: int = condition("number of generated clips", 2048, at_least=1, told_by="run", in_fvd="executed")
-    # None in the next six: nobody said, or the clips were not sampled, or not from latents.
+    # None in the next nine: nobody said, or the clips were not sampled, or not from latents.
     sampler: str | None = condition("of the generated clips", OPEN, told_by="run", in_fvd="told")
     num_sampling_steps: int | None = condition("of the sampler", OPEN, at_least=1, told_by="run", in_fvd="told")
     cfg_scale: float | None = condition("of classifier-free guidance; 1 is none", OPEN, told_by="run", in_fvd="told")
+    guided_channels: str | None = condition("by that guidance; None without any", OPEN, told_by="run", in_fvd="told")
+    class_labels: str | None = condition(
+        'of the generated clips: "none", or which classes in which shares', OPEN, told_by="run", in_fvd="told"
+    )
+    sampling_precision: str | None = condition("arithmetic of the sampled network", OPEN, told_by="run", in_fvd="told")
     ema: bool | None = condition("whether the averaged weights were sampled from", OPEN, told_by="run", in_fvd="told")
     autoencoder: str | None = condition("name", OPEN, told_by="run", in_fvd="told")
-    autoencoder_sha256: str | None = condition("of its weights; None for pixels", OPEN, told_by="run", in_fvd="told")
+    autoencoder_sha256: str | None = condition("of its files; None for pixels", OPEN, told_by="run", in_fvd="told")
     sampling_seed: int = condition("of the noise that sampling starts from", 0, told_by="run", in_fvd="told")
 
     covariance_ddof: int = condition("covariances divide by N minus this", 1)

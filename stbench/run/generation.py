@@ -19,6 +19,7 @@ from stbench.backbones.base import Conditioning
 from stbench.data.autoencoders import Autoencoder
 from stbench.data.loading import tensor_to_clips
 from stbench.diffusion.samplers import Sampling, sample
+from stbench.metrics.detectors.base import full_precision
 from stbench.runtime.device import Runtime
 from stbench.runtime.seeds import generator
 
@@ -52,6 +53,11 @@ def labels_of_samples(indices: Sequence[int], num_classes: int) -> NDArray[np.in
     return np.asarray(indices, dtype=np.int64) % max(num_classes, 1)
 
 
+def describe_labels(num_classes: int) -> str:
+    """What a protocol says of `labels_of_samples`."""
+    return f"{num_classes} classes in turn" if num_classes else "none"
+
+
 def generate(
     backbone: nn.Module,
     autoencoder: Autoencoder,
@@ -77,7 +83,7 @@ def generate(
         indices = range(start, min(start + spec.batch_size, num_clips))
         noise = NoiseOfSamples(seed, indices)
         labels = torch.from_numpy(labels_of_samples(indices, spec.num_classes)).to(runtime.device)
-        with runtime.autocast():
+        with full_precision(runtime.device.type), runtime.autocast():  # float32 says what it is: no TF32 on a GPU
             latents = sample(
                 backbone,
                 noise(torch.empty(len(indices), *spec.latent_shape, device=runtime.device)),

@@ -21,7 +21,7 @@ from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.protocol import SamplingFacts, clip_facts, filled_in, get_protocol
 from stbench.records.protocol import OPEN, Protocol
 from stbench.run.contents import find_contents
-from stbench.run.generation import SamplingSpec
+from stbench.run.generation import SamplingSpec, describe_labels
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime
 from stbench.runtime.seeds import derived_seed
@@ -200,6 +200,9 @@ def _filled_in(setup: Setup) -> Protocol:
             sampler=setup.config.sampler,
             num_sampling_steps=evaluation.num_sampling_steps,
             cfg_scale=evaluation.cfg_scale,
+            guided_channels=None if evaluation.cfg_scale == 1 else evaluation.guided_channels,
+            class_labels=describe_labels(setup.dataset.num_classes),
+            sampling_precision=setup.runtime.precision,
             ema=True,
             autoencoder=setup.autoencoder.name,
             autoencoder_sha256=setup.autoencoder.weights_sha256,

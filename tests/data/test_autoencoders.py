@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stbench.data.autoencoders import AUTOENCODERS, FRAMES_AT_ONCE, build_autoencoder
@@ -80,14 +81,29 @@ def test_latents_depend_on_the_generator_alone(sd_vae: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sd-vae", "taesd"])
-def test_the_weights_are_frozen_and_told_by_their_hash(name: str, sd_vae: Path, taesd: Path) -> None:
+def test_the_weights_are_frozen(name: str, sd_vae: Path, taesd: Path) -> None:
     folder = {"sd-vae": sd_vae, "taesd": taesd}[name]
     autoencoder = build_autoencoder(name, str(folder))
     assert not any(parameter.requires_grad for parameter in autoencoder.parameters())
     assert not autoencoder.model.training
-    (weights,) = folder.glob("*.safetensors")
-    both = (folder / "config.json").read_bytes() + weights.read_bytes()  # the factor of the latents stands in the first
-    assert autoencoder.weights_sha256 == hashlib.sha256(both).hexdigest()
+
+
+def test_the_hash_is_of_the_weights_and_of_what_the_configuration_says(sd_vae: Path, tmp_path: Path) -> None:
+    """Another scaling factor gave other latents under one hash."""
+
+    def sha256(**changes: object) -> str | None:
+        config = json.loads((sd_vae / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
+        return build_autoencoder("sd-vae", str(tmp_path)).weights_sha256
+
+    (weights,) = sd_vae.glob("*.safetensors")
+    (tmp_path / weights.name).write_bytes(weights.read_bytes())
+    same = sha256()
+    assert len(str(same)) == 64
+    assert sha256(scaling_factor=0.13025) != same
+    assert sha256() == same
+    save_file({name: -tensor for name, tensor in load_file(weights).items()}, tmp_path / weights.name)
+    assert sha256() != same
 
 
 def test_long_clips_go_through_in_parts(sd_vae: Path) -> None:

@@ -19,7 +19,8 @@ def test_what_may_be_said() -> None:
     expected = (
         *("detector", "preprocessing", "num_frames", "frame_stride_real", "frame_stride_fake", "resolution"),
         *("spatial_rule", "offset_rule", "offset_rule_fake", "clip_seed", "num_real", "num_fake"),
-        *("dataset", "split", "sampler", "num_sampling_steps", "cfg_scale", "ema", "autoencoder"),
+        *("dataset", "split", "sampler", "num_sampling_steps", "cfg_scale", "guided_channels"),
+        *("class_labels", "sampling_precision", "ema", "autoencoder"),
         *("autoencoder_sha256", "sampling_seed"),
     )
     assert expected == FIELDS

@@ -49,6 +49,13 @@ def test_the_protocol_says_what_will_be_done() -> None:
     assert (filled.cfg_scale, filled.sampling_seed, filled.sampler, filled.ema) == (2.0, 9, "euler", True)
     assert (filled.dataset, filled.resolution, filled.num_frames, filled.frame_stride_real) == ("shapes", 16, 8, 1)
     assert (filled.autoencoder, filled.autoencoder_sha256) == ("pixels", None)
+    assert (filled.guided_channels, filled.class_labels) == ("published", "4 classes in turn")
+    assert filled.sampling_precision == "float32"
+    unguided = prepare(
+        resolve(["variant=latte1", *SMOKE[1:2], "device=cpu", "dataset=clouds", "precision=bfloat16"])
+    ).protocol
+    assert (unguided.guided_channels, unguided.class_labels) == (None, "none")
+    assert unguided.sampling_precision == "bfloat16"
 
 
 def test_during_training_only_numbers_of_the_protocol_are_smaller() -> None:
