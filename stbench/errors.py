@@ -11,6 +11,7 @@ import os
 import sysconfig
 import traceback
 from collections.abc import Iterable
+from numbers import Integral
 from pathlib import Path
 
 # Code that a user did not write: stbench, torch and whatever else was installed, Python itself, and what has no file.
@@ -54,6 +55,19 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> StbenchError:
     near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(match) for match in near)}? " if near else ""
     return StbenchError(f"unknown {kind} {name!r}: {hint}known: {', '.join(choices) or 'none'}")
+
+
+def check_whole(least: int, prefix: str = "", **values: object) -> None:
+    """Refuse arguments of a constructor that are not whole numbers, or too small ones.
+
+    Args:
+        least: the smallest that is allowed.
+        prefix: what stands before an argument's name where a user sets it.
+        values: the arguments by their names.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise StbenchError(f"{prefix}{name}={value}: expected a whole number, at least {least}")
 
 
 def first_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stbench.errors import (
@@ -11,6 +12,7 @@ from stbench.errors import (
     FinishedInPart,
     NotComparable,
     StbenchError,
+    check_whole,
     error_with_place,
     first_line,
     unknown_name,
@@ -91,3 +93,9 @@ def test_an_error_of_a_users_code_names_their_line(
 
 def test_an_error_without_a_traceback_has_no_place() -> None:
     assert error_with_place(ValueError("narrow")) == "ValueError: narrow"
+
+
+def test_whole_numbers() -> None:
+    check_whole(0, "dataset.", seed=0, length=7, index=np.int64(3))
+    with pytest.raises(StbenchError, match=r"^dataset\.length=0: expected a whole number, at least 1$"):
+        check_whole(1, "dataset.", seed=1, length=0)

@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stbench.errors import StbenchError
+from stbench.errors import check_whole
 from stbench.progress import console
 from stbench.records.protocol import FIRST_FRAME
 from stbench.storage.hashing import hash_uint64, sha256_of
@@ -153,9 +153,9 @@ class ClipDataset(ABC):
     dropped: list[Dropped] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "num_frames", "frame_stride"):
-            if getattr(self, name) < 1:
-                raise StbenchError(f"dataset.{name}={getattr(self, name)}: expected at least 1")
+        sizes = {name: getattr(self, name) for name in ("image_size", "num_frames", "frame_stride")}
+        check_whole(1, "dataset.", **sizes)
+        check_whole(0, "dataset.", seed=self.seed)
 
     @property
     def num_classes(self) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from stbench.errors import StbenchError, first_line, unknown_name
+from stbench.errors import StbenchError, error_with_place, unknown_name
 
 # The class that each kind of component inherits from. Named, not imported: torch takes seconds, and clips stand above.
 BASES = {"variant": "torch.nn.modules.module.Module", "dataset": "stbench.data.clips.ClipDataset"}
@@ -103,10 +103,7 @@ def _looked_through(folder: Path) -> Iterator[None]:
 
 
 def _why_not_imported(error: BaseException, module_name: str, folder: Path | None) -> str:
-    reason = first_line(error)
-    if not isinstance(error, ImportError):
-        return f"cannot import it: {type(error).__name__}: {reason}"
     if isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]:
         beside = f" in {folder} or" if folder else ""
-        return f"cannot import it: {reason}{beside} where Python looks (PYTHONPATH)"
-    return f"cannot import it: {reason}"
+        return f"cannot import it: {error}{beside} where Python looks (PYTHONPATH)"
+    return f"cannot import it: {error_with_place(error)}"

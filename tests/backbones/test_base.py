@@ -15,6 +15,7 @@ import stbench.backbones
 from stbench.backbones.base import RUN_FACTS, UNCONDITIONAL, Conditioning
 from stbench.backbones.latte import Latte
 from stbench.backbones.pseudo3d_unet import Pseudo3DUNet
+from stbench.errors import StbenchError
 
 
 def test_nothing_is_given_by_default() -> None:
@@ -65,6 +66,36 @@ def test_facts_of_a_run_that_a_family_lists(backbone: type[nn.Module], listed: l
     assert [name for name in RUN_FACTS if name in parameters] == listed
     assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
     assert not any(parameter.default is parameter.empty for parameter in parameters.values())
+
+
+WHOLE = [
+    (family, name)
+    for family in (Latte, Pseudo3DUNet)
+    for name, parameter in inspect.signature(family).parameters.items()
+    if parameter.annotation in ("int", "int | None")
+]
+
+
+@pytest.mark.parametrize(("family", "name"), WHOLE)
+@pytest.mark.parametrize("value", [0, -1, -2, 1.5, "two", True])
+def test_a_size_of_zero_or_less_is_refused(family: type[nn.Module], name: str, value: object) -> None:
+    """0 used to stand for "the default": the record said depth 0 of a network of 4 blocks."""
+    if value == 0 and name in ("num_classes", "text_dim"):
+        return  # there, it means none
+    with (
+        torch.device("meta"),
+        pytest.raises(StbenchError, match=rf"^{name}={value}: expected a whole number, at least"),
+    ):
+        family(**{name: value})
+
+
+@pytest.mark.parametrize("ratio", [0, -4, 0.001, float("inf"), float("nan")])
+def test_an_mlp_has_a_hidden_layer(ratio: float) -> None:
+    with (
+        torch.device("meta"),
+        pytest.raises(StbenchError, match=rf"^mlp_ratio={ratio} gives hidden_size=192 an MLP of"),
+    ):
+        Latte(size="tiny", mlp_ratio=ratio)
 
 
 def test_families_do_not_know_each_other() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,10 +125,13 @@ def test_description_counts_reasons_and_is_json() -> None:
     assert Counting().num_classes == 2
 
 
-@pytest.mark.parametrize("name", ["image_size", "num_frames", "frame_stride"])
-def test_sizes_below_one_are_refused(name: str) -> None:
-    with pytest.raises(StbenchError, match=rf"dataset\.{name}=0: expected at least 1"):
-        Counting(**{name: 0})
+@pytest.mark.parametrize(("name", "least"), [("image_size", 1), ("num_frames", 1), ("frame_stride", 1), ("seed", 0)])
+def test_what_is_no_size_or_seed_is_refused(name: str, least: int) -> None:
+    wrong: tuple[Any, ...] = (least - 1, 1.5, "S", None, [1], True)
+    for value in wrong:
+        message = f"dataset.{name}={value}: expected a whole number, at least {least}"
+        with pytest.raises(StbenchError, match=f"^{re.escape(message)}$"):
+            Counting(**{name: value})
 
 
 def test_a_plain_subclass_may_call_the_constructor_by_position() -> None:

@@ -185,7 +185,7 @@ def test_the_same_reading_is_the_same_dataset(three: Path) -> None:
 
 def test_an_impossible_reading_is_refused(three: Path) -> None:
     dataset, rule = VideoFolder(8, 3, 1, root=str(three)), "crop-resize-lanczos"
-    with pytest.raises(StbenchError, match=r"^dataset\.frame_stride=0: expected at least 1$"):
+    with pytest.raises(StbenchError, match=r"^dataset\.frame_stride=0: expected a whole number, at least 1$"):
         dataset.with_reading(frame_stride=0, spatial_rule=rule, seed=0)
     with pytest.raises(StbenchError, match=r"^unknown dataset\.spatial_rule 'stretch'"):
         dataset.with_reading(frame_stride=1, spatial_rule="stretch", seed=0)

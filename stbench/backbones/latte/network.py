@@ -15,6 +15,7 @@ and operation counts printed for XL; the order of variant 3 is an option; varian
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -34,7 +35,7 @@ from stbench.backbones.latte.blocks import (
 )
 from stbench.backbones.latte.published import LatteLayout
 from stbench.backbones.layers import TimestepMlp, sincos_table, sincos_table_2d
-from stbench.errors import StbenchError, unknown_name
+from stbench.errors import StbenchError, check_whole, unknown_name
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,22 @@ class Latte(nn.Module):
                 raise unknown_name(option, value, known)
         named = SIZES[size]
         dual = arrangement == "sequential" or (arrangement == "parallel" and reading == "full-width")
-        width = hidden_size or named.hidden_size
-        depth = depth or (named.dual_depth if dual else named.depth)
-        num_heads = num_heads or named.num_heads
-        hidden_width = int(width * (mlp_ratio or (named.dual_mlp_ratio if dual else 4.0)))
+        width = named.hidden_size if hidden_size is None else hidden_size
+        if depth is None:
+            depth = named.dual_depth if dual else named.depth
+        if num_heads is None:
+            num_heads = named.num_heads
+        if mlp_ratio is None:
+            mlp_ratio = named.dual_mlp_ratio if dual else 4.0
+        check_whole(1, hidden_size=width, depth=depth, num_heads=num_heads, patch_size=patch_size)
+        check_whole(1, tubelet_length=tubelet_length)
+        check_whole(1, in_channels=in_channels, sample_size=sample_size, num_frames=num_frames)
+        check_whole(0, num_classes=num_classes, text_dim=text_dim)
+        if not 1 <= width * mlp_ratio < math.inf:
+            raise StbenchError(
+                f"mlp_ratio={mlp_ratio} gives hidden_size={width} an MLP of {width * mlp_ratio} channels"
+            )
+        hidden_width = int(width * mlp_ratio)
         tubelet = tubelet_length if patch_embedding == "compression" else 1
 
         self.arrangement, self.reading, self.adaptive = arrangement, reading, conditioning == "adaln"

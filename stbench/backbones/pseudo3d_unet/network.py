@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.backbones.layers import timestep_sinusoid
 from stbench.backbones.pseudo3d_unet.layers import PerFrame, PseudoAttention3d, PseudoConv3d, ResNetBlock
-from stbench.errors import StbenchError, unknown_name
+from stbench.errors import StbenchError, check_whole, unknown_name
 
 SKIP_SCALE = 2**-0.5  # arXiv 2205.11487, appendix B
 
@@ -42,16 +42,17 @@ class UNetSize:
         num_levels = len(self.dim_multipliers)
         if num_levels == 0:
             raise StbenchError("dim_multipliers is empty: a U-Net has at least one level, e.g. dim_multipliers=[1,2,4]")
-        if self.blocks_per_level < 2:
-            raise StbenchError(
-                f"blocks_per_level={self.blocks_per_level} is too few: the two skips of a level need 2 blocks"
-            )
+        for multiplier in self.dim_multipliers:
+            check_whole(1, dim_multipliers=multiplier)
+        check_whole(1, num_heads=self.num_heads, head_dim=self.head_dim)
+        check_whole(2, blocks_per_level=self.blocks_per_level)  # for the two skips of a level
         if not set(self.attention_levels) <= set(range(num_levels)):
             raise StbenchError(
                 f"attention_levels={list(self.attention_levels)}: the levels of this network are 0 to {num_levels - 1}"
             )
-        if self.dim % 2 or self.dim < 4:
-            raise StbenchError(f"dim={self.dim} must be even and at least 4, for the sinusoid of the timestep")
+        check_whole(4, dim=self.dim)
+        if self.dim % 2:
+            raise StbenchError(f"dim={self.dim} must be even, for the sinusoid of the timestep")
 
 
 # The shape of S to XL is the re-implementation's default (there dim is 64); their widths bring the parameters near
@@ -164,6 +165,8 @@ class Pseudo3DUNet(nn.Module):
             num_heads=named.num_heads if num_heads is None else num_heads,
             head_dim=named.head_dim if head_dim is None else head_dim,
         )
+        check_whole(1, in_channels=in_channels)
+        check_whole(0, num_classes=num_classes)
         self.in_channels, self.num_classes = in_channels, num_classes
         out_channels = in_channels * (2 if learned_variance else 1)
         widths = [figures.dim] + [figures.dim * multiplier for multiplier in figures.dim_multipliers]

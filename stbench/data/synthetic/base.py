@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stbench.data.clips import Clip, ClipDataset
 from stbench.data.synthetic.noise import Floats
-from stbench.errors import StbenchError
+from stbench.errors import check_whole
 
 # Streams of random numbers; those of the noise's octaves lie between.
 SCENE_STREAM = 0
@@ -38,8 +38,7 @@ class SyntheticDataset(ClipDataset):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.length < 1:
-            raise StbenchError(f"dataset.length={self.length}: expected at least 1 video")
+        check_whole(1, "dataset.", length=self.length)
         self.time = np.arange(self.num_frames, dtype=np.float32) * self.frame_stride
 
     def __len__(self) -> int:

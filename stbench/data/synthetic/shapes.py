@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stbench.data.synthetic.base import COLOR_STREAM, SCENE_STREAM, SyntheticDataset
 from stbench.data.synthetic.motions import MOTIONS, Draws, Pose, at_rest, move
 from stbench.data.synthetic.noise import Floats, fractal_noise, pixel_centres, smoothstep, uniform
-from stbench.errors import StbenchError, unknown_name
+from stbench.errors import StbenchError, check_whole, unknown_name
 
 
 def _towards_sides(x: Floats, y: Floats, num_sides: int) -> list[Floats]:
@@ -97,8 +97,7 @@ class Shapes(SyntheticDataset):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_shapes < 1:
-            raise StbenchError(f"dataset.num_shapes={self.num_shapes}: expected at least 1")
+        check_whole(1, "dataset.", num_shapes=self.num_shapes)
         self.shapes = _known_names("shapes", self.shapes, SHAPES)
         self.motions = self.class_names = _known_names("motions", self.motions, MOTIONS)
         self.colors = _known_names("colors", self.colors, COLORS)

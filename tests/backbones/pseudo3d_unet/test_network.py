@@ -294,11 +294,12 @@ def test_a_given_figure_replaces_that_of_the_size_even_when_it_is_empty() -> Non
             {"dim_multipliers": ()},
             "dim_multipliers is empty: a U-Net has at least one level, e.g. dim_multipliers=[1,2,4]",
         ),
-        ({"blocks_per_level": 1}, "blocks_per_level=1 is too few: the two skips of a level need 2 blocks"),
+        ({"blocks_per_level": 1}, "blocks_per_level=1: expected a whole number, at least 2"),
         ({"attention_levels": (4,)}, "attention_levels=[4]: the levels of this network are 0 to 3"),
         ({"attention_levels": (-1,)}, "attention_levels=[-1]: the levels of this network are 0 to 3"),
-        ({"dim": 7}, "dim=7 must be even and at least 4, for the sinusoid of the timestep"),
-        ({"dim": 2}, "dim=2 must be even and at least 4, for the sinusoid of the timestep"),
+        ({"dim": 7}, "dim=7 must be even, for the sinusoid of the timestep"),
+        ({"dim": 2}, "dim=2: expected a whole number, at least 4"),
+        ({"dim_multipliers": (1, 0)}, "dim_multipliers=0: expected a whole number, at least 1"),
     ],
 )
 def test_impossible_figures(arguments: dict[str, Any], message: str) -> None:

@@ -127,7 +127,7 @@ def test_every_argument_shows_in_the_signature_with_its_default(name: str) -> No
 
 
 def test_a_dataset_without_videos_is_refused() -> None:
-    with pytest.raises(StbenchError, match=r"^dataset\.length=0: expected at least 1 video$"):
+    with pytest.raises(StbenchError, match=r"^dataset\.length=0: expected a whole number, at least 1$"):
         Clouds(16, 2, 1, length=0)
 
 
