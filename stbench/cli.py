@@ -128,8 +128,11 @@ def profile(
 ) -> None:
     """Parameters, operations, times and memory of a variant, or of several in turn (variant=latte1,latte2)."""
     from stbench.profiling.variants import check_complete, profile_variants
-    from stbench.reports.costs.tables import print_costs, write_costs
+    from stbench.reports.costs.tables import check_costs_folder, print_costs, write_costs
 
+    _check_json(json_path)
+    if out:
+        check_costs_folder(out)
     costs = profile_variants(overrides or [], options)
     if json_path:
         _write_json(json_path, costs.to_json())
@@ -166,6 +169,7 @@ def evaluate(
     from stbench.reports.terminal import print_quality
     from stbench.run.reuse import evaluate_again
 
+    _check_json(json_path)
     quality = evaluate_again(source, overrides or [], out, trust_code)
     if json_path:
         _write_json(json_path, dataclasses.asdict(quality))
@@ -195,6 +199,7 @@ def fvd(
     from stbench.fvd.words import protocol_from_words
     from stbench.runtime.processes import is_first, joined_group
 
+    _check_json(json_path)
     protocol = protocol_from_words(overrides or [])
     with joined_group():
         outcome = measure(real, fake, protocol, options)
@@ -271,6 +276,14 @@ def doctor() -> None:
     print_diagnosis()
 
 
+def _check_json(path: str | None) -> None:
+    """Refuse what `_write_json` could not write, before the work."""
+    from stbench.storage.files import check_file
+
+    if path not in (None, "-"):
+        check_file(Path(path))
+
+
 def _write_json(path: str, content: Any) -> None:
     """Write JSON whole or not at all to a file, or print it where the path is "-"."""
     from stbench.storage.files import write_json
@@ -278,10 +291,7 @@ def _write_json(path: str, content: Any) -> None:
     if path == "-":
         print(json.dumps(content, indent=1, allow_nan=False))
     else:
-        try:
-            write_json(Path(path), content)
-        except OSError as error:
-            raise StbenchError(f"--json {path}: cannot be written: {error.strerror}") from error
+        write_json(Path(path), content)
 
 
 if __name__ == "__main__":

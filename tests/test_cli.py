@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -17,6 +18,7 @@ from stbench.run.setup import prepare
 from stbench.run.stages import run
 from stbench.settings.options import FvdOptions, NoiseOptions, ProfileOptions
 from stbench.settings.resolve import resolve
+from stbench.storage.clips import Clips
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu"]
 
@@ -86,9 +88,46 @@ def test_json_goes_to_a_file_whole_or_to_standard_output(tmp_path: Path, capsys:
     assert capsys.readouterr().out == '{\n "fvd": 1.5\n}\n'
     with pytest.raises(ValueError, match="not JSON compliant"):
         _write_json("-", [float("inf")])
-    nowhere = tmp_path / "nowhere" / "cost.json"
-    with pytest.raises(StbenchError, match=f"^--json {nowhere}: cannot be written: No such file or directory$"):
-        _write_json(str(nowhere), {})
+
+
+PLACES = ["file", "file/below", "x" * 300, "/proc/none"]  # where nothing can be written
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place[:10])
+@pytest.mark.parametrize(
+    ("words", "work"),
+    [
+        (["run", "variant=latte1", *SMOKE, "--out", "PLACE"], "stbench.run.stages.prepare"),
+        (["sample", ".", "--out", "PLACE"], "stbench.run.reuse.prepare"),
+        (["evaluate", ".", "--json", "PLACE/x.json"], "stbench.run.reuse.evaluate_again"),
+        (["profile", "variant=latte1", "--out", "PLACE/x"], "stbench.profiling.variants.profile_variants"),
+        (["profile", "variant=latte1", "--json", "PLACE/x.json"], "stbench.profiling.variants.profile_variants"),
+        (["fvd", "clips.npz", "clips.npz", "--out", "PLACE"], "stbench.fvd.measure._side_features"),
+        (["fvd", "clips.npz", "clips.npz", "--json", "PLACE/x.json"], "stbench.fvd.measure.measure"),
+        (["study", "noise", "--out", "PLACE/x"], "stbench.studies.noise.NoiseStudy.run"),
+    ],
+    ids=lambda value: " ".join(value[::2]) if isinstance(value, list) else "",
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    words: list[str],
+    work: str,
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    clips = Clips(np.zeros((2, 16, 16, 16, 3), np.uint8), np.zeros(2, np.int64))
+    clips.save(Path("clips.npz"))
+    monkeypatch.setattr(work, lambda *_: pytest.fail("the work was begun"))
+    monkeypatch.setattr(sys, "argv", ["stbench", *(word.replace("PLACE", place) for word in words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert err.startswith("stbench: cannot ") and place in err and err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clips.npz", "file"]
 
 
 @pytest.mark.parametrize(

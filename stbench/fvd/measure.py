@@ -45,7 +45,7 @@ from stbench.runtime.machine import describe_machine, software_versions
 from stbench.runtime.processes import is_first
 from stbench.settings.options import FvdOptions
 from stbench.storage.clips import Clips
-from stbench.storage.files import write_json
+from stbench.storage.files import check_folder, write_bytes, write_json
 
 # Where a protocol leaves it open and no kept features say otherwise.
 _NUM_FRAMES = 16
@@ -150,6 +150,7 @@ def _make_folder(out: Path, sides: Pair[Side]) -> None:
     for _, side in sides.named():
         if isinstance(side, FolderSource) and out.resolve().is_relative_to(side.path.resolve()):
             raise StbenchError(f"--out {out} lies in {side.path}: what is written there would be taken for videos")
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
 
 
@@ -300,5 +301,5 @@ def _write_sheet(sides: Pair[Side], done: Pair[SideFeatures], protocol: Protocol
             rows += [*clips, *[np.zeros_like(clips[0])] * (COLUMNS - len(clips))]
     if rows:
         sheet = make_sheet(Clips(np.stack(rows), np.zeros(len(rows), np.int64)))
-        (out / "clips.webp").write_bytes(sheet.webp)
-        (out / "clips.png").write_bytes(sheet.still)
+        write_bytes(out / "clips.webp", sheet.webp)
+        write_bytes(out / "clips.png", sheet.still)

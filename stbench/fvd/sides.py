@@ -20,7 +20,7 @@ from stbench.fvd.sources import ClipsFile, ClipSource, FolderSource, ranked
 from stbench.progress import progress_bar
 from stbench.records.protocol import Protocol, SideName, fields_where
 from stbench.storage.arrays import array_names, read_arrays
-from stbench.storage.files import write_whole
+from stbench.storage.files import write_arrays
 from stbench.storage.hashing import sha256_of
 
 Features = NDArray[np.float32]
@@ -106,8 +106,7 @@ class SideFeatures:
         }
         if self.shuffled is not None:
             arrays["shuffled"] = self.shuffled
-        with write_whole(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+        write_arrays(path, **arrays)
 
 
 Side = ClipSource | SideFeatures

@@ -22,7 +22,7 @@ from stbench.errors import StbenchError, first_line
 from stbench.metrics.detectors import Detector
 from stbench.settings.schema import Contents, RunConfig
 from stbench.settings.targets import import_module, import_root, is_foreign, split_target
-from stbench.storage.files import write_whole
+from stbench.storage.files import write_bytes
 from stbench.storage.hashing import file_sha256, sha256_of
 from stbench.training.start import weights_file
 
@@ -94,8 +94,7 @@ def copy_code(config: RunConfig, folder: Path) -> None:
         for name, content in code.files.items() if code and not code.installed else ():
             path = folder / component.kind / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            with write_whole(path) as temporary:
-                temporary.write_bytes(content)
+            write_bytes(path, content)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ runs/<run_id>/
   samples.npz, real.npz     clips for the report
   features.npz              of every judged clip
   result.json               the record, written last
+  stbench.lock              while a process works here
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from stbench.settings.resolve import from_dict
 from stbench.settings.schema import RunConfig
 from stbench.settings.targets import is_foreign
 from stbench.storage.clips import Clips
-from stbench.storage.files import write_json, write_whole
+from stbench.storage.files import write_arrays, write_bytes, write_json
+from stbench.storage.lock import LOCK_NAME
 
 T = TypeVar("T")
 
@@ -48,9 +50,9 @@ class RunFolder:
     path: Path
 
     @property
-    def exists(self) -> bool:
-        """Whether the run was begun."""
-        return self.path.exists()
+    def begun(self) -> bool:
+        """Whether an earlier process left anything here."""
+        return self.path.is_dir() and any(each.name != LOCK_NAME for each in self.path.iterdir())
 
     @property
     def has_record(self) -> bool:
@@ -62,8 +64,7 @@ class RunFolder:
         return self.has_record and read_record(self.path).finished
 
     def begin(self, config: RunConfig, cost: Cost) -> None:
-        """Make the folder, with what was asked for, the code that it names, and what it costs."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Write what was asked for, the code that it names, and what it costs."""
         copy_code(config, self.path / CODE)
         write_json(self.path / "config.json", config.to_dict())
         write_json(self.path / "cost.json", asdict(cost))
@@ -118,7 +119,7 @@ class RunFolder:
 
     def write_features(self, real: NDArray[np.float32], fake: NDArray[np.float32]) -> dict[str, str]:
         """Keep the features of every judged clip; returns the file's name for the record."""
-        np.savez_compressed(self.path / "features.npz", real=real, fake=fake)
+        write_arrays(self.path / "features.npz", real=real, fake=fake)
         return {"features": "features.npz"}
 
     def write_record(self, record: Record) -> None:
@@ -127,14 +128,8 @@ class RunFolder:
         Raises:
             StbenchError: the record is wrong, or the disk refused it; an earlier record is then untouched.
         """
-        path = self.path / RECORD_NAME
         text = json.dumps(record.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with write_whole(path, flush=True) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise StbenchError(f"cannot write {path} ({len(text.encode())} bytes): {error.strerror}") from error
+        write_bytes(self.path / RECORD_NAME, text.encode())
 
     def _read(self, name: str, kind: type[T]) -> T | None:
         path = self.path / name

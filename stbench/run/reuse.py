@@ -21,7 +21,7 @@ from stbench.run.setup import Setup, prepare
 from stbench.run.stages import run
 from stbench.settings.resolve import override, resolve
 from stbench.storage.clips import Clips
-from stbench.storage.files import write_json
+from stbench.storage.files import check_folder, making, write_bytes, write_json
 from stbench.storage.weights import load_strictly
 from stbench.training.start import initialise_from, read_any_weights
 
@@ -41,21 +41,21 @@ def sample_from(source: str, words: Iterable[str], num: int, out: Path | None, t
     Returns:
         The moving picture's path.
     """
-    path, setup, backbone = _trained(source, words, trust_code)
+    folder = out or (Path(source) if Path(source).is_dir() else Path(source).parent) / "sampled"
+    check_folder(folder)
+    setup, backbone = _trained(source, words, trust_code)
     with progress_bar("sampling", num) as advance:
         batches = []
         seed = setup.config.settings.eval.seed
         for batch in generate(backbone, setup.autoencoder, setup.runtime, setup.sampling, num, seed):
             batches.append(batch)
             advance(len(batch))
-    folder = out or (path if path.is_dir() else path.parent) / "sampled"
-    folder.mkdir(parents=True, exist_ok=True)
     labels = labels_of_samples(range(num), setup.dataset.num_classes)
     clips = Clips(np.concatenate(batches), labels, setup.dataset.class_names)
-    clips.save(folder / "samples.npz")
-    picture = folder / "samples.webp"
-    picture.write_bytes(make_sheet(clips).webp)
-    return picture
+    with making(folder):
+        clips.save(folder / "samples.npz")
+        write_bytes(folder / "samples.webp", make_sheet(clips).webp)
+    return folder / "samples.webp"
 
 
 def evaluate_again(source: str, words: Iterable[str], out: Path, trust_code: bool = False) -> Quality:
@@ -76,13 +76,14 @@ def evaluate_again(source: str, words: Iterable[str], out: Path, trust_code: boo
         measured = read_record(run(config, out, resume=True)).quality
         assert measured is not None  # of a finished run
         return measured
-    path, setup, backbone = _trained(source, words, trust_code)
+    setup, backbone = _trained(source, words, trust_code)
+    check_folder(Path(source))
     quality = Evaluator(setup).evaluate(backbone, "sampling").quality
-    write_json(path / f"evaluation-{quality.protocol_hash[:8]}.json", asdict(quality))
+    write_json(Path(source) / f"evaluation-{quality.protocol_hash[:8]}.json", asdict(quality))
     return quality
 
 
-def _trained(source: str, words: Iterable[str], trust_code: bool) -> tuple[Path, Setup, nn.Module]:
+def _trained(source: str, words: Iterable[str], trust_code: bool) -> tuple[Setup, nn.Module]:
     """A run with some settings changed, or the one that `words` describe for a weights file; and its backbone."""
     path = Path(source)
     if not path.exists():
@@ -95,4 +96,4 @@ def _trained(source: str, words: Iterable[str], trust_code: bool) -> tuple[Path,
         setup = prepare(resolve(words))
         backbone = setup.build_backbone().eval()
         initialise_from(backbone, source)
-    return path, setup, backbone
+    return setup, backbone

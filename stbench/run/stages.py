@@ -25,6 +25,8 @@ from stbench.runtime.compilation import compile_in_place, forget_compiled_code
 from stbench.runtime.failure import value_of
 from stbench.runtime.machine import describe_machine, is_out_of_memory, software_versions
 from stbench.settings.schema import RunConfig
+from stbench.storage.files import check_folder
+from stbench.storage.lock import locked
 from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
 from stbench.training.divergence import TrainingDiverged
 from stbench.training.loop import TrainingJob, new_state, train
@@ -46,24 +48,31 @@ def run(config: RunConfig, out: Path, resume: bool = False) -> Path:
         StbenchError: when something is missing or does not fit, before anything is written.
         FinishedInPart: when training diverged or memory ran out; the record says so.
     """
+    check_folder(out)
     setup = prepare(config)
     folder = RunFolder(out / setup.config.run_id)
-    if folder.exists and not resume:
-        how_far = "finished" if folder.has_record else "begun"
-        raise StbenchError(f"{folder.path} was {how_far} before: --resume goes on with it, another --out starts anew")
-    if folder.is_finished():
-        console().print(f"{folder.path} is finished: nothing to do")
-        return folder.path
-    stages = RunStages(setup, folder)
-    if config.settings.compile != "off":
+    with locked(folder.path):
+        if folder.begun and not resume:
+            so_far = "finished" if folder.has_record else "begun"
+            raise StbenchError(
+                f"{folder.path} was {so_far} before: --resume goes on with it, another --out starts anew"
+            )
+        if folder.is_finished():
+            console().print(f"{folder.path} is finished: nothing to do")
+        else:
+            _run_stages(RunStages(setup, folder))
+    return folder.path
+
+
+def _run_stages(stages: RunStages) -> None:
+    if stages.settings.compile != "off":
         forget_compiled_code()
     with stages.recording_failures():
         cost = stages.profile()
         state = stages.initial_state()
-        folder.begin(setup.config, cost)
+        stages.folder.begin(stages.setup.config, cost)
         stages.train(state)
         stages.evaluate(state, cost)
-    return folder.path
 
 
 class RunStages:
@@ -104,7 +113,7 @@ class RunStages:
                 status, reason = "nan", str(error)
             elif is_out_of_memory(error):
                 status, reason = "oom", f"out of memory: {first_line(error)}"
-            elif self.folder.exists:
+            elif self.folder.begun:
                 status, reason = "failed", first_line(error)
             else:
                 raise

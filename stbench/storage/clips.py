@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stbench.errors import StbenchError
 from stbench.storage.arrays import read_arrays
+from stbench.storage.files import write_arrays
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Clips:
     def save(self, path: Path) -> None:
         """Write what `load_clips` reads."""
         names = np.array(self.class_names, dtype=str)
-        np.savez_compressed(path, clips=self.clips, labels=self.labels, class_names=names)
+        write_arrays(path, clips=self.clips, labels=self.labels, class_names=names)
 
 
 def load_clips(path: Path) -> Clips:

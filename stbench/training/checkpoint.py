@@ -1,11 +1,14 @@
 """Checkpoints: one safetensors file with weights, averaged weights, optimizer state and the step.
 
 A checkpoint is written under another name, flushed and renamed, so that the newest complete one survives a kill or a
-full disk at any moment. Data order and noise are functions of (seed, step), so the step is all the state they need.
+full disk at any moment; it holds a hash of itself, so that a damaged one is never taken. Data order and noise are
+functions of (seed, step), so the step is all the state they need.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 
 from stbench.errors import StbenchError
 from stbench.storage.files import write_whole
+from stbench.storage.hashing import canonical_json
 from stbench.training.ema import Ema
 
 KEPT_CHECKPOINTS = 2
@@ -43,21 +47,22 @@ def save_checkpoint(state: TrainingState, folder: Path, config_hash: str) -> Pat
 
     Args:
         state: what to save.
-        folder: the run's checkpoint folder; made when missing.
+        folder: the run's checkpoint folder; made when missing, but for the run's own folder.
         config_hash: of the run, so that another run's checkpoint is never taken for this one's.
 
     Raises:
         StbenchError: when the file cannot be written; the checkpoints before it are untouched.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{state.step:08d}.safetensors"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(state).items()}
-    try:
-        with write_whole(path, flush=True) as temporary:
-            save_file(tensors, temporary, metadata={"step": str(state.step), "config_hash": config_hash})
-    except (OSError, SafetensorError) as error:
-        size_mib = sum(tensor.nbytes for tensor in tensors.values()) / 2**20
-        raise StbenchError(f"cannot write checkpoint {path} ({size_mib:.0f} MiB): {error}") from error
+    metadata = {"step": str(state.step), "config_hash": config_hash}
+    with write_whole(path) as temporary:
+        folder.mkdir(exist_ok=True)
+        try:
+            save_file(tensors, temporary, metadata={**metadata, "sha256": _sha256(tensors, metadata)})
+        except SafetensorError as error:
+            size_mib = sum(tensor.nbytes for tensor in tensors.values()) / 2**20
+            raise OSError(f"{error}, a file of {size_mib:.0f} MiB") from error
     for old in list_checkpoints(folder)[:-KEPT_CHECKPOINTS]:
         old.unlink()
     return path
@@ -71,9 +76,11 @@ def load_checkpoint(state: TrainingState, path: Path, config_hash: str) -> None:
         StbenchError: when the file is damaged, belongs to another configuration, or its tensors do not fit.
     """
     saved, metadata = _read(path)
-    written_by = metadata.get("config_hash", "?")
+    written_by = metadata["config_hash"]
     if written_by != config_hash:
         raise StbenchError(f"{path} was written by configuration {written_by[:8]}, this run is {config_hash[:8]}")
+    if path.stem != f"step-{int(metadata['step']):08d}":
+        raise StbenchError(f"{path} holds step {metadata['step']}: expected the file's name to say so")
 
     # AdamW would only make its moments in its first step: give it some to load into. `step` is a tensor on the
     # parameter's device, where the fused AdamW keeps it.
@@ -103,10 +110,7 @@ def load_checkpoint(state: TrainingState, path: Path, config_hash: str) -> None:
 def read_ema_weights(path: Path) -> dict[str, Tensor]:
     """The averaged weights of a checkpoint, by the backbone's own names."""
     saved, _ = _read(path)
-    weights = {name.removeprefix("ema."): tensor for name, tensor in saved.items() if name.startswith("ema.")}
-    if not weights:
-        raise StbenchError(f"{path} is not a checkpoint of a run: it holds no averaged weights (ema.*)")
-    return weights
+    return {name.removeprefix("ema."): tensor for name, tensor in saved.items() if name.startswith("ema.")}
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -125,12 +129,30 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a checkpoint."""
+    """The tensors and the metadata of a checkpoint, as they were written."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
-        size = path.stat().st_size if path.exists() else 0
-        raise StbenchError(
-            f"checkpoint {path} ({size} bytes) cannot be read: {error}; delete it to resume from the one before"
-        ) from error
+        raise _damaged(path, str(error)) from error
+    expected = metadata.pop("sha256", None)
+    if expected is None:
+        raise StbenchError(f"{path} is not a checkpoint of a run: it has no SHA-256 of what it holds")
+    if expected != _sha256(tensors, metadata):
+        raise _damaged(path, "what it holds has another SHA-256 than was written")
+    return tensors, metadata
+
+
+def _sha256(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """The hash of all that a checkpoint holds; its tensors are contiguous, and lie in the host's memory."""
+    digest = hashlib.sha256(canonical_json(metadata).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _damaged(path: Path, how: str) -> StbenchError:
+    size = path.stat().st_size if path.exists() else 0
+    return StbenchError(f"checkpoint {path} ({size} bytes) is damaged: {how}; delete it, and the one before is taken")

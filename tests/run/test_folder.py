@@ -17,6 +17,7 @@ from stbench.run.folder import RunFolder
 from stbench.settings.resolve import resolve
 from stbench.settings.schema import Contents
 from stbench.storage.clips import Clips, load_clips
+from stbench.storage.lock import locked
 
 WORDS = ["variant=latte1", "dataset=shapes", "preset=smoke", "dataset.motions=[left,right]"]
 CONFIG = dataclasses.replace(resolve(WORDS), contents=Contents(videos="1" * 64, detector="2" * 64))
@@ -30,7 +31,7 @@ COST = Cost(
 
 def test_a_run_that_was_not_begun(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    assert not folder.exists and not folder.has_record and not folder.is_finished()
+    assert not folder.begun and not folder.has_record and not folder.is_finished()
     assert folder.read_cost() is None
     assert (folder.read_curve(), folder.read_attention_choices()) == ((), ())
     with pytest.raises(StbenchError, match="run is not a run's folder: it has no config"):
@@ -38,9 +39,11 @@ def test_a_run_that_was_not_begun(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_begun(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "runs" / "one")
+    with locked(tmp_path):
+        assert not RunFolder(tmp_path).begun
+    folder = RunFolder(tmp_path)
     folder.begin(CONFIG, COST)
-    assert folder.exists and not folder.has_record
+    assert folder.begun and not folder.has_record
     assert folder.read_cost() == COST
     again = folder.read_config()
     assert (again.config_hash, again.to_dict()) == (CONFIG.config_hash, CONFIG.to_dict())
@@ -119,7 +122,7 @@ def test_what_is_kept_for_the_report(tmp_path: Path) -> None:
 def test_a_record_replaces_an_earlier_one_as_a_whole(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record, folder = read_record(finished), RunFolder(tmp_path / "run")
+    record, folder = read_record(finished), RunFolder(tmp_path)
     folder.write_record(record)
     assert read_record(folder.path) == record
 
@@ -127,7 +130,7 @@ def test_a_record_replaces_an_earlier_one_as_a_whole(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(StbenchError, match=r"cannot write .*result\.json \(\d+ bytes\): No space left on device"):
+    with pytest.raises(StbenchError, match=r"cannot write .*result\.json: No space left on device \(after \d+ bytes\)"):
         folder.write_record(dataclasses.replace(record, status="oom", reason="out of memory"))
     assert read_record(folder.path) == record
     assert [file.name for file in folder.path.iterdir()] == ["result.json"]

@@ -141,6 +141,8 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while not list(folder.glob("checkpoints/*.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.005)
+    with pytest.raises(StbenchError, match=f"{folder} is in use by process {process.pid} on"):
+        run(config, tmp_path / "killed", resume=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (folder / "result.json").exists(), "the run was over before it could be killed"

@@ -8,6 +8,7 @@ import pytest
 
 from stbench.errors import StbenchError
 from stbench.storage.folder import swapped_in
+from stbench.storage.lock import LOCK_NAME
 
 NAMES = ("index.html",)
 
@@ -59,7 +60,7 @@ def test_folders_above_are_made_and_everybody_may_read(tmp_path: Path) -> None:
 def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(StbenchError, match=rf"^cannot write to {tmp_path}/file: "),
+        pytest.raises(StbenchError, match=rf"^cannot make the folder {tmp_path}/file: "),
         swapped_in(tmp_path / "file" / "out", NAMES),
     ):
         pass
@@ -98,3 +99,23 @@ def test_an_earlier_output_comes_back_when_the_new_one_cannot_take_its_place(
         (folder / "index.html").write_text("new")
     assert (out / "index.html").read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_a_killed_process_prepared_is_removed_and_what_a_living_one_prepares_is_not(tmp_path: Path) -> None:
+    for name in (".out.abandoned", ".out.of_a_user"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".out.abandoned" / LOCK_NAME).touch()
+    with swapped_in(tmp_path / "out", NAMES) as living:
+        with swapped_in(tmp_path / "out", NAMES):
+            assert sorted(path.name for path in tmp_path.glob("*of_a_user")) == [".out.of_a_user"]
+            assert not (tmp_path / ".out.abandoned").exists()
+        assert living.is_dir()
+
+
+def test_a_name_that_no_folder_can_have_is_one_line(tmp_path: Path) -> None:
+    for length in (250, 300):  # of the former only the temporary folder's name is too long
+        with (
+            pytest.raises(StbenchError, match=r"^cannot write .*: File name too long$"),
+            swapped_in(tmp_path / ("x" * length), NAMES),
+        ):
+            pass

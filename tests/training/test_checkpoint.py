@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,9 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(StbenchError, match=r"cannot write checkpoint .*step-00000002.* No space left"):
+    with pytest.raises(
+        StbenchError, match=r"cannot write .*step-00000002\.safetensors: No space left on device \(after 5"
+    ):
         save_checkpoint(state_after(2), tmp_path, "hash")
     assert sorted(path.name for path in tmp_path.iterdir()) == [first.name]
 
@@ -84,7 +87,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StbenchError, match=r"has shape \(2, 3\), expected \(2, 4\)"):
         load_checkpoint(state_after(0, width=4), path, "a" * 64)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(StbenchError, match=r"step-00000001\.safetensors \(100 bytes\) cannot be read"):
+    with pytest.raises(
+        StbenchError, match=r"step-00000001\.safetensors \(100 bytes\) is damaged: .*; delete it, and the one"
+    ):
         load_checkpoint(state_after(0), path, "a" * 64)
 
 
@@ -97,10 +102,11 @@ def test_the_names_in_the_file(tmp_path: Path) -> None:
     """Others read these files: ours of an earlier version, and whoever wants the weights."""
     weights = ["ema.bias", "ema.weight", "model.bias", "model.weight"]
     moments = [f"optimizer.{name}.{m}" for name in ("bias", "weight") for m in ("exp_avg", "exp_avg_sq", "step")]
-    first = saved_names(save_checkpoint(state_after(0), tmp_path, "hash"))
-    assert first == (weights, {"step": "0", "config_hash": "hash"})
-    later = saved_names(save_checkpoint(state_after(2), tmp_path, "hash"))
-    assert later == ([*weights, *moments], {"step": "2", "config_hash": "hash"})
+    for step, names in ((0, weights), (2, [*weights, *moments])):
+        found, metadata = saved_names(save_checkpoint(state_after(step), tmp_path, "hash"))
+        assert found == names
+        assert len(metadata.pop("sha256")) == 64
+        assert metadata == {"step": str(step), "config_hash": "hash"}
 
 
 def test_buffers_are_kept_with_the_weights(tmp_path: Path) -> None:
@@ -147,17 +153,63 @@ def test_missing_and_left_over_tensors_are_named(tmp_path: Path) -> None:
     assert str(caught.value) == f"{path} does not fit: missing nothing, left over {names} (0 and 2 tensors)"
 
 
-def test_a_file_without_metadata_is_of_no_run(tmp_path: Path) -> None:
+def test_a_file_without_a_hash_is_of_no_run(tmp_path: Path) -> None:
     path = tmp_path / "step-00000001.safetensors"
     save_file({"ema.weight": torch.zeros(2)}, path)
-    with pytest.raises(StbenchError) as caught:
-        load_checkpoint(state_after(0), path, "b" * 64)
-    assert str(caught.value) == f"{path} was written by configuration ?, this run is bbbbbbbb"
-    assert read_ema_weights(path)["weight"].tolist() == [0, 0]
+    with pytest.raises(StbenchError, match=r"is not a checkpoint of a run: it has no SHA-256 of what it holds$"):
+        load_checkpoint(state_after(0), path, "hash")
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+def renamed(content: bytes) -> bytes:
+    """The moments of the weight under each other's names, which have equal shapes."""
+    names = (b'"optimizer.weight.exp_avg"', b'"optimizer.weight.exp_avg_sq"')
+    return content.replace(names[0], b"@").replace(names[1], names[0]).replace(b"@", names[1])
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "a bit of a weight": lambda content: flipped(content, len(content) - 3),
+    "the step": lambda content: content.replace(b'"step":"2"', b'"step":"7"'),
+    "a step that is none": lambda content: content.replace(b'"step":"2"', b'"step":"x"'),
+    "no step": lambda content: content.replace(b'"step":"2"', b'"stop":"2"'),
+    "the configuration": lambda content: content.replace(b'"hash"', b'"hush"'),
+    "exchanged names": renamed,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_is_damaged_is_never_taken(tmp_path: Path, damage: str) -> None:
+    path = save_checkpoint(state_after(2), tmp_path, "hash")
+    before = path.read_bytes()
+    path.write_bytes(DAMAGE[damage](before))
+    assert path.read_bytes() != before
+    message = rf"^checkpoint {path} \(\d+ bytes\) is damaged: .*; delete it, and the one before is taken$"
+    for read in (lambda: load_checkpoint(state_after(0), path, "hash"), lambda: read_ema_weights(path)):
+        with pytest.raises(StbenchError, match=message):
+            read()
+
+
+def test_a_checkpoint_under_another_steps_name_is_not_taken(tmp_path: Path) -> None:
+    path = save_checkpoint(state_after(2), tmp_path, "hash").rename(tmp_path / "step-00000009.safetensors")
+    with pytest.raises(
+        StbenchError, match=r"step-00000009\.safetensors holds step 2: expected the file's name to say so"
+    ):
+        load_checkpoint(state_after(0), path, "hash")
+
+
+def test_a_run_whose_folder_is_gone_does_not_get_it_back(tmp_path: Path) -> None:
+    with pytest.raises(StbenchError, match=r"cannot write .*: No such file or directory"):
+        save_checkpoint(state_after(1), tmp_path / "run" / "checkpoints", "hash")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_checkpoint_says_so(tmp_path: Path) -> None:
-    with pytest.raises(StbenchError, match=r"^checkpoint .*step-00000001\.safetensors \(0 bytes\) cannot be read: "):
+    with pytest.raises(StbenchError, match=r"^checkpoint .*step-00000001\.safetensors \(0 bytes\) is damaged: No such"):
         read_ema_weights(tmp_path / "step-00000001.safetensors")
 
 

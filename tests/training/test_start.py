@@ -183,7 +183,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_a_file_that_is_only_called_like_a_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "step-00000001.safetensors"
     save_file(nn.Linear(2, 3).state_dict(), path)
-    expected = f"{path} is not a checkpoint of a run: it holds no averaged weights (ema.*)"
+    expected = f"{path} is not a checkpoint of a run: it has no SHA-256 of what it holds"
     assert message_of(nn.Linear(2, 3), path) == expected
 
 
@@ -191,8 +191,8 @@ def test_a_truncated_checkpoint_says_its_size(tmp_path: Path) -> None:
     path = saved_run(nn.Linear(2, 3), tmp_path)
     path.write_bytes(path.read_bytes()[:50])
     message = message_of(nn.Linear(2, 3), tmp_path)
-    assert message.startswith(f"checkpoint {path} (50 bytes) cannot be read: ")
-    assert message.endswith("; delete it to resume from the one before")
+    assert message.startswith(f"checkpoint {path} (50 bytes) is damaged: ")
+    assert message.endswith("; delete it, and the one before is taken")
 
 
 def test_a_run_of_another_network(tmp_path: Path) -> None:

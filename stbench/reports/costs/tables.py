@@ -13,7 +13,7 @@ from stbench.records.statistics import under_load, waiting
 from stbench.reports.terminal import print_rows
 from stbench.reports.text import csv_cell
 from stbench.storage.files import write_json
-from stbench.storage.folder import swapped_in
+from stbench.storage.folder import check_replaceable, swapped_in
 
 OUTPUT_NAMES = ("costs.json", "costs.csv", "scaling.csv", "plots")
 # Columns of the comparison: key of `cost_row` -> heading and format.
@@ -68,6 +68,11 @@ def print_costs(profile: Profile) -> None:
         ceilings = profile.ceilings
         speeds = ", ".join(f"{speed:.0f} GFLOP/s {name}" for name, speed in ceilings.matmul_gflops_per_s.items())
         print(f"\nmeasured ceilings: {speeds}, {ceilings.copy_gb_per_s:.1f} GB/s; data sheet: {ceilings.datasheet}")
+
+
+def check_costs_folder(folder: Path) -> None:
+    """Refuse a folder that `write_costs` would, before anything is measured."""
+    check_replaceable(folder, OUTPUT_NAMES)
 
 
 def write_costs(profile: Profile, folder: Path) -> None:

@@ -1,0 +1,84 @@
+"""One process at a time in a folder.
+
+The lock goes with its holder, however that ends: a kill leaves no lock behind. It is a record lock (`lockf`) and not
+`flock`, which a killed process's children, forked to read clips, would go on holding.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from stbench.errors import StbenchError
+from stbench.storage.files import making, reason
+
+LOCK_NAME = "stbench.lock"  # the file in the folder, there while it is held; says by whom
+
+_held: dict[Path, IO[str]] = {}  # by this process, whose own record locks do not exclude each other
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process while the block runs; it is made, and removed again where it is left empty.
+
+    Raises:
+        StbenchError: another process holds it, or it cannot be made or written to.
+    """
+    with making(folder):
+        path = folder.resolve() / LOCK_NAME
+        _held[path] = _take(path)
+        try:
+            yield
+        finally:
+            if is_held(folder):
+                path.unlink()
+            _held.pop(path).close()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether this process still holds `folder`: nobody has deleted it, or put another in its place."""
+    path = folder.resolve() / LOCK_NAME
+    return path in _held and _is_open_at(_held[path], path)
+
+
+def _take(path: Path) -> IO[str]:
+    """The lock file, open and locked, with the holder's name in it."""
+    if path in _held:  # and must not be opened again: closing it would give the lock up
+        raise _in_use(path, "this process")
+    while True:
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise StbenchError(f"cannot lock {path.parent}: {reason(error)}") from error
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            with file:
+                file.seek(0)
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    raise _in_use(path, file.read() or "another process") from error
+                raise StbenchError(f"cannot lock {path.parent}: {reason(error)}") from error
+        if _is_open_at(file, path):
+            break
+        file.close()  # its holder removed the file just before it was locked here
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    return file
+
+
+def _is_open_at(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
+
+
+def _in_use(path: Path, holder: str) -> StbenchError:
+    return StbenchError(f"{path.parent} is in use by {holder}: wait until that ends, or name another --out")
