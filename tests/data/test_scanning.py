@@ -19,13 +19,13 @@ from stbench.data.scanning import Video, examine, files_below, folders_in, manif
 from stbench.data.video import count_frames, read_frames
 from stbench.errors import StbenchError
 from stbench.settings.components import Component, load_component, signature_parameters
-from stbench.storage.hashing import sha256_of
+from stbench.storage.hashing import sampled_sha256, sha256_of
 
 WriteVideo = Callable[..., Path]
 
 
-def video(video_id: str, size_bytes: int, num_frames: int) -> Video:
-    return Video(video_id, Path(video_id), 0, size_bytes, num_frames)
+def video(video_id: str, size_bytes: int, num_frames: int, sample_sha256: str = "c0ffee") -> Video:
+    return Video(video_id, Path(video_id), 0, size_bytes, num_frames, sample_sha256)
 
 
 @pytest.fixture
@@ -54,12 +54,13 @@ def three(tmp_path: Path, write_images: WriteVideo) -> Path:
 
 def test_order_of_finding_does_not_matter() -> None:
     one, two = video("a/1.avi", 10, 3), video("b/2.avi", 20, 4)
-    assert manifest((two, one)) == manifest((one, two)) == [["a/1.avi", 10, 3], ["b/2.avi", 20, 4]]
+    assert manifest((two, one)) == manifest((one, two)) == [["a/1.avi", 10, 3, "c0ffee"], ["b/2.avi", 20, 4, "c0ffee"]]
 
 
 def test_any_change_changes_the_hash() -> None:
-    entries = [("a", 1, 1), ("a", 1, 2), ("a", 2, 1), ("b", 1, 1)]
-    assert len({sha256_of(manifest((video(*entry),))) for entry in entries}) == len(entries)
+    same = video("a", 1, 1)
+    others = [video("a", 1, 2), video("a", 2, 1), video("b", 1, 1), video("a", 1, 1, "beef")]
+    assert len({sha256_of(manifest((each,))) for each in (same, *others)}) == 5
 
 
 def test_neither_label_nor_place_is_part_of_the_manifest() -> None:
@@ -72,7 +73,8 @@ def test_neither_label_nor_place_is_part_of_the_manifest() -> None:
 
 def test_a_file_is_examined(write_video: WriteVideo) -> None:
     path = write_video("clip.avi", num_frames=12)
-    assert examine(path, "clip.avi", 4, "metadata") == Video("clip.avi", path, 4, path.stat().st_size, 12)
+    expected = Video("clip.avi", path, 4, path.stat().st_size, 12, sampled_sha256(path))
+    assert examine(path, "clip.avi", 4, "metadata") == expected
 
 
 def test_a_folder_counts_its_images_and_nothing_else(write_images: WriteVideo) -> None:
@@ -80,7 +82,10 @@ def test_a_folder_counts_its_images_and_nothing_else(write_images: WriteVideo) -
     (folder / "notes.txt").write_text("not an image")
     (folder / "._frame_0.png").write_bytes(b"left behind by macOS")
     size = sum((folder / f"frame_{index}.png").stat().st_size for index in range(3))
-    assert examine(folder, "frames", 0, "decode") == Video("frames", folder, 0, size, 3)
+    found = examine(folder, "frames", 0, "decode")
+    assert (found.size_bytes, found.num_frames, found.fault) == (size, 3, None)
+    (folder / "notes.txt").write_text("still not an image")
+    assert examine(folder, "frames", 0, "decode") == found
 
 
 @pytest.mark.parametrize(("content", "fault"), [(None, "is not there"), (b"", "empty (0 bytes)")])
@@ -88,7 +93,33 @@ def test_what_cannot_be_read_has_a_fault_and_no_frames(tmp_path: Path, content: 
     path = tmp_path / "bad.mp4"
     if content is not None:
         path.write_bytes(content)
-    assert examine(path, "bad.mp4", 0, "metadata") == Video("bad.mp4", path, 0, 0, 0, fault)
+    assert examine(path, "bad.mp4", 0, "metadata") == Video("bad.mp4", path, 0, 0, 0, fault=fault)
+
+
+def test_raw_videos_of_equal_names_and_sizes_are_told_apart_by_their_pixels(
+    write_video: WriteVideo, write_images: WriteVideo
+) -> None:
+    """Two sets of uncompressed videos shared one hash, and every protocol hash with it."""
+    raw, images = write_video("clip.avi", codec="rawvideo"), write_images("images", num_frames=5)
+    for path, changed in ((raw, raw), (images, images / "frame_2.png")):
+        before = examine(path, "a", 0, "metadata")
+        content = changed.read_bytes()
+        half = len(content) // 2
+        changed.write_bytes(content[:half] + bytes([content[half] ^ 255]) + content[half + 1 :])
+        after = examine(path, "a", 0, "metadata")
+        assert (after.size_bytes, after.num_frames, after.fault) == (before.size_bytes, before.num_frames, None)
+        assert manifest((after,)) != manifest((before,))
+
+
+def test_names_and_sizes_of_all_images_are_part_of_the_manifest(write_images: WriteVideo) -> None:
+    folder = write_images("images", num_frames=9)
+    samples = {examine(folder, "a", 0, "metadata").sample_sha256}
+    first, second = folder / "frame_1.png", folder / "frame_2.png"  # neither the first, the middle nor the last
+    first.write_bytes(first.read_bytes() + b"longer")
+    samples.add(examine(folder, "a", 0, "metadata").sample_sha256)
+    second.rename(folder / "frame_2b.png")
+    samples.add(examine(folder, "a", 0, "metadata").sample_sha256)
+    assert len(samples) == 3
 
 
 # ---- folders ---------------------------------------------------------------------------------------------------------

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from stbench.storage.hashing import canonical_json, file_sha256, hash_uint64, sha256_of
+from stbench.storage.hashing import canonical_json, file_sha256, hash_uint64, sampled_sha256, sha256_of
 
 
 def test_canonical_json_is_sorted_ascii_without_spaces() -> None:
@@ -33,6 +34,31 @@ def test_a_file_has_the_published_hash_of_its_content(tmp_path: Path) -> None:
     (tmp_path / "million").write_bytes(b"a" * 10**6)
     assert file_sha256(tmp_path / "abc") == ABC
     assert file_sha256(tmp_path / "million") == MILLION
+
+
+@pytest.mark.parametrize(
+    ("size", "changed", "seen"),
+    [
+        (2**20, range(0, 2**20, 99_991), True),  # a small file is read whole
+        (2**20 + 1, (0, 2**14 - 1, 2**19, 2**20 - 2**14 + 1, 2**20), True),  # the first, the middle and the last piece
+        (2**20 + 1, (2**14, 2**20 - 2**14), False),  # between two pieces
+    ],
+)
+def test_some_bytes_of_a_large_file_stand_for_it(size: int, changed: Iterable[int], seen: bool, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(size))
+    before = sampled_sha256(path)
+    for place in changed:
+        path.write_bytes(bytes(place) + b"1" + bytes(size - place - 1))
+        assert (sampled_sha256(path) != before) is seen, place
+
+
+def test_the_size_of_a_large_file_is_seen(tmp_path: Path) -> None:
+    hashes = set()
+    for size in (2**21, 2**21 + 1):
+        (tmp_path / "file").write_bytes(bytes(size))
+        hashes.add(sampled_sha256(tmp_path / "file"))
+    assert len(hashes) == 2
 
 
 @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
