@@ -9,8 +9,8 @@ from torch import nn
 
 from stbench.errors import StbenchError, first_line
 from stbench.profiling.conventions import NOTES, published_conventions
-from stbench.profiling.flops import OperationCounts, agree, count_operations, count_parameters, is_product_like
-from stbench.profiling.fvcore_counter import count_with_fvcore
+from stbench.profiling.flops import OperationCounts, agree, count_operations, count_parameters
+from stbench.profiling.fvcore_counter import FvcoreCount, count_with_fvcore
 from stbench.profiling.workload import Workload
 from stbench.records.sections import Counts
 
@@ -23,7 +23,7 @@ def count(construct: Callable[[], nn.Module], workload: Workload, with_fvcore: b
     """Parameters and the operations of one clip; those of a training step with the images that are appended to it.
 
     `gmacs_by_counter` has "fvcore" for networks below `FVCORE_MAX_PARAMETERS` and `FVCORE_MAX_GMACS` only. Where
-    counters differ by more than a thousandth, or one does not know an operator, `incomplete` says so.
+    counters differ by more than a thousandth, or no formula knows an operator, `incomplete` says so, and what to do.
 
     Args:
         construct: builds the backbone on torch's current default device.
@@ -43,7 +43,7 @@ def count(construct: Callable[[], nn.Module], workload: Workload, with_fvcore: b
     try:
         step = count_operations(construct, lambda: workload.inputs(1, training=True), training=True)
         gmacs_train_step = step.gmacs
-        incomplete += [f"training step: {complaint}" for complaint in step.incomplete]
+        incomplete += [f"training step: {each}" for each in step.incomplete if each not in incomplete]
     except StbenchError as error:  # a network that can be run, and not trained
         incomplete.append(f"training step: {error}")
     conventions = published_conventions(backbone)
@@ -68,10 +68,17 @@ def _ask_fvcore(
 ) -> tuple[dict[str, float], list[str]]:
     """The count of fvcore, if it can trace the network, and what is wrong with it."""
     try:
-        counted = count_with_fvcore(construct, lambda: workload.inputs(1), is_product_like)
+        counted = count_with_fvcore(construct, lambda: workload.inputs(1))
     except Exception as error:  # a trace of somebody's network fails in as many ways as there are networks
-        return {}, [f"fvcore cannot trace the network: {first_line(error)}"]
-    complaints = [f"fvcore does not know {name}" for name in counted.unknown]
-    if not agree(counted.gmacs, forward.gmacs):
-        complaints.append(f"fvcore counts {counted.gmacs:.6g} GMACs, torch {forward.gmacs:.6g}")
-    return {"fvcore": counted.gmacs}, complaints
+        return {}, [f"fvcore cannot trace the network, gmacs is torch's: {first_line(error)}"]
+    return {"fvcore": counted.gmacs}, _disagreement(counted, forward)
+
+
+def _disagreement(by_fvcore: FvcoreCount, by_torch: OperationCounts) -> list[str]:
+    """In what fvcore differs from torch, and what that means."""
+    if agree(by_fvcore.gmacs, by_torch.gmacs):
+        return []
+    without = f" without {', '.join(by_fvcore.unknown)}, which it does not know" if by_fvcore.unknown else ""
+    fewer = by_fvcore.gmacs < by_torch.gmacs
+    meaning = "nothing to do, gmacs is torch's" if fewer else "gmacs is torch's, which may miss a product"
+    return [f"fvcore counts {by_fvcore.gmacs:.6g} GMACs{without}, torch {by_torch.gmacs:.6g}: {meaning}"]

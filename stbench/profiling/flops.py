@@ -1,11 +1,11 @@
 """Operations and parameters of a network, counted without running a kernel.
 
 One multiply-accumulate (MAC) is two FLOPs; both are given, by name. torch's `FlopCounterMode` counts matrix products,
-convolutions and attention; elementwise work, normalisation and softmax count as nothing, as in the literature. It runs
-on the meta device with attention as two plain matrix products: on a real device it loses fused attention kernels.
+convolutions and attention; elementwise work and the like count as nothing (`operators`). It runs on the meta device
+with attention as two plain matrix products: on a real device it loses fused attention kernels.
 
-What a counter may lose is looked for in two ways: operators that look like products but are unknown to it, and a lower
-bound from the shapes that went through every linear layer, convolution and attention (`closed_form`).
+What a counter may lose is looked for in two ways: operators that no formula knows (`operators`), and a lower bound from
+the shapes that went through every linear layer, convolution and attention (`closed_form`).
 """
 
 from __future__ import annotations
@@ -18,22 +18,18 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
 from stbench.errors import StbenchError, first_line
 from stbench.profiling.closed_form import LayerMacs
+from stbench.profiling.operators import OperatorWatch
 from stbench.runtime.attention.attend import set_attention_backend
 
 Build = Callable[[], nn.Module]
 MakeInputs = Callable[[], tuple[Any, ...]]
 
-# Products, convolutions and attention among the names of operators, but not `flatten` or `convert_element_type`.
-PRODUCT_LIKE = re.compile(
-    r"(^|_)(mm|bmm|mv|dot|vdot|addmm|addmv|baddbmm|addbmm|addr|matmul|linear|trilinear|conv\d?d?)(_|$)"
-    r"|convolution|attention|attn|flash"
-)
 AGREEMENT = 1e-3  # counters agree when they differ by less than this share
+NEGLIGIBLE = 1e-6  # elements for each MAC: at a thousand operations an element, the same share
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,8 @@ class OperationCounts:
 
     Attributes:
         macs: multiply-accumulates.
-        gmacs_by_counter: 10^9 MACs by "torch" (this count) and "closed_form" (layers' shapes alone, a lower bound).
+        gmacs_by_counter: 10^9 MACs by "torch" (this count) and "closed_form" (layers' shapes alone, a lower bound: what
+            the network computes outside of them is added to it before the two are held against each other).
         gmacs_by_operator: 10^9 MACs by torch's operator.
         gmacs_by_module: 10^9 MACs by the network's direct child; "" is what the network does outside of any child.
         gmacs_by_part: the same by child and grandchild, equal blocks of a list added up as "*".
@@ -79,13 +76,13 @@ def count_operations(build: Build, make_inputs: MakeInputs, training: bool = Fal
         The counts, for the batch size of the inputs.
 
     Raises:
-        StbenchError: when the network cannot run on the meta device, with the reason.
+        StbenchError: when the network fails, with the reason.
     """
     counter = FlopCounterMode(
         display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward}
     )
     layers = LayerMacs()
-    operators = _ProductOperators(layers)
+    operators = OperatorWatch(layers)
     try:
         with torch.device("meta"), torch.set_grad_enabled(training):
             network, inputs = build().train(training), make_inputs()
@@ -96,25 +93,23 @@ def count_operations(build: Build, make_inputs: MakeInputs, training: bool = Fal
                 if training:
                     layers.inside = True  # gradients of the products that were seen are no new ones
                     prediction.sum().backward()
-    except (RuntimeError, NotImplementedError) as error:
+    except StbenchError:
+        raise
+    except Exception as error:  # somebody's network, which fails in its own way
+        on_meta = " on the meta device, where tensors have no values" if "meta" in str(error).lower() else ""
         raise StbenchError(
-            f"operations cannot be counted: the network does not run on the meta device: {first_line(error)}"
+            f"operations cannot be counted: the network fails{on_meta}: {type(error).__name__}: {first_line(error)}"
         ) from error
     flops = {name: sum(by_operator.values()) for name, by_operator in counter.get_flop_counts().items()}
-    macs, lower_bound = counter.get_total_flops() // 2, layers.forward + layers.backward
+    macs = counter.get_total_flops() // 2
     return OperationCounts(
         macs=macs,
-        gmacs_by_counter={"torch": macs / 1e9, "closed_form": lower_bound / 1e9},
+        gmacs_by_counter={"torch": macs / 1e9, "closed_form": (layers.forward + layers.backward) / 1e9},
         gmacs_by_operator={str(op): n / 2e9 for op, n in counter.get_flop_counts().get("Global", {}).items()},
         gmacs_by_module=_gmacs_by_module(network, flops),
         gmacs_by_part=_gmacs_by_part(network, flops),
-        incomplete=_what_is_missing(operators, macs, lower_bound),
+        incomplete=_what_is_missing(operators, macs, layers),
     )
-
-
-def is_product_like(operator: str) -> bool:
-    """Whether an operator's name, without its library's, says that it multiplies matrices or attends."""
-    return PRODUCT_LIKE.search(operator.lower()) is not None
 
 
 def agree(first: float, second: float) -> bool:
@@ -135,30 +130,6 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
     parameters = list(module.parameters())
     total = sum(tensor.numel() for tensor in [*parameters, *tables])
     return total, sum(p.numel() for p in parameters if p.requires_grad)
-
-
-class _ProductOperators(TorchDispatchMode):
-    """Collects executed operators that look like products: those that the counter, or the closed form, does not know.
-
-    Args:
-        layers: the closed form that is counting at the same time.
-    """
-
-    def __init__(self, layers: LayerMacs) -> None:
-        super().__init__()
-        self.layers = layers
-        self.unknown: set[str] = set()
-        self.outside_layers: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        packet = getattr(func, "overloadpacket", func)
-        name = str(packet)
-        if packet in flop_registry:
-            if not self.layers.inside:
-                self.outside_layers.add(name)
-        elif is_product_like(name.rpartition(".")[2]):
-            self.unknown.add(name)
-        return func(*args, **(kwargs or {}))
 
 
 def _convolution_backward(
@@ -223,11 +194,21 @@ def part_names(network: nn.Module) -> dict[str, str]:
     return parts
 
 
-def _what_is_missing(operators: _ProductOperators, counted: int, lower_bound: int) -> list[str]:
-    missing = [f"the counter does not know {name}" for name in sorted(operators.unknown)]
-    if counted < lower_bound:
-        missing.append(f"counted {counted} MACs, fewer than the {lower_bound} of the layers that were called")
-    elif not agree(counted, lower_bound):
-        outside = ", ".join(sorted(operators.outside_layers)) or "none by name"
-        missing.append(f"closed_form counts {lower_bound} MACs, torch {counted}: products outside of layers: {outside}")
+def _what_is_missing(operators: OperatorWatch, counted: int, layers: LayerMacs) -> list[str]:
+    missing = []
+    unknown = sorted(name for name, elements in operators.unknown.items() if elements > NEGLIGIBLE * counted)
+    if unknown:
+        missing.append(
+            f"no formula counts {', '.join(unknown)}: register one in the backbone's file by "
+            "torch.utils.flop_counter.register_flop_formula"
+        )
+    if operators.broadcast_products > AGREEMENT * counted:
+        missing.append(
+            f"{operators.broadcast_products} multiplications of two broadcast factors count as elementwise: where they "
+            "are summed up, write torch.matmul or torch.einsum, which are counted"
+        )
+    known = layers.forward + layers.backward + operators.outside_flops // 2
+    is_lower_bound = layers.backward and operators.outside_flops  # the gradients of those have no closed form
+    if not agree(counted, known) and not (is_lower_bound and counted > known):
+        missing.append(f"counted {counted} MACs, but the layers and products that were called take {known}")
     return missing

@@ -6,6 +6,7 @@ fvcore knows no fused attention, and counts it as nothing; it is taught every su
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -19,9 +20,14 @@ from torch.overrides import TorchFunctionMode
 
 from stbench.runtime.attention.attend import set_attention_backend
 
+# Products, convolutions and attention among the names of operators, but not `flatten` or `convert_element_type`.
+PRODUCT_LIKE = re.compile(
+    r"(^|_)(mm|bmm|mv|dot|vdot|addmm|addmv|baddbmm|addbmm|addr|matmul|linear|trilinear|conv\d?d?)(_|$)"
+    r"|convolution|attention|attn|flash"
+)
 PRODUCTS = ("addmm", "attention", "baddbmm", "bmm", "conv", "einsum", "linear", "matmul")
 
-# Fused attention by the layout of its queries: (batch, heads, N, E) in torch, (batch, N, heads, E) in the kernels that
+# Fused attention by the layout of its queries: (..., N, E) in torch, (batch, N, heads, E) in the kernels that
 # torch and xformers share.
 HEADS_FIRST = (
     "aten::scaled_dot_product_attention",
@@ -58,7 +64,6 @@ class FvcoreCount:
 def count_with_fvcore(
     build: Callable[[], nn.Module],
     make_inputs: Callable[[], tuple[Any, ...]],
-    looks_like_product: Callable[[str], object],
     attention: str = "math",
 ) -> FvcoreCount:
     """Count one forward pass in evaluation mode; takes as long as that pass and needs the network's memory.
@@ -66,7 +71,6 @@ def count_with_fvcore(
     Args:
         build: makes the network on the CPU.
         make_inputs: makes the positional arguments of its `forward`; those that are not tensors are held fixed.
-        looks_like_product: whether an operator of that name should have been counted.
         attention: the backend to count under; the count does not depend on it.
     """
     network, inputs = build().eval(), make_inputs()
@@ -77,13 +81,18 @@ def count_with_fvcore(
         from fvcore.nn import FlopCountAnalysis
 
         analysis = FlopCountAnalysis(_TensorsOnly(network, inputs), tensors)
-        analysis.set_op_handle(**dict.fromkeys(HEADS_FIRST, partial(_attention_handle, 2)))
-        analysis.set_op_handle(**dict.fromkeys(TOKENS_FIRST, partial(_attention_handle, 1)))
+        analysis.set_op_handle(**dict.fromkeys(HEADS_FIRST, partial(_attention_handle, -2)))
+        analysis.set_op_handle(**dict.fromkeys(TOKENS_FIRST, partial(_attention_handle, -3)))
         analysis.set_op_handle(**{"aten::baddbmm": _baddbmm_handle})
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         counts: Mapping[str, float] = analysis.by_operator()
-        unknown = sorted(name for name in analysis.unsupported_ops() if looks_like_product(name.rpartition(":")[2]))
+        unknown = sorted(filter(_is_product_like, analysis.unsupported_ops()))
     return FvcoreCount(sum(counts.get(name, 0) for name in PRODUCTS) / 1e9, unknown)
+
+
+def _is_product_like(operator: str) -> bool:
+    """Whether an operator's name, without its library's, says that it multiplies matrices or attends."""
+    return PRODUCT_LIKE.search(operator.rpartition(":")[2].lower()) is not None
 
 
 class _TensorsOnly(nn.Module):
