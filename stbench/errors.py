@@ -78,7 +78,7 @@ def first_line(error: BaseException) -> str:
 def error_with_place(error: BaseException) -> str:
     """What a user's code raised, in one line: its type, what it says, and the line of theirs that it came from.
 
-    An error that never passed through their code has the place where it was raised; a `StbenchError` is its own line.
+    An error that never passed through their code has no place; a `StbenchError` is its own line.
     """
     if isinstance(error, StbenchError):
         return str(error)
@@ -86,7 +86,7 @@ def error_with_place(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({_short(error.filename)}:{error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)] or frames
+    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
     return f"{what} ({_short(own[-1].filename)}:{own[-1].lineno})" if own else what
 
 

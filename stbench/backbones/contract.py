@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from stbench.backbones import rules
-from stbench.backbones.rules import Answer, Broken, Status
+from stbench.backbones.rules import Answer, Status
 from stbench.backbones.trial import Task, Trial
 from stbench.errors import StbenchError, error_with_place
 from stbench.runtime.machine import is_out_of_memory
@@ -97,8 +97,13 @@ def examine(construct: Callable[[], nn.Module], task: Task, asked: Iterable[Rule
     return verdicts
 
 
-def refuse_broken(construct: Callable[[], nn.Module], task: Task) -> list[Verdict]:
+def refuse_broken(construct: Callable[[], nn.Module], task: Task, name: str) -> list[Verdict]:
     """Ask the rules that a run asks before it trains.
+
+    Args:
+        construct: as of `examine`.
+        task: as of `examine`.
+        name: of the backbone, for the message.
 
     Returns:
         Verdicts on the broken rules that a user is only told of.
@@ -110,15 +115,13 @@ def refuse_broken(construct: Callable[[], nn.Module], task: Task) -> list[Verdic
     broken = [verdict for verdict in examine(construct, task, asked.values()) if verdict.status == "failed"]
     for verdict in broken:
         if asked[verdict.name].at_start == "refused":
-            raise StbenchError(f"{verdict.name}: {verdict.reason}")
+            raise StbenchError(f"{name} breaks the contract of a backbone: {verdict.name}: {verdict.reason}")
     return broken
 
 
 def _ask(rule: Rule, trial: Trial) -> Answer:
     try:
         return rule.ask(trial)
-    except (StbenchError, Broken) as error:
-        return "failed", str(error)
     except (Exception, SystemExit) as error:  # somebody else's network may do anything
         if is_out_of_memory(error):
             raise

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench.backbones.trial import Inputs, Trial
-from stbench.errors import error_with_place
+from stbench.errors import StbenchError, error_with_place
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import PRECISIONS
 from stbench.runtime.machine import is_out_of_memory
@@ -27,7 +27,7 @@ GRADIENT_PASSES = 3  # stochastic depth leaves a block out of a pass now and the
 NAMES_SHOWN = 3
 
 
-class Broken(Exception):
+class Broken(StbenchError):
     """What a network did under circumstances that the message names."""
 
 

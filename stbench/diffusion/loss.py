@@ -52,6 +52,7 @@ class Objective:
     loss: Callable[[Backbone, Tensor, Tensor, Tensor, Conditioning], LossTerms]
     timestep_densities: dict[str, Callable[[int, torch.Generator | None, torch.device], Tensor]]
     learned_variance: bool  # whether the backbone must predict 2C channels
+    whole_timesteps: bool  # whether timesteps are integers
 
 
 def diffusion_loss(
@@ -223,8 +224,11 @@ def _logit_normal_reals(batch_size: int, generator: torch.Generator | None, devi
 
 
 OBJECTIVES = {
-    "ddpm": Objective(_ddpm_loss, {"uniform": _uniform_integers}, learned_variance=True),
+    "ddpm": Objective(_ddpm_loss, {"uniform": _uniform_integers}, learned_variance=True, whole_timesteps=True),
     "flow": Objective(
-        _flow_loss, {"uniform": _uniform_reals, "logit_normal": _logit_normal_reals}, learned_variance=False
+        _flow_loss,
+        {"uniform": _uniform_reals, "logit_normal": _logit_normal_reals},
+        learned_variance=False,
+        whole_timesteps=False,
     ),
 }

@@ -13,6 +13,7 @@ from stbench.profiling.flops import OperationCounts, agree, count_operations, co
 from stbench.profiling.fvcore_counter import FvcoreCount, count_with_fvcore
 from stbench.profiling.workload import Workload
 from stbench.records.sections import Counts
+from stbench.runtime.attention.attend import set_attention_backend
 
 # fvcore runs a real forward pass on the CPU; beyond these it would take longer than a few seconds.
 FVCORE_MAX_PARAMETERS = 50_000_000
@@ -57,6 +58,7 @@ def count(construct: Callable[[], nn.Module], workload: Workload, with_fvcore: b
         gmacs_by_operator=forward.gmacs_by_operator,
         gmacs_by_module=forward.gmacs_by_module,
         gmacs_by_part=forward.gmacs_by_part,
+        attention_modules=set_attention_backend(backbone, "math"),
         conventions=conventions,
         convention_notes=tuple(NOTES[name] for name in conventions),
         incomplete=tuple(incomplete),

@@ -60,6 +60,7 @@ class Counts:
     gmacs_by_operator: dict[str, float] = field(default_factory=dict)
     gmacs_by_module: dict[str, float] = field(default_factory=dict)
     gmacs_by_part: dict[str, float] = field(default_factory=dict)
+    attention_modules: int | None = None  # how many modules of the network attention= reaches
     conventions: dict[str, float] = field(default_factory=dict)  # papers' own counts by name, 10^9 operations
     convention_notes: tuple[str, ...] = ()  # what each of `conventions` counts, in the same order
     incomplete: tuple[str, ...] = ()  # where counters disagree, and operators that one does not know
@@ -166,7 +167,7 @@ class Training:
     wall_s: float  # of the steps alone, without evaluations and checkpoints
     clips_per_s: float | None = None
     precision: str
-    attention: str
+    attention: str | None  # None: attention= reaches no module of the network, whose attention is its own
     attention_choices: tuple[AttentionChoice, ...] = ()
     device: str
     freed_memory: str  # "kept" for the next tensor, or "returned" to the operating system

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from stbench.backbones.base import RUN_FACTS
+from stbench.backbones.trial import Task
 from stbench.data.autoencoders import Autoencoder, build_autoencoder
 from stbench.data.clips import ClipDataset
 from stbench.data.scanning import FolderDataset
@@ -79,6 +80,21 @@ class Setup:
         learned_variance = find_objective(self.config.settings.diffusion.objective).learned_variance
         values = (channels, side, num_frames, self.dataset.num_classes, learned_variance)
         return dict(zip(RUN_FACTS, values, strict=True))
+
+    @property
+    def task(self) -> Task:
+        """What the run asks of its backbone."""
+        settings = self.config.settings
+        objective = find_objective(settings.diffusion.objective)
+        return Task(
+            latent_shape=self.latent_shape,
+            num_classes=self.dataset.num_classes,
+            learned_variance=objective.learned_variance,
+            whole_timesteps=objective.whole_timesteps,
+            batch_size=settings.train.batch_size,
+            joint_images=settings.train.joint_images,
+            runtime=self.runtime,
+        )
 
     @property
     def during_training(self) -> Setup:

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from stbench.backbones.contract import refuse_broken
 from stbench.data.loading import training_batches
 from stbench.errors import FinishedInPart, StbenchError, first_line
 from stbench.profiling.profile import measure_costs
@@ -68,6 +69,7 @@ def _run_stages(stages: RunStages) -> None:
     if stages.settings.compile != "off":
         forget_compiled_code()
     with stages.recording_failures():
+        stages.check_backbone()
         cost = stages.profile()
         state = stages.initial_state()
         stages.folder.begin(stages.setup.config, cost)
@@ -121,6 +123,18 @@ class RunStages:
             if status == "failed":
                 raise
             raise FinishedInPart(f"{self.folder.path}: {reason}") from error
+
+    def check_backbone(self) -> None:
+        """Refuse a backbone that breaks the contract, and tell what else is odd about it; once per run.
+
+        Raises:
+            StbenchError: naming the variant and the rule.
+        """
+        if self.folder.read_cost():
+            return
+        name = f"variant {self.setup.config.variant.name!r}"
+        for verdict in refuse_broken(self.setup.construct_backbone, self.setup.task, name):
+            console().print(f"warning: {name}: {verdict.name}: {verdict.reason}", soft_wrap=True)
 
     def profile(self) -> Cost:
         """The cost of the backbone, measured on weights of its own that are thrown away; once per run."""
@@ -209,7 +223,7 @@ class RunStages:
             training=Training(
                 **summarise_loss_curve(self.job.loss_curve, self.settings.train.batch_size),
                 precision=runtime.precision,
-                attention=runtime.attention,
+                attention=None if cost and cost.counts.attention_modules == 0 else runtime.attention,
                 attention_choices=runtime.attention_choices.rows(),
                 device=str(runtime.device),
                 freed_memory=runtime.freed_memory,

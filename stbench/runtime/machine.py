@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from stbench import __version__
+from stbench.errors import StbenchError
 from stbench.records.sections import Machine, Software
 
 GIB = 2**30
@@ -118,5 +119,7 @@ def is_out_of_memory(exception: BaseException) -> bool:
     """
     if isinstance(exception, (torch.OutOfMemoryError, MemoryError)):
         return True
+    if isinstance(exception, StbenchError) and exception.__cause__ is not None:  # told in one line of ours
+        return is_out_of_memory(exception.__cause__)
     pattern = r"out of memory|DefaultCPUAllocator: (can't|not enough)|_STATUS_ALLOC_FAILED"
     return isinstance(exception, RuntimeError) and re.search(pattern, str(exception)) is not None

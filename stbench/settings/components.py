@@ -19,13 +19,17 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from stbench import paths
-from stbench.errors import StbenchError, unknown_name
+from stbench.errors import StbenchError, error_with_place, unknown_name
 from stbench.settings.targets import BASES, load_class
 
 if TYPE_CHECKING:
     from torch import nn
 
 TARGET_KEYS = {"variant": "backbone", "dataset": "dataset"}
+
+
+class CannotBuild(StbenchError):
+    """What a YAML file names cannot be imported, or refuses its arguments."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Component:
             facts: of the run, such as the latents' size; those that the constructor does not list are left out.
 
         Raises:
-            StbenchError: when the arguments do not fit together, with the constructor's reason.
+            CannotBuild: when the arguments do not fit together, with the constructor's reason.
         """
         known = signature_parameters(self)
         arguments = {**self.arguments, **{key: value for key, value in (facts or {}).items() if key in known}}
@@ -88,9 +92,10 @@ class Component:
         try:
             return load_target(self)(**arguments)
         except StbenchError as error:
-            raise type(error)(f"{self.kind} {self.name!r}: {error}") from error
-        except (TypeError, ValueError) as error:
-            raise StbenchError(f"{self.kind} {self.name!r}: {self.target} refused its arguments: {error}") from error
+            raise CannotBuild(f"{self.kind} {self.name!r}: {error}") from error
+        except (Exception, SystemExit) as error:  # a constructor of the user's may do anything
+            where = f"{self.kind} {self.name!r}: {self.target} cannot be built"
+            raise CannotBuild(f"{where}: {error_with_place(error)}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """The part that decides what is built, for the record."""
@@ -128,20 +133,20 @@ def load_component(kind: str, name_or_path: str) -> Component:
     try:
         return component.with_arguments(content)  # every other key
     except StbenchError as error:
-        raise StbenchError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
 
 
 def load_target(component: Component) -> type:
     """Import the class that a component's `target` names.
 
     Raises:
-        StbenchError: it cannot be imported, or is no backbone (an `nn.Module`) or dataset (a `ClipDataset`).
+        CannotBuild: it cannot be imported, or is no backbone (an `nn.Module`) or dataset (a `ClipDataset`).
     """
     try:
         return load_class(component.target, BASES[component.kind], component.folder)
     except StbenchError as error:
         where = f"{component.kind} {component.name!r}: {TARGET_KEYS[component.kind]}: {component.target}"
-        raise StbenchError(f"{where}: {error}") from error
+        raise CannotBuild(f"{where}: {error}") from error
 
 
 def signature_parameters(component: Component) -> dict[str, inspect.Parameter]:

@@ -58,9 +58,12 @@ def test_nothing_is_asked_after_a_broken_basic_rule() -> None:
 
 
 def test_a_run_refuses_what_makes_wrong_figures_and_tells_the_rest() -> None:
-    with pytest.raises(StbenchError, match=r"^shape: returned \(2, 2, 1, 4, 4\), expected "):
-        refuse_broken(OneFrame, TASK)
-    told = {verdict.name: verdict.reason for verdict in refuse_broken(Pointwise, TASK)}
+    with pytest.raises(
+        StbenchError,
+        match=r"^variant 'mine' breaks the contract of a backbone: shape: returned \(2, 2, 1, 4, 4\), expected ",
+    ):
+        refuse_broken(OneFrame, TASK, "variant 'mine'")
+    told = {verdict.name: verdict.reason for verdict in refuse_broken(Pointwise, TASK, "mine")}
     assert told == {
         "timestep": "the prediction does not depend on the timestep",
         "class": "the prediction does not depend on the class",

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from stbench import __version__
+from stbench.errors import StbenchError
 from stbench.runtime import machine
 from stbench.runtime.machine import describe_machine, fast_bfloat16, is_out_of_memory, software_versions
 
@@ -177,6 +178,14 @@ def test_bfloat16_on_cuda_is_known_from_the_capability(
 )
 def test_what_counts_as_out_of_memory(exception: BaseException, expected: bool) -> None:
     assert is_out_of_memory(exception) is expected
+
+
+def test_memory_that_ran_out_in_a_users_code_is_known_by_its_cause() -> None:
+    for cause, expected in ((MemoryError(), True), (ValueError("narrow"), False)):
+        told = StbenchError("variant 'mine' cannot be built")
+        told.__cause__ = cause
+        assert is_out_of_memory(told) is expected
+    assert not is_out_of_memory(StbenchError("depth=3 is odd"))
 
 
 def test_torch_on_a_cpu_really_says_so() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from stbench.errors import NotComparable, StbenchError
+from stbench.errors import StbenchError
 from stbench.paths import CONFIG_DIR_VARIABLE
 from stbench.settings.components import (
+    CannotBuild,
     build_backbone,
     describe_file,
     load_component,
@@ -72,9 +73,8 @@ def test_broken_files(write: Any, text: str, message: str) -> None:
 
 
 def test_arguments_that_the_constructor_refuses(write: Any) -> None:
-    with pytest.raises(
-        StbenchError, match=r"variant 'mine': my_backbone:Thing refused its arguments: width is negative"
-    ):
+    place = r"ValueError: width is negative \(.*my_backbone\.py:\d+\)$"
+    with pytest.raises(CannotBuild, match=f"^variant 'mine': my_backbone:Thing cannot be built: {place}"):
         load_component("variant", write("backbone: my_backbone:Thing\nwidth: -1\n")).construct()
     with pytest.raises(StbenchError, match="variant 'mine' lacks width, which my_backbone:Thing needs"):
         load_component("variant", write("backbone: my_backbone:Thing\n")).construct()
@@ -124,12 +124,22 @@ def test_changed_arguments_make_another_component(write: Any) -> None:
         component.with_arguments({"weight": 1})
 
 
-def test_an_error_of_stbench_keeps_its_kind_and_names_the_component(write: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("statement", "line"),
+    [
+        ("raise StbenchError('depth=3 is odd')", "depth=3 is odd"),
+        ("raise NotComparable('other weights')", "other weights"),
+        ("{}['width']", r"their_backbone:Thing cannot be built: KeyError: 'width' \(.*their_backbone\.py:5\)"),
+        ("raise RuntimeError", r"their_backbone:Thing cannot be built: RuntimeError \(.*their_backbone\.py:5\)"),
+        ("raise SystemExit(0)", r"their_backbone:Thing cannot be built: SystemExit: 0 \(.*their_backbone\.py:5\)"),
+    ],
+)
+def test_what_a_constructor_raises_names_the_component(write: Any, tmp_path: Path, statement: str, line: str) -> None:
     (tmp_path / "their_backbone.py").write_text(
-        "from torch.nn import Module\nfrom stbench.errors import NotComparable\n"
-        "class Thing(Module):\n    def __init__(self):\n        raise NotComparable('other weights')\n"
+        "from torch.nn import Module\nfrom stbench.errors import NotComparable, StbenchError\n"
+        f"class Thing(Module):\n    def __init__(self):\n        {statement}\n"
     )
-    with pytest.raises(NotComparable, match=r"^variant 'mine': other weights$"):
+    with pytest.raises(CannotBuild, match=f"^variant 'mine': {line}$"):
         load_component("variant", write("backbone: their_backbone:Thing\n")).construct()
 
 

@@ -48,7 +48,7 @@ class Attend(nn.Module):
         return f"backend={self.backend}"
 
 
-def set_attention_backend(backbone: nn.Module, backend: str, choices: AttentionChoices | None = None) -> None:
+def set_attention_backend(backbone: nn.Module, backend: str, choices: AttentionChoices | None = None) -> int:
     """Make every `Attend` inside `backbone` use one backend.
 
     Args:
@@ -56,11 +56,15 @@ def set_attention_backend(backbone: nn.Module, backend: str, choices: AttentionC
         backend: a name of `BACKENDS`, or `AUTO`.
         choices: what `AUTO` has chosen so far, and adds to: those of the run; by default new ones.
 
+    Returns:
+        How many there are: attention that a network computes without `Attend` takes no notice.
+
     Raises:
         StbenchError: for an unknown backend.
     """
     check_backend_name(backend)
     choices = AttentionChoices() if choices is None else choices
-    for module in backbone.modules():
-        if isinstance(module, Attend):
-            module.backend, module.choices = backend, choices
+    reached = [module for module in backbone.modules() if isinstance(module, Attend)]
+    for module in reached:
+        module.backend, module.choices = backend, choices
+    return len(reached)

@@ -31,7 +31,8 @@ def attend(backend: str) -> Attend:
 
 def test_backends_are_set_inside_a_network() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.Sequential(Attend()))
-    set_attention_backend(network, "sdpa")
+    assert set_attention_backend(network, "sdpa") == 1
+    assert set_attention_backend(nn.Linear(2, 2), "sdpa") == 0
     assert [module.backend for module in network.modules() if isinstance(module, Attend)] == ["sdpa"]
 
 
