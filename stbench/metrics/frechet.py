@@ -48,19 +48,6 @@ class FrechetResult:
     clipped_mass: float
 
 
-@dataclass(frozen=True)
-class ExtrapolatedDistance:
-    """Fréchet distance extrapolated to infinitely many samples, with the points that the line was fitted to.
-
-    Nearly all of the bias is gone, and with it the bound: near 0 it scatters to both sides of 0.
-    """
-
-    distance: float
-    slope: float
-    sample_sizes: tuple[int, ...]
-    distances: tuple[float, ...]
-
-
 def check_features(features: ArrayLike | Tensor, side: str = "features") -> FloatArray:
     """Return `features` (N, D) as a new float64 array.
 
@@ -124,44 +111,6 @@ def frechet_distance(features_a: ArrayLike | Tensor, features_b: ArrayLike | Ten
     """
     a, b = check_pair(features_a, features_b)
     return frechet_between(gaussian_statistics(a), gaussian_statistics(b)).distance
-
-
-def min_samples_for_extrapolation(feature_dim: int) -> int:
-    """How many samples `frechet_distance_infinity` needs: a grid from 2 D up to at least twice that."""
-    return 4 * feature_dim
-
-
-def frechet_distance_infinity(
-    features_a: ArrayLike | Tensor, features_b: ArrayLike | Tensor, num_points: int = 15, seed: int = 0
-) -> ExtrapolatedDistance:
-    """Fréchet distance at infinite sample size: the intercept of a straight line in 1/N (arXiv 1911.07023, section 4).
-
-    Both sides are subsampled to the same N, without replacement: with one side fixed, half of the bias stays. The grid
-    of N starts at 2 D because the bias is proportional to 1/N only from there on.
-
-    Args:
-        features_a: (N, D).
-        features_b: (M, D).
-        num_points: sizes on the grid; the paper takes 15.
-        seed: of the subsampling.
-
-    Raises:
-        StbenchError: fewer than 4 D samples on a side, which leaves no grid to fit a line on.
-    """
-    a, b = check_pair(features_a, features_b)
-    smallest, largest = 2 * a.shape[1], min(len(a), len(b))
-    needed = min_samples_for_extrapolation(a.shape[1])
-    if largest < needed:
-        raise StbenchError(
-            f"FVD_inf of {a.shape[1]}-dimensional features needs at least {needed} clips on each side, got {largest}"
-        )
-    rng = np.random.default_rng(seed)
-    sizes = [int(size) for size in np.linspace(smallest, largest, num_points)]
-    distances = [
-        frechet_distance(*(each[rng.choice(len(each), size, replace=False)] for each in (a, b))) for size in sizes
-    ]
-    slope, intercept = np.polyfit(1 / np.array(sizes), distances, deg=1)
-    return ExtrapolatedDistance(float(intercept), float(slope), tuple(sizes), tuple(distances))
 
 
 def require_samples(count: int) -> None:

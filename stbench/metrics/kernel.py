@@ -8,21 +8,20 @@ diagonals, so that its mean is right at any number of samples; the biased one an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import FloatArray, check_pair
-from stbench.metrics.intervals import deal, student_interval
-from stbench.records.statistics import CONFIDENCE
+from stbench.metrics.intervals import MIN_SAMPLES, NUM_GROUPS, Jackknife, deal, jackknife
 
-MAX_BLOCKS = 10
-MIN_BLOCK_SIZE = 8
-MIN_CLIPS_FOR_KERNEL = 2 * MIN_BLOCK_SIZE  # two blocks are the fewest that have a spread
+MIN_CLIPS_FOR_KERNEL = MIN_SAMPLES
 _ROWS_AT_ONCE = 1024
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -46,38 +45,19 @@ KVD = PolynomialKernel(degree=3, coef0=1)
 JEDI = PolynomialKernel(degree=2, coef0=0, scale=100)  # mmd_polynomial.py of the release; scikit-learn's gamma is 1 / D
 
 
-@dataclass(frozen=True)
-class KernelResult:
-    """An unbiased squared MMD, which may be slightly negative, with a confidence interval.
-
-    Attributes:
-        distance: over all samples.
-        interval: `distance` plus and minus Student's t times the standard error over disjoint blocks.
-        block_distances: one estimate for each block.
-        confidence: coverage that the interval aims at.
-    """
-
-    distance: float
-    interval: tuple[float, float]
-    block_distances: tuple[float, ...]
-    confidence: float
-
-
 def kernel_distance(
-    features_a: ArrayLike | Tensor,
-    features_b: ArrayLike | Tensor,
-    kernel: PolynomialKernel = KVD,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
-) -> KernelResult:
-    """Unbiased squared MMD between features (N, D) and (M, D), with an interval from up to 10 disjoint blocks.
+    features_a: ArrayLike | Tensor, features_b: ArrayLike | Tensor, kernel: PolynomialKernel = KVD, seed: int = 0
+) -> Jackknife:
+    """Unbiased squared MMD between features (N, D) and (M, D), which may be slightly negative, with its interval.
+
+    Near equal distributions, where the distance is quadratic in what is random, the interval is 1.4 times as wide as
+    it should be; elsewhere it is right.
 
     Args:
         features_a: (N, D), array or tensor.
         features_b: (M, D).
         kernel: `KVD`, or `JEDI` for the kernel and the scale of that metric.
-        confidence: coverage of the interval.
-        seed: of the shuffle that deals samples to blocks; the distance itself does not depend on it.
+        seed: of the groups that are left out in turn; the distance depends on it by rounding only.
 
     Raises:
         StbenchError: bad features (see `frechet.check_features`) or fewer than 16 samples on a side.
@@ -86,24 +66,23 @@ def kernel_distance(
     smaller = min(len(a), len(b))
     if smaller < MIN_CLIPS_FOR_KERNEL:
         raise StbenchError(f"a kernel distance needs at least {MIN_CLIPS_FOR_KERNEL} clips on each side, got {smaller}")
-    num_blocks = min(MAX_BLOCKS, smaller // MIN_BLOCK_SIZE)
     rng = np.random.default_rng(seed)
-    pairs = zip(deal(len(a), num_blocks, rng), deal(len(b), num_blocks, rng), strict=True)
-    blocks = [unbiased_mmd(a[block_a], b[block_b], kernel) for block_a, block_b in pairs]
+    parts_a, parts_b = ([x[group] for group in deal(len(x), NUM_GROUPS, rng)] for x in (a, b))
+    sums = (_sums_within(parts_a, kernel), _sums_within(parts_b, kernel), _sums(parts_a, parts_b, kernel))
 
-    distance = unbiased_mmd(a, b, kernel)
-    standard_error = float(np.std(blocks, ddof=1)) / num_blocks**0.5
-    bounds = student_interval(distance, standard_error, num_blocks - 1, confidence)
-    return KernelResult(distance, bounds, tuple(blocks), confidence)
+    def of_groups(kept: IntArray) -> float:
+        n, m = (sum(len(parts[group]) for group in kept) for parts in (parts_a, parts_b))
+        within_a, within_b, between = (each[np.ix_(kept, kept)] for each in sums)
+        return _u_statistic(within_a, within_b, between, n, m, kernel)
+
+    every = np.arange(NUM_GROUPS)
+    return jackknife(of_groups(every), [of_groups(np.delete(every, group)) for group in every])
 
 
 def unbiased_mmd(a: FloatArray, b: FloatArray, kernel: PolynomialKernel = KVD) -> float:
     """U-statistic of the squared MMD, times the kernel's scale (arXiv 1801.01401, equation 4)."""
-    within = []
-    for x in (a, b):
-        diagonal = float(kernel(np.square(x).sum(axis=1), x.shape[1]).sum())
-        within.append((_kernel_sum(x, x, kernel) - diagonal) / (len(x) * (len(x) - 1)))
-    return kernel.scale * (within[0] + within[1] - 2 * _kernel_sum(a, b, kernel) / (len(a) * len(b)))
+    within_a, within_b, between = _sums_within([a], kernel), _sums_within([b], kernel), _sums([a], [b], kernel)
+    return _u_statistic(within_a, within_b, between, len(a), len(b), kernel)
 
 
 def biased_mmd(
@@ -120,6 +99,25 @@ def biased_mmd(
     n, m = len(a), len(b)
     within = _kernel_sum(a, a, kernel) / n**2 + _kernel_sum(b, b, kernel) / m**2
     return kernel.scale * (within - 2 * _kernel_sum(a, b, kernel) / (n * m))
+
+
+def _u_statistic(
+    within_a: FloatArray, within_b: FloatArray, between: FloatArray, n: int, m: int, kernel: PolynomialKernel
+) -> float:
+    """The unbiased squared MMD of n and m samples from the kernel's sums over pairs, in as many parts as they come."""
+    mean_within = within_a.sum() / (n * (n - 1)) + within_b.sum() / (m * (m - 1))
+    return float(kernel.scale * (mean_within - 2 * between.sum() / (n * m)))
+
+
+def _sums(parts_a: Sequence[FloatArray], parts_b: Sequence[FloatArray], kernel: PolynomialKernel) -> FloatArray:
+    """Sum of the kernel over the pairs of each part of one side with each of the other."""
+    return np.array([[_kernel_sum(a, b, kernel) for b in parts_b] for a in parts_a])
+
+
+def _sums_within(parts: Sequence[FloatArray], kernel: PolynomialKernel) -> FloatArray:
+    """The same within one side, without the pairs of a sample with itself."""
+    itself = [kernel(np.square(part).sum(axis=1), part.shape[1]).sum() for part in parts]
+    return _sums(parts, parts, kernel) - np.diag(itself)
 
 
 def _kernel_sum(a: FloatArray, b: FloatArray, kernel: PolynomialKernel) -> float:

@@ -15,18 +15,13 @@ from numpy.typing import ArrayLike
 
 from stbench.errors import StbenchError
 from stbench.metrics.catalogue import DETECTORS
-from stbench.metrics.frechet import (
-    check_pair,
-    frechet_distance,
-    frechet_distance_infinity,
-    min_samples_for_extrapolation,
-)
+from stbench.metrics.frechet import FloatArray, check_pair, frechet_distance
 from stbench.metrics.inception_score import inception_score
-from stbench.metrics.intervals import interval
+from stbench.metrics.intervals import MIN_SAMPLES, frechet_jackknife, min_samples_at_infinity
 from stbench.metrics.kernel import JEDI, KVD, MIN_CLIPS_FOR_KERNEL, biased_mmd, kernel_distance
 from stbench.metrics.neighbours import neighbour_scores
 from stbench.records.protocol import Protocol, protocol_hash
-from stbench.records.sections import FvdInfFit, Quality
+from stbench.records.sections import Quality
 
 
 def assess(protocol: Protocol, real_features: ArrayLike, fake_features: ArrayLike) -> Quality:
@@ -48,23 +43,11 @@ def assess(protocol: Protocol, real_features: ArrayLike, fake_features: ArrayLik
     refused = other_number or singular
     figures: dict[str, Any] = {}
     if not refused:
-        figures["fvd"] = frechet_distance(real, fake)
-    if not refused and min(n_real, n_fake) >= min_samples_for_extrapolation(protocol.feature_dim):
-        # The distance at infinitely many clips, which needs clips enough to see the bias shrink.
-        at_infinity, bounds = frechet_distance_infinity(real, fake), interval(real, fake)
-        figures |= {
-            "fvd_inf": at_infinity.distance,
-            "fvd_inf_fit": FvdInfFit(
-                slope=at_infinity.slope,
-                sample_sizes=tuple(at_infinity.sample_sizes),
-                distances=tuple(at_infinity.distances),
-            ),
-            "fvd_interval": (bounds.low, bounds.high),
-        }
+        figures |= _frechet_figures(real, fake)
     if min(n_real, n_fake) >= MIN_CLIPS_FOR_KERNEL:
         for name, kernel in (("kvd", KVD), ("mmd", JEDI)):
             result = kernel_distance(real, fake, kernel)
-            figures |= {name: result.distance, f"{name}_interval": tuple(result.interval)}
+            figures |= {name: result.distance, f"{name}_interval": result.interval}
     if not other_number and min(n_real, n_fake) >= MIN_CLIPS_FOR_KERNEL:
         # Defined for a handful of clips already, and moving with their number: only at the protocol's.
         figures |= {"mmd_biased": biased_mmd(real, fake, JEDI), **asdict(neighbour_scores(real, fake))}
@@ -87,6 +70,18 @@ def assess(protocol: Protocol, real_features: ArrayLike, fake_features: ArrayLik
         refused=refused,
         label=label,
     )
+
+
+def _frechet_figures(real: FloatArray, fake: FloatArray) -> dict[str, Any]:
+    """The Fréchet distance, with what the number of clips allows to say of it."""
+    fewest = min(len(real), len(fake))
+    if fewest < MIN_SAMPLES:
+        return {"fvd": frechet_distance(real, fake)}
+    found = frechet_jackknife(real, fake)
+    figures: dict[str, Any] = {"fvd": found.distance, "fvd_interval": found.interval}
+    if fewest >= min_samples_at_infinity(real.shape[1]):
+        figures |= {"fvd_inf": found.at_infinity, "fvd_inf_interval": found.interval_at_infinity}
+    return figures
 
 
 def _objections(protocol: Protocol, n_real: int, n_fake: int) -> tuple[str | None, str | None]:

@@ -184,15 +184,6 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FvdInfFit:
-    """The line that fvd_inf was read from: distances at several numbers of clips."""
-
-    slope: float
-    sample_sizes: tuple[int, ...]
-    distances: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Quality:
     """Distances between real and generated clips, None where refused; intervals are 95 % (low, high).
 
@@ -206,9 +197,9 @@ class Quality:
     n_real: int
     n_fake: int
     fvd: float | None = None
-    fvd_inf: float | None = None
-    fvd_inf_fit: FvdInfFit | None = None
-    fvd_interval: tuple[float, float] | None = None  # jackknife, of what fvd_inf estimates; need not be centred on it
+    fvd_interval: tuple[float, float] | None = None  # if as many clips were drawn again; nothing of another training
+    fvd_inf: float | None = None  # of infinitely many clips
+    fvd_inf_interval: tuple[float, float] | None = None
     fvd_untrained: float | None = None  # of the network before its first step, under the same protocol
     fvd_real_vs_real: float | None = None  # of real clips against other real clips: the floor
     n_real_vs_real: int | None = None  # clips on each side of that

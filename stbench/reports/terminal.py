@@ -94,18 +94,16 @@ def print_record(folder: Path) -> None:
 def print_quality(quality: Quality) -> None:
     """Print the distances of a record's quality section with what they were measured by."""
     clips = f"{quality.n_real} real, {quality.n_fake} generated clips"
-    rows = [("FVD", "", distance_or_reason(quality.fvd, quality.refused) + f"  ({clips})")]
+    fvd = distance_or_reason(quality.fvd, quality.refused) + _interval(quality.fvd_interval, f".{FVD_DECIMALS}f")
+    rows = [("FVD", "", f"{fvd}  ({clips})")]
     rows += [("FVD", f" at step {point.step}", f"{point.fvd:.{FVD_DECIMALS}f}") for point in quality.curve]
     for title, distance, bounds, spec in (
-        ("FVD∞", quality.fvd_inf, quality.fvd_interval, f".{FVD_DECIMALS}f"),
+        ("FVD∞", quality.fvd_inf, quality.fvd_inf_interval, f".{FVD_DECIMALS}f"),
         ("KVD", quality.kvd, quality.kvd_interval, ".4g"),
         ("MMD", quality.mmd, quality.mmd_interval, ".4g"),
     ):
         if distance is not None:
-            interval = f" (95 % interval {bounds[0]:{spec}} to {bounds[1]:{spec}})" if bounds else ""
-            # The interval of FVD∞ is of another estimate, which lies in the middle of it.
-            middle = f", by jackknife {sum(bounds) / 2:{spec}}" if bounds and title == "FVD∞" else ""
-            rows.append((title, "", f"{distance:{spec}}{middle}{interval}"))
+            rows.append((title, "", f"{distance:{spec}}{_interval(bounds, spec)}"))
     for title, first, second in (
         ("precision, recall", quality.precision, quality.recall),
         ("density, coverage", quality.density, quality.coverage),
@@ -116,6 +114,10 @@ def print_quality(quality: Quality) -> None:
         rows.append(("Inception Score", "", f"{quality.inception_score:.2f}"))
     table = [(f"{title} [{quality.detector}]{where}", figure) for title, where, figure in rows]
     print_rows([*table, ("protocol", quality.protocol_hash[:12])])
+
+
+def _interval(bounds: tuple[float, float] | None, spec: str) -> str:
+    return f" (95 % interval {bounds[0]:{spec}} to {bounds[1]:{spec}})" if bounds else ""
 
 
 def print_report(files: ReportFiles) -> None:

@@ -7,8 +7,8 @@ The Fréchet distance of two samples of N has a bias that goes as 1/N. For Gauss
 
 where 2 Σ λ comes from the means and the rest from the covariances, whose sampling errors have variance
 λ_i λ_j (1 + δ_ij) / N on either side and enter the distance as E_ij² / (2 (λ_i + λ_j)). For λ = 1 in d dimensions that
-is (d² + 5 d) / 2. What is left of the bias in FVD_inf (arXiv 1911.07023) and in the unbiased KVD (arXiv 1801.01401) is
-measured beside it.
+is (d² + 5 d) / 2. What is left of the bias in FVD_inf (`metrics.intervals`) and in the unbiased KVD (arXiv 1801.01401)
+is measured beside it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from stbench.metrics.frechet import (
-    FloatArray,
-    frechet_between,
-    frechet_distance,
-    frechet_distance_infinity,
-    gaussian_statistics,
-    min_samples_for_extrapolation,
-)
+from stbench.metrics.frechet import FloatArray, frechet_between, frechet_distance, gaussian_statistics
+from stbench.metrics.intervals import NUM_GROUPS, deal, frechet_jackknife, jackknife, min_samples_at_infinity
 from stbench.metrics.kernel import unbiased_mmd
 from stbench.progress import progress_bar
 from stbench.records.statistics import mean
@@ -84,8 +78,8 @@ def measure_bias(draw: Draw, sizes: Sequence[int], repeats: int, expected: float
         label: beside the progress bar.
 
     Returns:
-        rows: one for each pair, with n, repeat, fvd, n_times_fvd, fvd_inf (both sides subsampled) and
-        fvd_inf_real_fixed (one side whole), None below the size that they need, and kvd; by_size: the mean and the
+        rows: one for each pair, with n, repeat, fvd, n_times_fvd, fvd_inf (groups of both sides left out) and
+        fvd_inf_real_fixed (of one side), None below the size that they need, and kvd; by_size: the mean and the
         sample standard deviation over repeats; expected_n_times_fvd; settled_from: the size from which on the mean of
         n_times_fvd is constant; repeats.
     """
@@ -96,10 +90,9 @@ def measure_bias(draw: Draw, sizes: Sequence[int], repeats: int, expected: float
             fvd = frechet_distance(a, b)
             row: dict[str, Any] = {"n": n, "repeat": repeat, "fvd": fvd, "n_times_fvd": n * fvd}
             row |= {"fvd_inf": None, "fvd_inf_real_fixed": None, "kvd": unbiased_mmd(a, b)}
-            if n >= min_samples_for_extrapolation(a.shape[1]):
-                extrapolated = frechet_distance_infinity(a, b, seed=repeat)
-                row["fvd_inf"] = extrapolated.distance
-                row["fvd_inf_real_fixed"] = infinity_real_fixed(a, b, extrapolated.sample_sizes, seed=repeat)
+            if n >= min_samples_at_infinity(a.shape[1]):
+                row["fvd_inf"] = frechet_jackknife(a, b, seed=repeat).at_infinity
+                row["fvd_inf_real_fixed"] = infinity_real_fixed(a, b, seed=repeat)
             rows.append(row)
             advance(note=f"{n} clips")
     by_size = [_over_repeats(n, [row for row in rows if row["n"] == n]) for n in sizes]
@@ -112,14 +105,14 @@ def measure_bias(draw: Draw, sizes: Sequence[int], repeats: int, expected: float
     }
 
 
-def infinity_real_fixed(real: FloatArray, fake: FloatArray, sizes: Sequence[int], seed: int) -> float:
-    """Extrapolate as `frechet_distance_infinity` does, but with one side kept whole: what this leaves is its bias."""
+def infinity_real_fixed(real: FloatArray, fake: FloatArray, seed: int) -> float:
+    """FVD_inf as `frechet_jackknife` has it, but with one side kept whole: what this leaves is that side's bias."""
     statistics, rng = gaussian_statistics(real), np.random.default_rng(seed)
-    distances = [
-        frechet_between(statistics, gaussian_statistics(fake[rng.choice(len(fake), size, replace=False)])).distance
-        for size in sizes
+    left = [
+        frechet_between(statistics, gaussian_statistics(np.delete(fake, group, axis=0))).distance
+        for group in deal(len(fake), NUM_GROUPS, rng)
     ]
-    return float(np.polyfit(1 / np.array(sizes), distances, deg=1)[1])
+    return jackknife(frechet_distance(real, fake), left).at_infinity
 
 
 def _over_repeats(n: int, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -15,12 +15,8 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from stbench.metrics.distortions import DISTORTIONS, FRAME_DISTORTIONS
-from stbench.metrics.frechet import (
-    frechet_between,
-    frechet_distance_infinity,
-    gaussian_statistics,
-    min_samples_for_extrapolation,
-)
+from stbench.metrics.frechet import frechet_between, gaussian_statistics
+from stbench.metrics.intervals import frechet_jackknife, min_samples_at_infinity
 from stbench.metrics.kernel import kernel_distance
 from stbench.progress import progress_bar
 from stbench.studies.distorted import STRENGTHS, StudyFeatures
@@ -60,8 +56,8 @@ def response_rows(features: StudyFeatures) -> list[dict[str, Any]]:
             if gaussians:
                 fitted = gaussian_statistics(version)
                 row["fvd"], row["fvd_same_clips"] = (frechet_between(each, fitted).distance for each in gaussians)
-                if len(version) >= min_samples_for_extrapolation(version.shape[1]):
-                    row["fvd_inf"] = frechet_distance_infinity(features.reference, version).distance
+                if len(version) >= min_samples_at_infinity(version.shape[1]):
+                    row["fvd_inf"] = frechet_jackknife(features.reference, version).at_infinity
             kernel = kernel_distance(features.reference, version)
             low, high = kernel.interval
             rows.append({**row, "kvd": kernel.distance, "kvd_low": low, "kvd_high": high})

@@ -11,9 +11,7 @@ from stbench.metrics.frechet import (
     GaussianStatistics,
     frechet_between,
     frechet_distance,
-    frechet_distance_infinity,
     gaussian_statistics,
-    min_samples_for_extrapolation,
 )
 
 
@@ -128,41 +126,3 @@ def test_clipped_mass_tells_of_a_matrix_that_is_no_covariance() -> None:
 def test_bad_features_are_refused(a: FloatArray, b: FloatArray, message: str) -> None:
     with pytest.raises(StbenchError, match=message):
         frechet_distance(a, b)
-
-
-def test_extrapolation_removes_the_bias_of_the_sample_size() -> None:
-    rng = np.random.default_rng(0)
-    d = 16
-    a, b = rng.standard_normal((40 * d, d)), rng.standard_normal((40 * d, d))
-    biased = frechet_distance(a, b)  # the true distance is 0
-    result = frechet_distance_infinity(a, b)
-    assert result.sample_sizes[0] == 2 * d
-    assert result.sample_sizes[-1] == 40 * d
-    assert result.slope > 0
-    assert abs(result.distance) < biased / 3
-
-
-def test_extrapolation_keeps_a_true_distance() -> None:
-    rng = np.random.default_rng(1)
-    a, b = rng.standard_normal((600, 8)), rng.standard_normal((600, 8)) + 1.0
-    assert frechet_distance_infinity(a, b).distance == pytest.approx(8.0, rel=0.15)
-
-
-def test_extrapolation_says_what_line_it_fitted() -> None:
-    a, b = _features(0, n=200), _features(1, n=100)
-    result = frechet_distance_infinity(a, b, num_points=5)
-    assert result.sample_sizes == (24, 43, 62, 81, 100)
-    line = [result.distance + result.slope / size for size in result.sample_sizes]
-    assert np.sum(np.subtract(result.distances, line)) == pytest.approx(0, abs=1e-9)  # least squares
-    assert result != frechet_distance_infinity(a, b, num_points=5, seed=1)
-
-
-def test_extrapolation_starts_where_the_bias_falls_off_as_one_over_n() -> None:
-    assert min_samples_for_extrapolation(400) == 1600
-
-
-def test_extrapolation_is_repeatable_and_refuses_too_few_clips() -> None:
-    a, b = _features(0, n=48), _features(1, n=60)
-    assert frechet_distance_infinity(a, b) == frechet_distance_infinity(a, b)
-    with pytest.raises(StbenchError, match="needs at least 48 clips on each side, got 47"):
-        frechet_distance_infinity(a[:47], b)

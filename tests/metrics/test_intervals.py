@@ -6,7 +6,7 @@ from scipy import stats
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import FloatArray, frechet_distance
-from stbench.metrics.intervals import deal, interval, interval_over_samplings
+from stbench.metrics.intervals import deal, frechet_jackknife, jackknife, min_samples_at_infinity
 
 D = 8
 
@@ -18,25 +18,47 @@ def _pair(
     return rng.standard_normal((n, d)), scale * rng.standard_normal((n, d)) + shift
 
 
-@pytest.mark.parametrize(("method", "replicates"), [("jackknife", 150), ("subsampling", 60)])
 @pytest.mark.parametrize(("shift", "scale"), [(0.3, 1.0), (0.2, 1.3), (0.0, 1.0)])
-def test_covers_the_true_distance_about_as_often_as_it_says(
-    method: str, replicates: int, shift: float, scale: float
-) -> None:
+def test_the_intervals_hold_what_they_say(shift: float, scale: float) -> None:
+    """Over sets drawn again: the true distance, and the mean distance of as many samples; and they are not too wide."""
     rng = np.random.default_rng(0)
     truth = D * (shift**2 + (1 - scale) ** 2)
-    found = [interval(*_pair(rng, 128, shift, scale), method=method) for _ in range(replicates)]
-    covered = np.mean([each.low <= truth <= each.high for each in found])
-    # At distance 0 the first derivative of the distance is 0 as well, and the intervals are too wide.
-    assert 0.88 <= covered <= 1
-    estimates = [each.estimate for each in found]
-    assert np.mean(estimates) == pytest.approx(truth, abs=4 * np.std(estimates) / replicates**0.5)
-    assert 0.8 < np.mean([each.standard_error for each in found]) / np.std(estimates) < 2
+    found = [frechet_jackknife(*_pair(rng, 128, shift, scale)) for _ in range(150)]
+    distances, estimates = ([getattr(each, name) for each in found] for name in ("distance", "at_infinity"))
+    for bounds, inside in (
+        ([each.interval_at_infinity for each in found], truth),
+        ([each.interval for each in found], np.mean(distances)),
+    ):
+        covered = np.mean([low <= inside <= high for low, high in bounds])
+        # At distance 0 the first derivative of the distance is 0 as well, and the intervals are too wide.
+        assert 0.9 <= covered <= 1
+    assert np.mean(estimates) == pytest.approx(truth, abs=4 * np.std(estimates) / len(found) ** 0.5)
+    for spread in (np.std(distances), np.std(estimates)):
+        assert 0.85 < np.mean([each.standard_error for each in found]) / spread < 1.6
 
 
-def test_a_plain_distance_lies_above_its_interval_where_clips_are_few() -> None:
-    a, b = _pair(np.random.default_rng(1), 128, 0.0, d=32)
-    assert interval(a, b).low < 0 < interval(a, b).high < frechet_distance(a, b)
+@pytest.mark.parametrize("d", [8, 32])
+def test_the_estimate_at_infinity_is_in_the_middle_of_its_interval(d: int) -> None:
+    found = frechet_jackknife(*_pair(np.random.default_rng(1), 4 * d, 0.0, d=d))
+    assert np.mean(found.interval_at_infinity) == pytest.approx(found.at_infinity)
+    assert np.mean(found.interval) == pytest.approx(found.distance)
+    assert found.interval_at_infinity[0] < 0 < found.interval_at_infinity[1] < found.distance
+
+
+def test_the_bias_is_gone_with_few_samples_too() -> None:
+    """With the fewest that are asked for, where the distance itself is all bias."""
+    rng = np.random.default_rng(2)
+    found = [frechet_jackknife(*_pair(rng, min_samples_at_infinity(16), 0.0, d=16)) for _ in range(60)]
+    estimates = [each.at_infinity for each in found]
+    assert abs(np.mean(estimates)) < 0.1 * np.mean([each.distance for each in found])
+    assert abs(np.mean(estimates)) < 0.5 * np.std(estimates)
+
+
+def test_a_law_of_1_over_n_is_taken_off_whole() -> None:
+    n, c, truth = 200, 30.0, 7.0
+    found = jackknife(truth + c / n, [truth + c / (n - n / 10)] * 10)
+    assert found.at_infinity == pytest.approx(truth)
+    assert found.standard_error == pytest.approx(0)
 
 
 def test_the_jackknife_is_the_textbooks() -> None:
@@ -45,68 +67,24 @@ def test_the_jackknife_is_the_textbooks() -> None:
     rng = np.random.default_rng(7)
     groups = zip(deal(20, 10, rng), deal(20, 10, rng), strict=True)
     left = [frechet_distance(np.delete(a, i, axis=0), np.delete(b, j, axis=0)) for i, j in groups]
-    result = interval(a, b, seed=7)
-    assert result.estimate == pytest.approx(10 * frechet_distance(a, b) - 9 * np.mean(left))
-    assert result.standard_error == pytest.approx(np.sqrt(9 / 10 * np.square(left - np.mean(left)).sum()))
-    margin = stats.t.ppf(0.975, 9) * result.standard_error
-    assert (result.low, result.high) == pytest.approx((result.estimate - margin, result.estimate + margin))
+    found = frechet_jackknife(a, b, seed=7)
+    assert found.distance == frechet_distance(a, b)
+    assert found.at_infinity == pytest.approx(10 * found.distance - 9 * np.mean(left))
+    assert found.standard_error == pytest.approx(np.sqrt(9 / 10 * np.square(left - np.mean(left)).sum()))
+    margin = stats.t.ppf(0.975, 9) * found.standard_error
+    assert found.interval == pytest.approx((found.distance - margin, found.distance + margin))
+    assert found.interval_at_infinity == pytest.approx((found.at_infinity - margin, found.at_infinity + margin))
 
 
-@pytest.mark.parametrize("method", ["jackknife", "subsampling"])
-def test_repeats_by_seed_and_leaves_its_inputs_alone(method: str) -> None:
+def test_repeats_by_seed_and_leaves_its_inputs_alone() -> None:
     a, b = _pair(np.random.default_rng(3), 40, 0.3)
     before = a.copy()
-    assert interval(a, b, method, seed=1) == interval(a, b, method, seed=1) != interval(a, b, method, seed=2)
+    assert frechet_jackknife(a, b, seed=1) == frechet_jackknife(a, b, seed=1) != frechet_jackknife(a, b, seed=2)
     assert np.array_equal(a, before)
 
 
-def test_the_bootstrap_is_refused_with_its_reason() -> None:
-    a, b = _pair(np.random.default_rng(4), 256, 0.0, d=32)
-    with pytest.raises(StbenchError, match=r"'bootstrap': refused, since repeated clips bias .* take 'jackknife'"):
-        interval(a, b, method="bootstrap")
-
-
-def test_the_bootstrap_has_the_fault_that_it_is_refused_for() -> None:
-    rng = np.random.default_rng(5)
-    a, b = _pair(rng, 256, 0.0, d=32)
-    repeated = [frechet_distance(*(side[rng.integers(256, size=256)] for side in (a, b))) for _ in range(30)]
-    assert min(repeated) > 1.5 * frechet_distance(a, b)
-
-
-@pytest.mark.parametrize(
-    ("n", "method", "message"),
-    [
-        (40, "jacknife", "unknown interval method 'jacknife'.*jackknife"),
-        (31, "jackknife", "8-dimensional features needs at least 32 clips on each side, got 31"),
-    ],
-)
-def test_other_methods_and_too_few_clips_are_refused(n: int, method: str, message: str) -> None:
-    with pytest.raises(StbenchError, match=message):
-        interval(*_pair(np.random.default_rng(6), n, 0.0), method=method)
-
-
-def test_over_samplings_it_is_the_t_interval_of_their_distances() -> None:
-    rng = np.random.default_rng(7)
-    real, *fakes = rng.standard_normal((5, 60, D))
-    distances = [frechet_distance(real, fake) for fake in fakes]
-    summary = interval_over_samplings(real, fakes)
-    expected = stats.t.interval(0.95, 3, np.mean(distances), stats.sem(distances))
-    assert (summary.mean, summary.sd, summary.n) == pytest.approx((np.mean(distances), np.std(distances, ddof=1), 4))
-    assert (summary.low, summary.high) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "shared", "message"),
-    [
-        ((40, 40), False, "at least 3 sets of clips, got 2"),
-        ((40, 40, 39), False, "sets of one size, got 40, 40, 39 clips"),
-        ((40, 40, 40), True, "generated sets 0 and 2 share a clip"),
-    ],
-)
-def test_over_samplings_the_sets_must_be_alike_and_disjoint(sizes: tuple[int, ...], shared: bool, message: str) -> None:
-    rng = np.random.default_rng(8)
-    fakes = [rng.standard_normal((size, D)) for size in sizes]
-    if shared:
-        fakes[2][5] = fakes[0][9]
-    with pytest.raises(StbenchError, match=message):
-        interval_over_samplings(rng.standard_normal((40, D)), fakes)
+def test_too_few_samples_are_refused() -> None:
+    a, b = _pair(np.random.default_rng(6), 16, 0.0, d=2)
+    assert frechet_jackknife(a, b).standard_error > 0
+    with pytest.raises(StbenchError, match="at least 16 clips on each side, got 15"):
+        frechet_jackknife(a, b[:-1])

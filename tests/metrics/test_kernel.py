@@ -5,6 +5,7 @@ import pytest
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import FloatArray
+from stbench.metrics.intervals import deal, jackknife
 from stbench.metrics.kernel import (
     JEDI,
     KVD,
@@ -86,7 +87,39 @@ def test_interval_covers_zero_for_equal_and_not_for_shifted_distributions() -> N
     same, shifted = kernel_distance(a, b), kernel_distance(a, b + 0.5)
     assert same.interval[0] < 0 < same.interval[1]
     assert 0 < shifted.interval[0] < shifted.distance < shifted.interval[1]
-    assert len(shifted.block_distances) == 10
+
+
+@pytest.mark.parametrize(("kernel", "degree", "coef0", "scale"), FORMULAS)
+def test_the_interval_is_the_jackknife_of_the_whole_estimate(
+    kernel: PolynomialKernel, degree: int, coef0: float, scale: float
+) -> None:
+    rng = np.random.default_rng(7)
+    a, b = rng.standard_normal((23, 4)), rng.standard_normal((31, 4)) + 0.5
+    groups = np.random.default_rng(5)
+    left = [
+        scale * _brute_force(np.delete(a, in_a, axis=0), np.delete(b, in_b, axis=0), degree, coef0, False)
+        for in_a, in_b in zip(deal(23, 10, groups), deal(31, 10, groups), strict=True)
+    ]
+    expected = jackknife(scale * _brute_force(a, b, degree, coef0, False), left)
+    found = kernel_distance(a, b, kernel, seed=5)
+    assert (*found.interval, found.distance) == pytest.approx((*expected.interval, expected.distance), rel=1e-9)
+
+
+@pytest.mark.parametrize("kernel", [KVD, JEDI])
+@pytest.mark.parametrize(("shift", "widest"), [(0.0, 3.7), (0.1, 3.7), (0.5, 2.8)])
+def test_the_interval_is_as_wide_as_draws_are_apart(kernel: PolynomialKernel, shift: float, widest: float) -> None:
+    """Half of a 95 % interval by 10 groups is 2.26 standard deviations; near equal distributions 1.4 times as much."""
+    rng = np.random.default_rng(8)
+    found = [kernel_distance(*_shifted(rng, 100, 16, shift), kernel) for _ in range(120)]
+    distances = [each.distance for each in found]
+    half_widths = [(each.interval[1] - each.interval[0]) / 2 for each in found]
+    assert 1.8 < np.mean(half_widths) / np.std(distances) < widest
+    covered = [each.interval[0] <= np.mean(distances) <= each.interval[1] for each in found]
+    assert np.mean(covered) >= 0.9
+
+
+def _shifted(rng: np.random.Generator, n: int, d: int, shift: float) -> tuple[FloatArray, FloatArray]:
+    return rng.standard_normal((n, d)), rng.standard_normal((n, d)) + shift
 
 
 def test_is_symmetric_repeatable_and_leaves_its_inputs_alone() -> None:
@@ -101,7 +134,7 @@ def test_is_symmetric_repeatable_and_leaves_its_inputs_alone() -> None:
 def test_too_few_samples_are_refused() -> None:
     rng = np.random.default_rng(4)
     enough = rng.standard_normal((MIN_CLIPS_FOR_KERNEL, 3))
-    assert len(kernel_distance(enough, enough).block_distances) == 2
+    assert kernel_distance(enough, enough).standard_error > 0
     with pytest.raises(
         StbenchError, match=f"at least {MIN_CLIPS_FOR_KERNEL} clips on each side, got {MIN_CLIPS_FOR_KERNEL - 1}"
     ):

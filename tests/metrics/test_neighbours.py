@@ -21,17 +21,18 @@ def _by_definition(real: FloatArray, fake: FloatArray) -> NeighbourResult:
     def radius(samples: FloatArray, index: int, k: int) -> float:
         return float(np.sort(np.delete(cdist(samples[[index]], samples)[0], index))[k - 1])
 
-    def balls(centres: FloatArray, points: FloatArray, k: int) -> list[list[bool]]:
+    def balls(centres: FloatArray, points: FloatArray, k: int, edge: bool) -> list[list[bool]]:
         radii = [radius(centres, index, k) for index in range(len(centres))]
-        return [[bool(np.linalg.norm(c - p) <= r) for p in points] for c, r in zip(centres, radii, strict=True)]
+        reach = [np.nextafter(r, np.inf) if edge else r for r in radii]
+        return [[bool(cdist([c], [p])[0, 0] < r) for p in points] for c, r in zip(centres, reach, strict=True)]
 
     def held(inside: list[list[bool]]) -> float:
         return sum(map(any, zip(*inside, strict=True))) / len(inside[0])
 
-    dense = balls(real, fake, 5)
+    dense = balls(real, fake, 5, edge=False)
     return NeighbourResult(
-        precision=held(balls(real, fake, 3)),
-        recall=held(balls(fake, real, 3)),
+        precision=held(balls(real, fake, 3, edge=True)),
+        recall=held(balls(fake, real, 3, edge=True)),
         density=sum(map(sum, dense)) / (5 * len(fake)),
         coverage=sum(map(any, dense)) / len(real),
     )
@@ -62,11 +63,20 @@ def test_points_on_a_line_by_hand() -> None:
     assert scores.coverage == 6 / 10
 
 
-def test_equal_sets_score_one_even_where_samples_repeat() -> None:
-    for real in (_normal(0, 60), np.repeat(_normal(0, 10, 400) + 3, 8, axis=0), np.ones((20, 4))):
-        scores = neighbour_scores(real, real)
-        assert (scores.precision, scores.recall, scores.coverage) == (1, 1, 1)
-        assert scores.density >= 1
+@pytest.mark.parametrize("seed", range(5))
+def test_a_copy_on_the_edge_counts_for_precision_and_recall_alone(seed: int) -> None:
+    """Half of the generated samples are copies of real ones, and lie on the edge of each other's balls."""
+    real = _normal(seed, 60, 40)
+    fake = np.concatenate([real[np.random.default_rng(seed).permutation(60)[:30]], _normal(seed + 100, 20, 40)])
+    assert astuple(neighbour_scores(real, fake)) == pytest.approx(astuple(_by_definition(real, fake)), rel=1e-12)
+
+
+def test_a_set_against_itself() -> None:
+    """As the released code of each: with k = 5 a ball without its edge holds its centre and four neighbours."""
+    distinct = _normal(0, 60)
+    assert astuple(neighbour_scores(distinct, distinct)) == (1, 1, 1, 1)
+    for repeated in (np.repeat(_normal(0, 10, 400) + 3, 8, axis=0), np.ones((20, 4))):  # balls of radius 0
+        assert astuple(neighbour_scores(repeated, repeated)) == (1, 1, 0, 0)
 
 
 def test_sets_far_apart_score_zero() -> None:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import FloatArray, frechet_distance
-from stbench.metrics.intervals import interval
+from stbench.metrics.intervals import frechet_jackknife
 from stbench.metrics.kernel import biased_mmd
 from stbench.metrics.neighbours import neighbour_scores
 from stbench.metrics.protocol import PROTOCOLS
@@ -47,11 +47,12 @@ def test_a_full_section_holds_every_figure_and_is_json() -> None:
     assert TypeAdapter(Quality).validate_json(json.dumps(asdict(section), allow_nan=False)) == section
     assert section.protocol_hash == protocol_hash(BUILTIN)
     assert section.fvd == frechet_distance(real, fake)
-    assert isinstance(section.fvd_inf, float)
-    for name in ("kvd", "mmd"):
+    for name in ("fvd", "fvd_inf", "kvd", "mmd"):  # each in the middle of an interval of its own
         low, high = getattr(section, f"{name}_interval")
-        assert low < getattr(section, name) < high
-    assert section.fvd_interval == (interval(real, fake).low, interval(real, fake).high)
+        assert low < high
+        assert getattr(section, name) == pytest.approx((low + high) / 2)
+    found = frechet_jackknife(real, fake)
+    assert (section.fvd_inf, section.fvd_inf_interval) == (found.at_infinity, found.interval_at_infinity)
     assert section.mmd_biased == biased_mmd(real, fake)
     assert {name: getattr(section, name) for name in SHARES} == asdict(neighbour_scores(real, fake))
     assert (section.n_real, section.n_fake, section.detector) == (256, 256, "shapes3d")
@@ -108,22 +109,17 @@ def test_of_too_few_clips_the_figures_that_do_not_need_a_covariance_are_left() -
     assert isinstance(fewer.mmd, float)
 
 
-def test_the_line_behind_the_extrapolation_is_kept() -> None:
-    section = _assess(BUILTIN, 256, 256)
-    fit = section.fvd_inf_fit
-    assert fit is not None
-    assert fit.sample_sizes[0] == 128
-    assert fit.distances[-1] == section.fvd  # the largest size is every clip
-    slope, intercept = np.polyfit(1 / np.array(fit.sample_sizes), fit.distances, deg=1)
-    assert (fit.slope, section.fvd_inf) == pytest.approx((slope, intercept))
-
-
-def test_too_few_clips_for_the_extrapolation_leave_only_it_out() -> None:
+def test_too_few_clips_for_infinitely_many_leave_only_those_out() -> None:
     section = _assess(BUILTIN, 255, 255)
     assert isinstance(section.fvd, float)
-    assert section.fvd_inf is None
-    assert section.fvd_interval is None
-    assert section.refused is None
+    assert section.fvd_interval is not None
+    assert (section.fvd_inf, section.fvd_inf_interval, section.refused) == (None, None, None)
+
+
+def test_a_handful_of_clips_of_a_narrow_detector_has_an_fvd_without_an_interval() -> None:
+    section = _assess(replace(BUILTIN, feature_dim=3), 15, 15)
+    assert isinstance(section.fvd, float)
+    assert (section.fvd_interval, section.fvd_inf) == (None, None)
 
 
 def test_features_of_another_detector_are_an_error() -> None:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from stbench.records import sections
 from stbench.records.protocol import Protocol
-from stbench.records.sections import Cost, Counts, CurvePoint, FvdInfFit, Memory, Quality, Timing
+from stbench.records.sections import Cost, Counts, CurvePoint, Memory, Quality, Timing
 
 SECTIONS = [value for value in vars(sections).values() if dataclasses.is_dataclass(value) and value is not Protocol]
 TIMING = Timing(what="forward", samples=(1.0, 2.0), median=1.5, spread=0.5, batch_size=2, clips_per_s=4 / 3)
@@ -52,7 +52,6 @@ def test_quality_and_back(protocol: Protocol) -> None:
         n_real=80,
         n_fake=80,
         fvd=1.5,
-        fvd_inf_fit=FvdInfFit(slope=-1.0, sample_sizes=(40, 80), distances=(2.0, 1.5)),
         fvd_interval=(1.0, 2.0),
         label="internal",
         curve=(CurvePoint(step=0, fvd=9.0, n_fake=70, protocol_hash="cheaper"),),

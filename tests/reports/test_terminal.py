@@ -78,8 +78,9 @@ def test_in_a_pipe_a_row_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_figure_with_its_interval(capsys: pytest.CaptureFixture[str]) -> None:
     quality = replace(
         QUALITY,
+        fvd_interval=(112.345, 134.575),
         fvd_inf=100.25,
-        fvd_interval=(90.0, 112.0),
+        fvd_inf_interval=(88.5, 112.0),
         kvd_interval=(0.01, 0.015),
         mmd=-0.001,
         mmd_interval=(-0.003, 0.001),
@@ -91,8 +92,8 @@ def test_every_figure_with_its_interval(capsys: pytest.CaptureFixture[str]) -> N
     )
     print_quality(quality)
     assert capsys.readouterr().out == (
-        "FVD [i3d]                123.46  (2048 real, 2048 generated clips)\n"
-        "FVD∞ [i3d]               100.25, by jackknife 101.00 (95 % interval 90.00 to 112.00)\n"
+        "FVD [i3d]                123.46 (95 % interval 112.34 to 134.57)  (2048 real, 2048 generated clips)\n"
+        "FVD∞ [i3d]               100.25 (95 % interval 88.50 to 112.00)\n"
         "KVD [i3d]                0.0125 (95 % interval 0.01 to 0.015)\n"
         "MMD [i3d]                -0.001 (95 % interval -0.003 to 0.001)\n"
         "precision, recall [i3d]  0.700, 0.250\n"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stbench.metrics.frechet import frechet_distance, frechet_distance_infinity
+from stbench.metrics.frechet import frechet_distance
+from stbench.metrics.intervals import frechet_jackknife
 from stbench.studies import bias, gaussian
 from stbench.studies.bias import effective_dim, gaussian_bias, halves_of, infinity_real_fixed, log_grid, measure_bias
 
@@ -62,7 +63,7 @@ def test_figures_by_size() -> None:
     row = measured["rows"][-1]
     a, b = draw(512, 3)
     assert row["fvd"] == frechet_distance(a, b)
-    assert row["fvd_inf"] == frechet_distance_infinity(a, b, seed=3).distance
+    assert row["fvd_inf"] == frechet_jackknife(a, b, seed=3).at_infinity
 
 
 def test_rows_and_sizes_have_the_columns_of_the_tables() -> None:
@@ -83,11 +84,10 @@ def test_a_single_repeat_has_no_spread() -> None:
 
 
 def test_a_fixed_side_keeps_half_of_the_bias() -> None:
-    """Half of the bias c / N belongs to each side; with one whole, its c / 2N is in every point of the line."""
+    """Half of the bias c / N belongs to each side; with one whole, its c / 2N is in every distance."""
     d, N = 60, 1500
-    sizes = [int(size) for size in np.linspace(N // 2, N, 15)]
     pairs = [np.random.default_rng(seed).standard_normal((2, N, d)) for seed in range(12)]
-    left = [infinity_real_fixed(a, b, sizes, seed) for seed, (a, b) in enumerate(pairs)]
+    left = [infinity_real_fixed(a, b, seed) for seed, (a, b) in enumerate(pairs)]
     assert np.mean(left) == pytest.approx(gaussian_bias(np.eye(d)) / (2 * N), rel=0.1)
 
 

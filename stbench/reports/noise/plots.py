@@ -89,7 +89,7 @@ def bias_plot(bias: Mapping[str, Any], subject: str, unit: str = "Clips") -> Fig
         ends = [_spread(infinity, extrapolated, *named, colour, shift) for named, colour, shift in drawn]
         label_points(infinity, ends, outside=True)
     else:
-        needed = f"FVD∞ needs {4 * bias['dim']} on each side"  # see `frechet.min_samples_for_extrapolation`
+        needed = f"FVD∞ needs {4 * bias['dim']} on each side"  # see `metrics.intervals.min_samples_at_infinity`
         infinity.annotate(needed, (0.5, 0.5), xycoords="axes fraction", ha="center", color=NEUTRAL)
     kvd.axhline(0, color=INK, linewidth=0.8)
     _spread(kvd, means, "kvd", "", PALETTE[3])
