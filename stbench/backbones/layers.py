@@ -1,4 +1,4 @@
-"""Parts that several backbones share: position tables, timestep embedding, rotary positions, the MLP.
+"""Parts that several backbones share: position tables, embeddings of timestep and class, rotary positions, the MLP.
 
 Position tables follow the authors' code of DiT (arXiv 2212.09748): w first in the 2D table, each half [sin | cos].
 Timestep sinusoids differ between families in two ways, which are arguments of `timestep_sinusoid`.
@@ -10,6 +10,8 @@ import math
 
 import torch
 from torch import Tensor, nn
+
+from stbench.errors import StbenchError
 
 
 def sincos_table(positions: Tensor, dim: int) -> Tensor:
@@ -90,6 +92,25 @@ class TimestepMlp(nn.Module):
         """Embed timesteps (B,) as (B, D)."""
         sinusoid = timestep_sinusoid(timesteps, self.SINUSOID_DIM, cos_first=True, inclusive=False)
         return self.mlp(sinusoid)
+
+
+class ClassEmbedding(nn.Embedding):
+    """One learned vector for each class, and a last one for the null class of guidance."""
+
+    def __init__(self, num_classes: int, width: int) -> None:
+        super().__init__(num_classes + 1, width)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Embed labels of any shape (...) as (..., D).
+
+        Raises:
+            StbenchError: for a label that is no class, on a CPU; a GPU is not waited for, and fails by itself.
+        """
+        try:
+            return super().forward(input)
+        except IndexError as error:
+            got, null_class = f"{input.min().item()} to {input.max().item()}", self.num_embeddings - 1
+            raise StbenchError(f"class labels from {got}: expected 0 to {null_class}, the null class") from error
 
 
 class Mlp(nn.Sequential):

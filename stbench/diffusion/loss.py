@@ -77,9 +77,12 @@ def diffusion_loss(
         The loss of each sample, float32.
 
     Raises:
-        StbenchError: for an unknown objective or a prediction of the wrong number of channels.
+        StbenchError: for an unknown objective, timesteps that it does not have (out of range on a CPU alone: on a GPU
+            every step would wait), or a prediction of another shape.
     """
-    return find_objective(objective).loss(backbone, latents.float(), timesteps, noise.float(), conditioning)
+    found = find_objective(objective)
+    _check_timesteps(timesteps, found.whole_timesteps)
+    return found.loss(backbone, latents.float(), timesteps, noise.float(), conditioning)
 
 
 def sample_timesteps(
@@ -122,18 +125,33 @@ def find_objective(name: str) -> Objective:
     return OBJECTIVES[name]
 
 
-def check_channels(prediction: Tensor, in_channels: int, learned_variance: bool) -> None:
-    """Refuse a prediction that does not have 2C channels with a learned variance, C without.
+def check_prediction(prediction: Tensor, latents: Tensor, learned_variance: bool) -> None:
+    """Refuse a prediction that is not of the latents' shape, with 2C channels where a variance is learned.
 
     Raises:
-        StbenchError: saying what the backbone should have been built with.
+        StbenchError: saying what was expected, or what the backbone should have been built with.
     """
-    expected = 2 * in_channels if learned_variance else in_channels
-    if prediction.shape[1] != expected:
+    (B, C, *rest), got = latents.shape, tuple(prediction.shape)
+    channels = 2 * C if learned_variance else C
+    if got == (B, channels, *rest):
+        return
+    if len(got) == latents.ndim and got[1] != channels:
         raise StbenchError(
-            f"the backbone predicted {prediction.shape[1]} channels for latents of {in_channels}, expected {expected}: "
-            f"build it with learned_variance={learned_variance} for this objective"
+            f"the backbone predicted {got[1]} channels for latents of {C}, expected {channels}: build it with "
+            f"learned_variance={learned_variance} for this objective"
         )
+    raise StbenchError(f"the backbone's prediction is {got}, expected {(B, channels, *rest)}")
+
+
+def _check_timesteps(timesteps: Tensor, whole: bool) -> None:
+    """Refuse timesteps out of range, and real numbers where the objective has integers."""
+    expected = f"{'integers' if whole else 'numbers'} of at least 0 and below {NUM_TIMESTEPS}"
+    if whole and timesteps.is_floating_point():
+        raise StbenchError(f"timesteps of type {timesteps.dtype}: expected {expected}")
+    if timesteps.device.type == "cpu":
+        least, largest = timesteps.min().item(), timesteps.max().item()
+        if not (least >= 0 and largest < NUM_TIMESTEPS):
+            raise StbenchError(f"timesteps from {least:g} to {largest:g}: expected {expected}")
 
 
 @cache
@@ -148,7 +166,7 @@ def _ddpm_loss(
     steps = timesteps.long()
     noisy = schedule.add_noise(latents, noise, steps)
     prediction = backbone(noisy, timesteps, conditioning).float()
-    check_channels(prediction, latents.shape[1], learned_variance=True)
+    check_prediction(prediction, latents, learned_variance=True)
     predicted_noise, variance_weights = prediction.chunk(2, dim=1)
     return LossTerms(
         mse=_mean_per_sample((noise - predicted_noise) ** 2),
@@ -162,7 +180,7 @@ def _flow_loss(
 ) -> LossTerms:
     share = (timesteps.float() / NUM_TIMESTEPS).reshape(-1, 1, 1, 1, 1)
     prediction = backbone((1 - share) * latents + share * noise, timesteps, conditioning).float()
-    check_channels(prediction, latents.shape[1], learned_variance=False)
+    check_prediction(prediction, latents, learned_variance=False)
     return LossTerms(mse=_mean_per_sample((noise - latents - prediction) ** 2), vb=None)
 
 

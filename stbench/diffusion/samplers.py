@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stbench.backbones.base import Conditioning
-from stbench.diffusion.loss import Backbone, check_channels, find_objective
+from stbench.diffusion.loss import Backbone, check_prediction, find_objective
 from stbench.diffusion.schedule import NUM_TIMESTEPS, NoiseSchedule, respaced_steps
 from stbench.errors import StbenchError, unknown_name
 
@@ -176,7 +176,7 @@ def _sample_euler(
     timesteps = torch.linspace(NUM_TIMESTEPS, 0, count + 1, device=latents.device)
     for step in range(count):
         velocity = predict(latents, timesteps[step])
-        check_channels(velocity, latents.shape[1], learned_variance=False)
+        check_prediction(velocity, latents, learned_variance=False)
         latents = latents - velocity / count
         progress(step + 1, count)
     return latents
@@ -200,7 +200,7 @@ def _respacing(sampling: Sampling) -> str:
 
 
 def _noise_and_variance(prediction: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
-    check_channels(prediction, latents.shape[1], learned_variance=True)
+    check_prediction(prediction, latents, learned_variance=True)
     noise, variance_weights = prediction.chunk(2, dim=1)
     return noise, variance_weights
 

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from stbench.errors import StbenchError, first_line
+from stbench.errors import StbenchError, error_with_place
 from stbench.profiling.closed_form import LayerMacs
 from stbench.profiling.operators import OperatorWatch
 from stbench.runtime.attention.attend import set_attention_backend
@@ -98,7 +98,7 @@ def count_operations(build: Build, make_inputs: MakeInputs, training: bool = Fal
     except Exception as error:  # somebody's network, which fails in its own way
         on_meta = " on the meta device, where tensors have no values" if "meta" in str(error).lower() else ""
         raise StbenchError(
-            f"operations cannot be counted: the network fails{on_meta}: {type(error).__name__}: {first_line(error)}"
+            f"operations cannot be counted: the network fails{on_meta}: {error_with_place(error)}"
         ) from error
     flops = {name: sum(by_operator.values()) for name, by_operator in counter.get_flop_counts().items()}
     macs = counter.get_total_flops() // 2

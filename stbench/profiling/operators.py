@@ -56,7 +56,8 @@ class OperatorWatch(TorchDispatchMode):
         layers: the closed form that is counting at the same time.
 
     Attributes:
-        unknown: the elements that operators made which are neither free nor known to the counter, by their name.
+        unknown: elements that went into and came out of operators which are neither free nor known to the counter, by
+            the operator's name.
         outside_flops: FLOPs of what is known, but belongs to none of the layers that the closed form knows.
         broadcast_products: multiplications outside of those layers in which both factors are broadcast.
     """
@@ -78,7 +79,8 @@ class OperatorWatch(TorchDispatchMode):
         elif packet in (torch.ops.aten.mul, torch.ops.aten.mul_):
             self.broadcast_products += 0 if self.layers.inside else _broadcast_products(args, out)
         elif not is_free(func):
-            self.unknown[str(packet)] += sum(each.numel() for each in tree_leaves(out) if isinstance(each, Tensor))
+            tensors = [each for each in tree_leaves((args, kwargs, out)) if isinstance(each, Tensor)]
+            self.unknown[str(packet)] += sum(each.numel() for each in tensors)
         return out
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stbench.backbones.layers import (
+    ClassEmbedding,
     Mlp,
     TimestepMlp,
     apply_rotary,
@@ -16,6 +17,7 @@ from stbench.backbones.layers import (
     sincos_table_2d,
     timestep_sinusoid,
 )
+from stbench.errors import StbenchError
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -142,6 +144,28 @@ def test_rotary_keeps_the_precision_of_its_input() -> None:
     rotated = apply_rotary(x, torch.arange(3))
     assert rotated.dtype == torch.bfloat16
     torch.testing.assert_close(rotated.float(), apply_rotary(x.float(), torch.arange(3)), rtol=0, atol=0.05)
+
+
+# ---- classes ----
+
+
+def test_classes_and_the_null_class_have_a_vector_each() -> None:
+    embedding, labels = ClassEmbedding(5, 8), torch.tensor([[0, 5], [2, 3]])
+    assert embedding.weight.shape == (6, 8)
+    assert torch.equal(embedding(labels), embedding.weight[labels])
+
+
+@pytest.mark.parametrize("labels", [[0, 6], [-1, 6]])
+def test_a_label_that_is_no_class_is_named(labels: list[int]) -> None:
+    with pytest.raises(StbenchError) as caught:
+        ClassEmbedding(5, 8)(torch.tensor(labels))
+    assert str(caught.value) == f"class labels from {labels[0]} to 6: expected 0 to 5, the null class"
+
+
+def test_the_class_embedding_compiles_whole() -> None:
+    embedding, labels = ClassEmbedding(5, 8), torch.tensor([0, 5])
+    compiled = torch.compile(embedding, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(labels), embedding(labels))
 
 
 # ---- the MLP ----

@@ -174,6 +174,31 @@ def test_wrong_number_of_channels(objective: str, channels: int, wanted: str) ->
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("shape", [(6, 8, 1, 4, 4), (1, 8, 2, 4, 4), (6, 8, 2, 4), (8,)], ids=str)
+def test_a_prediction_that_would_be_broadcast_is_refused(shape: tuple[int, ...]) -> None:
+    latents = torch.zeros(SHAPE)
+    with pytest.raises(StbenchError) as caught:
+        diffusion_loss(lambda x, t, c: torch.zeros(shape), latents, TIMESTEPS, latents, UNCONDITIONAL)
+    assert str(caught.value) == f"the backbone's prediction is {shape}, expected (6, 8, 2, 4, 4)"
+
+
+@pytest.mark.parametrize(
+    ("objective", "timesteps", "message"),
+    [
+        ("ddpm", [0.1, 0.9], "timesteps of type torch.float32: expected integers of at least 0 and below 1000"),
+        ("ddpm", [0, 1000], "timesteps from 0 to 1000: expected integers of at least 0 and below 1000"),
+        ("ddpm", [-1, 3], "timesteps from -1 to 3: expected integers of at least 0 and below 1000"),
+        ("flow", [0.5, 5000.0], "timesteps from 0.5 to 5000: expected numbers of at least 0 and below 1000"),
+        ("flow", [0.5, math.nan], "timesteps from nan to nan: expected numbers of at least 0 and below 1000"),
+    ],
+)
+def test_timesteps_of_the_wrong_kind_or_range_are_refused(objective: str, timesteps: list[Any], message: str) -> None:
+    latents = torch.zeros(2, 4, 2, 4, 4)
+    with pytest.raises(StbenchError) as caught:
+        diffusion_loss(golden_backbone, latents, torch.tensor(timesteps), latents, UNCONDITIONAL, objective)
+    assert str(caught.value) == message
+
+
 def test_unknown_objective() -> None:
     with pytest.raises(StbenchError, match="unknown objective 'dppm': did you mean 'ddpm'"):
         diffusion_loss(golden_backbone, torch.zeros(SHAPE), TIMESTEPS, torch.zeros(SHAPE), UNCONDITIONAL, "dppm")

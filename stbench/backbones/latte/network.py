@@ -34,7 +34,7 @@ from stbench.backbones.latte.blocks import (
     spread_over_frames,
 )
 from stbench.backbones.latte.published import LatteLayout
-from stbench.backbones.layers import TimestepMlp, sincos_table, sincos_table_2d
+from stbench.backbones.layers import ClassEmbedding, TimestepMlp, sincos_table, sincos_table_2d
 from stbench.errors import StbenchError, check_whole, unknown_name
 
 
@@ -168,7 +168,7 @@ class Latte(nn.Module):
 
         self.patch_embed = nn.Conv3d(in_channels, width, kernel_size=self.patch, stride=self.patch)
         self.timestep_embed = TimestepMlp(width)
-        self.class_embed = nn.Embedding(num_classes + 1, width) if num_classes else None
+        self.class_embed = ClassEmbedding(num_classes, width) if num_classes else None
         self.text_embed = nn.Sequential(nn.SiLU(), nn.Linear(text_dim, width)) if text_dim else None
         self.register_buffer("spatial_table", sincos_table_2d(sample_size // patch_size, width)[None])
         self.register_buffer("temporal_table", sincos_table(torch.arange(num_frames // tubelet), width)[None])

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
-from stbench.backbones.layers import timestep_sinusoid
+from stbench.backbones.layers import ClassEmbedding, timestep_sinusoid
 from stbench.backbones.pseudo3d_unet.layers import PerFrame, PseudoAttention3d, PseudoConv3d, ResNetBlock
 from stbench.errors import StbenchError, check_whole, unknown_name
 
@@ -180,7 +180,7 @@ class Pseudo3DUNet(nn.Module):
         )
 
         self.timestep_embed = TimestepLinear(figures.dim, embed_dim)
-        self.class_embed = nn.Embedding(num_classes + 1, embed_dim) if num_classes else None
+        self.class_embed = ClassEmbedding(num_classes, embed_dim) if num_classes else None
         if self.class_embed is not None:
             nn.init.normal_(self.class_embed.weight, std=0.02)  # as in DiT (arXiv 2212.09748, section 3.2)
         self.conv_in = PseudoConv3d(in_channels, widths[0], kernel_size=7, enable_time=enable_time)
