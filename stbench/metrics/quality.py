@@ -84,6 +84,12 @@ def _frechet_figures(real: FloatArray, fake: FloatArray) -> dict[str, Any]:
     return figures
 
 
+def refusal(protocol: Protocol, n_real: int, n_fake: int) -> str | None:
+    """Why there is no FVD at these numbers of clips, or None: what `assess` will say, before any clip is made."""
+    other_number, singular = _objections(protocol, n_real, n_fake)
+    return other_number or singular
+
+
 def _objections(protocol: Protocol, n_real: int, n_fake: int) -> tuple[str | None, str | None]:
     """That the protocol asks for other numbers of clips, and that the covariance of a side would be singular."""
     if min(n_real, n_fake) < MIN_CLIPS_FOR_KERNEL:

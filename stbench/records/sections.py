@@ -200,9 +200,9 @@ class Quality:
     fvd_interval: tuple[float, float] | None = None  # if as many clips were drawn again; nothing of another training
     fvd_inf: float | None = None  # of infinitely many clips
     fvd_inf_interval: tuple[float, float] | None = None
-    fvd_untrained: float | None = None  # of the network before its first step, under the same protocol
+    fvd_untrained: float | None = None  # of the network that training began with, under the same protocol
     fvd_real_vs_real: float | None = None  # of real clips against other real clips: the floor
-    n_real_vs_real: int | None = None  # clips on each side of that
+    n_real_vs_real: int | None = None  # clips on each side of that: n_fake, or fewer where there are no more
     kvd: float | None = None
     kvd_interval: tuple[float, float] | None = None
     mmd: float | None = None  # kernel and scale of JEDi, unbiased

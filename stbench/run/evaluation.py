@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from stbench.data.loading import Batch, clips_to_tensor, evaluation_clips, tensor_to_clips
 from stbench.metrics.detectors import extract_features
-from stbench.metrics.quality import assess
+from stbench.metrics.frechet import frechet_distance
+from stbench.metrics.quality import assess, refusal
+from stbench.records.protocol import protocol_hash
 from stbench.records.sections import Quality
 from stbench.run.generation import generate, labels_of_samples
 from stbench.run.setup import Setup
@@ -37,18 +39,45 @@ class Evaluation:
 
 
 class Evaluator:
-    """Compares generated clips with the same real ones, as often as one likes."""
+    """Compares generated clips with the same real ones, as often as one likes.
+
+    Attributes:
+        num_real: how many real clips there are for it.
+        protocol_hash: of the protocol of these comparisons.
+        refusal: why they give no FVD, or None.
+    """
 
     def __init__(self, setup: Setup) -> None:
         self.setup, self.settings = setup, setup.config.settings.eval
-        limit = setup.protocol.num_real
-        self.num_real = len(setup.reference) if limit is None else min(limit, len(setup.reference))
+        limit, available = setup.protocol.num_real, len(setup.reference)
+        self.num_real = available if limit is None else min(limit, available)
+        self.protocol_hash = protocol_hash(setup.protocol)
+        self.refusal = refusal(setup.protocol, self.num_real, self.settings.num_clips)
 
-    @cached_property
+    @property
     def real_features(self) -> NDArray[np.float32]:
         """Features of the real clips, computed once."""
-        batches = (batch.clips for batch in self._real_batches(self.num_real))
-        return extract_features(self.setup.detector, batches, self.num_real, "features, real")
+        return self._features[: self.num_real]
+
+    @cached_property
+    def floor(self) -> tuple[float, int] | None:
+        """FVD between real clips and as many others, and their number; None where they are too few for one.
+
+        The number is that of the generated clips, or half of what there is.
+        """
+        number = min(self.settings.num_clips, len(self._features) // 2)
+        if number <= self.setup.protocol.feature_dim:
+            return None
+        return frechet_distance(self._features[:number], self._features[number : 2 * number]), number
+
+    @cached_property
+    def _features(self) -> NDArray[np.float32]:
+        """Features of the real clips, and behind them of those that `floor` needs besides."""
+        num_clips = self.num_real
+        if self.refusal is None:
+            num_clips = max(num_clips, min(2 * self.settings.num_clips, len(self.setup.reference)))
+        batches = (batch.clips for batch in self._real_batches(num_clips))
+        return extract_features(self.setup.detector, batches, num_clips, "features, real")
 
     def evaluate(self, backbone: nn.Module, label: str) -> Evaluation:
         """Sample from `backbone` and assess.
@@ -73,6 +102,9 @@ class Evaluator:
         labels = labels_of_samples(range(len(kept)), setup.dataset.num_classes)
         samples = Clips(np.stack(kept), labels, setup.dataset.class_names)
         quality = assess(setup.protocol, self.real_features, fake)
+        if self.floor:
+            distance, number = self.floor
+            quality = replace(quality, fvd_real_vs_real=distance, n_real_vs_real=number)
         return Evaluation(quality, self.real_features, fake, samples)
 
     def real_examples(self) -> Clips:

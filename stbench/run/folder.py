@@ -6,7 +6,7 @@ runs/<run_id>/
   cost.json                 parameters, operations, times, memory
   loss.csv                  one line per step
   checkpoints/              the newest two
-  curve.json                quality during training
+  curve.json                quality before and during training
   attention.json            what attention=auto chose, for --resume
   samples.npz, real.npz     clips for the report
   features.npz              of every judged clip
@@ -96,11 +96,11 @@ class RunFolder:
         return self._read("cost.json", Cost)
 
     def read_curve(self) -> tuple[CurvePoint, ...]:
-        """Quality during training, as far as it went."""
+        """Quality before and during training, as far as it went; the points' hashes tell their protocols."""
         return self._read("curve.json", tuple[CurvePoint, ...]) or ()
 
     def write_curve(self, points: Sequence[CurvePoint]) -> None:
-        """Keep the points of quality during training."""
+        """Keep these points."""
         write_json(self.path / "curve.json", [asdict(point) for point in points])
 
     def read_attention_choices(self) -> tuple[AttentionChoice, ...]:

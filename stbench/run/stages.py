@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -196,9 +196,11 @@ class RunStages:
             **self.folder.write_clips(evaluation.samples, self.evaluator.real_examples()),
             **self.folder.write_features(evaluation.real_features, evaluation.fake_features),
         }
+        points, curve_hash = self.folder.read_curve(), self.curve_evaluator.protocol_hash
         quality = dataclasses.replace(
             evaluation.quality,
-            curve=self.folder.read_curve(),
+            fvd_untrained=self._fvd_untrained(points),
+            curve=tuple(point for point in points if self.settings.eval.every and point.protocol_hash == curve_hash),
             curve_protocol=self.curve_evaluator.setup.protocol,
         )
         self._write("finished", cost, quality=quality, files=files)
@@ -234,19 +236,31 @@ class RunStages:
         self.folder.write_record(record)
 
     def _evaluate_on_the_way(self, state: TrainingState) -> None:
-        """Add a point to the curve when it is due. A point that a resumed run meets again is not computed twice."""
-        every = self.settings.eval.every
-        if not every or state.step % every:
-            return  # as nearly always: this is asked after every step
-        curve = self.folder.read_curve()
-        if any(point.step == state.step for point in curve):
-            return
-        quality = self._judge(state, self.curve_evaluator).quality
-        if quality.fvd is not None:
-            point = CurvePoint(
-                step=state.step, fvd=quality.fvd, n_fake=quality.n_fake, protocol_hash=quality.protocol_hash
-            )
-            self.folder.write_curve([*curve, point])
+        """Keep the points that are due. A point that a resumed run meets again is not computed twice."""
+        for evaluator in self._due(state.step):
+            points = self.folder.read_curve()
+            if any((point.step, point.protocol_hash) == (state.step, evaluator.protocol_hash) for point in points):
+                continue
+            quality = self._judge(state, evaluator).quality
+            if quality.fvd is not None:
+                point = CurvePoint(
+                    step=state.step, fvd=quality.fvd, n_fake=quality.n_fake, protocol_hash=quality.protocol_hash
+                )
+                self.folder.write_curve([*points, point])
+
+    def _due(self, step: int) -> list[Evaluator]:
+        """Who judges after this many steps: nearly always nobody; before the first also the final figure's protocol."""
+        settings = self.settings.eval
+        on_the_curve = settings.every > 0 and step % settings.every == 0
+        untrained = step == 0 and settings.untrained and self.settings.train.steps > 0
+        due = [self.curve_evaluator] * on_the_curve + [self.evaluator] * untrained
+        return [each for each in dict.fromkeys(due) if each.refusal is None]
+
+    def _fvd_untrained(self, points: Sequence[CurvePoint]) -> float | None:
+        """The FVD that training began with, under the protocol of the final figure; None without training."""
+        first = (0, self.evaluator.protocol_hash)
+        found = (point.fvd for point in points if (point.step, point.protocol_hash) == first)
+        return next(found, None) if self.settings.train.steps else None
 
     def _judge(self, state: TrainingState, evaluator: Evaluator) -> Evaluation:
         """Evaluate the averaged weights, once for the last point of the curve and the record where they agree."""

@@ -78,6 +78,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eval.num_sampling_steps": 250,
         "eval.batch_size": 16,
         "eval.every": 0,
+        "eval.untrained": False,
         "protocol": "latte-2048-16f",
     },
 }

@@ -95,6 +95,9 @@ class EvalConfig:
     curve_sampling_steps: int | None = setting(
         None, "num_sampling_steps of the evaluations during training; null: the same", at_least=1
     )
+    untrained: bool = setting(
+        True, "judge the network before its first step, too, as a reference for the final FVD", hashed=False
+    )
     report_clips: int = setting(16, "samples kept for the report", at_least=1, hashed=False)
     detector_weights: str | None = setting(None, "weights file of the protocol's detector", hashed=False)
 

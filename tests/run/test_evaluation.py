@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.data.loading import evaluation_clips
 from stbench.metrics.detectors import extract_features
+from stbench.metrics.frechet import frechet_distance
 from stbench.run.evaluation import Evaluator
 from stbench.run.generation import generate
 from stbench.run.setup import Setup, prepare
@@ -25,8 +26,8 @@ class Still(nn.Module):
         return torch.zeros_like(latents)
 
 
-def setup_of(*words: str) -> Setup:
-    return prepare(resolve(["variant=latte1", *SMOKE, "eval.num_clips=20", "eval.batch_size=8", *words]))
+def setup_of(*words: str, num_clips: int = 20) -> Setup:
+    return prepare(resolve(["variant=latte1", *SMOKE, f"eval.num_clips={num_clips}", "eval.batch_size=8", *words]))
 
 
 def test_features_and_samples_are_those_of_the_first_clips() -> None:
@@ -48,7 +49,36 @@ def test_evaluations_repeat() -> None:
     evaluator = Evaluator(setup_of())
     first, again = evaluator.evaluate(Still(), "test"), evaluator.evaluate(Still(), "test")
     assert np.array_equal(first.fake_features, again.fake_features)
-    assert first.real_features is again.real_features  # computed once
+    assert np.shares_memory(first.real_features, again.real_features)  # computed once
+
+
+@pytest.mark.parametrize(("length", "number"), [(1000, 70), (135, 67), (128, None)])
+def test_real_clips_are_compared_with_others_as_many_as_there_are(length: int, number: int | None) -> None:
+    """64 on each side are too few for 64 dimensions."""
+    evaluator = Evaluator(setup_of(f"dataset.length={length}", num_clips=70))
+    quality = evaluator.evaluate(Still(), "test").quality
+    assert quality.n_real_vs_real == number
+    if number is None:
+        assert quality.fvd_real_vs_real is None
+        return
+    clips = [batch.clips for batch in evaluation_clips(evaluator.setup.reference, 2 * number, 0, 8)]
+    features = extract_features(evaluator.setup.detector, clips, 2 * number, "test")
+    expected = frechet_distance(features[:number], features[number:])
+    assert quality.fvd_real_vs_real == pytest.approx(expected, rel=1e-3)
+    assert 0 < expected < quality.fvd
+
+
+@pytest.mark.parametrize(
+    ("num_clips", "length", "refusal"),
+    [
+        (70, 70, None),
+        (64, 70, "FVD of shapes3d needs more than 64 clips"),
+        (70, 69, "the protocol asks for 70 real clips, got 69"),
+    ],
+)
+def test_a_refusal_is_known_before_any_clip_is_made(num_clips: int, length: int, refusal: str | None) -> None:
+    said = Evaluator(setup_of(f"dataset.length={length}", num_clips=num_clips)).refusal
+    assert said is refusal is None or str(said).startswith(str(refusal))
 
 
 def test_real_clips_to_show_have_the_labels_of_the_samples() -> None:

@@ -18,6 +18,7 @@ from torch import nn
 
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.records.protocol import difference
+from stbench.records.sections import Cost, Counts
 from stbench.records.store import read_record
 from stbench.reports.report import write_report
 from stbench.run import stages
@@ -57,6 +58,11 @@ def test_record(judged: list[str], finished: Path) -> None:
     assert record.quality.curve_protocol is not None
     apart = difference(record.quality.protocol, record.quality.curve_protocol)
     assert apart == {"num_real": (80, 70), "num_fake": (80, 70)}
+    assert record.quality.n_real_vs_real == 80
+    assert 0 < record.quality.fvd_real_vs_real < record.quality.fvd
+    setup = prepare(resolve(judged))
+    untrained = Evaluator(setup).evaluate(setup.build_backbone().eval(), "untrained").quality.fvd
+    assert record.quality.fvd_untrained == pytest.approx(untrained, rel=1e-6)
     for name in record.files.values():
         assert (finished / name).is_file()
     with np.load(finished / "samples.npz") as samples, np.load(finished / "real.npz") as real:
@@ -99,23 +105,56 @@ def test_seeds_share_a_protocol_and_differ_in_weights(judged: list[str], finishe
     assert first.quality.fvd != second.quality.fvd
 
 
-def test_the_last_point_of_the_curve_is_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They had noise of their own each: 12.96 and 12.68 under one protocol hash, sampled twice."""
-    sampled: list[str] = []
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs are not measured, which takes longer than all else of a small run."""
+    cost = Cost(counts=Counts(params_total=1, params_trainable=1, gmacs=1, gflops=2))
+    monkeypatch.setattr(RunStages, "profile", lambda self: cost)
+
+
+def labels_of_evaluations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A list to which every evaluation adds its label."""
+    labels: list[str] = []
     evaluate = Evaluator.evaluate
 
-    def counted(self: Evaluator, backbone: nn.Module, label: str) -> Evaluation:
-        sampled.append(label)
+    def noted(self: Evaluator, backbone: nn.Module, label: str) -> Evaluation:
+        labels.append(label)
         return evaluate(self, backbone, label)
 
-    monkeypatch.setattr(Evaluator, "evaluate", counted)
+    monkeypatch.setattr(Evaluator, "evaluate", noted)
+    return labels
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_the_last_point_of_the_curve_is_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They had noise of their own each: 12.96 and 12.68 under one protocol hash, sampled twice."""
+    sampled = labels_of_evaluations(monkeypatch)
     words = ["variant=latte1", *SMOKE, "eval.num_clips=70", "eval.every=3"]
     folder = run(resolve(words), tmp_path)
     quality = read_record(folder).quality
     assert {point.protocol_hash for point in quality.curve} == {quality.protocol_hash}
     assert quality.curve[-1].fvd == quality.fvd
+    assert quality.curve[0].fvd == quality.fvd_untrained
     assert sampled == ["sampling, step 0", "sampling, step 3", "sampling, step 6"]
     assert evaluate_again(str(folder), [], tmp_path).fvd == pytest.approx(quality.fvd, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "sampled"),
+    [
+        (["eval.num_clips=70", "eval.untrained=false"], "sampling, step 6"),
+        (["eval.num_clips=70", "train.steps=0"], "sampling, step 0"),
+        (["eval.num_clips=8", "eval.every=3"], "sampling, step 6"),  # no FVD of so few: the other figures, at the end
+    ],
+)
+@pytest.mark.usefixtures("unmeasured")
+def test_nothing_but_the_figure_is_sampled_where_nothing_else_is_asked_for_or_said(
+    words: list[str], sampled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = labels_of_evaluations(monkeypatch)
+    quality = read_record(run(resolve(["variant=latte1", *SMOKE, *words]), tmp_path)).quality
+    assert labels == [sampled]
+    assert (quality.fvd_untrained, quality.curve) == (None, ())
 
 
 @pytest.mark.parametrize("batch_size", [7, 80])

@@ -111,6 +111,7 @@ def test_what_can_not_move_a_result_is_not_hashed() -> None:
         "train.checkpoint_every",
         "train.num_workers",
         "eval.batch_size",
+        "eval.untrained",
         "eval.report_clips",
         "eval.detector_weights",
         "device",
