@@ -35,7 +35,7 @@ _CDFVD_VIDEOMAE = replace(_CDFVD, detector="videomae", feature_dim=1408, bn_eps=
 
 PROTOCOLS: dict[str, Protocol] = {
     # Clips as long and as fast as the run's own. 256 of them are four times the width of the features: the fewest that
-    # FVD_inf can be fitted to.
+    # have an FVD_inf.
     "builtin": _preset("shapes3d", num_real=256, num_fake=256),
     # StyleGAN-V's fvd2048_16f: one clip per real video of the training split.
     "styleganv-2048-16f": replace(_I3D, spatial_rule="resize-crop-lanczos"),
