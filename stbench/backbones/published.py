@@ -18,7 +18,13 @@ from stbench.storage.weights import check_tensors, load_strictly, read_weights_f
 
 
 class PublishedLayout(ABC):
-    """How the authors of a family name and shape its weights."""
+    """How the authors of a family name and shape its weights.
+
+    Attributes:
+        only_of_video: arguments that an image model of the family has otherwise, or does not need.
+    """
+
+    only_of_video: tuple[str, ...] = ()
 
     @abstractmethod
     def names(self, backbone: Any) -> dict[str, str]:

@@ -22,8 +22,7 @@ from stbench.run.stages import run
 from stbench.settings.resolve import override, resolve
 from stbench.storage.clips import Clips
 from stbench.storage.files import check_folder, making, write_bytes, write_json
-from stbench.storage.weights import load_strictly
-from stbench.training.start import initialise_from, read_any_weights
+from stbench.training.start import initialise_from
 
 REUSABLE = ("eval.", "protocol", "precision", "attention", "device", "dataset.root", "autoencoder.weights")
 
@@ -88,12 +87,8 @@ def _trained(source: str, words: Iterable[str], trust_code: bool) -> tuple[Setup
     path = Path(source)
     if not path.exists():
         raise StbenchError(f"{path} does not exist: expected a run's folder or a weights file")
-    if path.is_dir():
-        setup = prepare(override(RunFolder(path).read_config(trust_code), words, REUSABLE))
-        backbone = setup.build_backbone().eval()
-        load_strictly(backbone, read_any_weights(path), path)
-    else:
-        setup = prepare(resolve(words))
-        backbone = setup.build_backbone().eval()
-        initialise_from(backbone, source)
+    is_run = path.is_dir()
+    setup = prepare(override(RunFolder(path).read_config(trust_code), words, REUSABLE) if is_run else resolve(words))
+    backbone = setup.build_backbone().eval()
+    initialise_from(backbone, source, setup.architecture)
     return setup, backbone

@@ -97,6 +97,13 @@ class Setup:
         )
 
     @property
+    def architecture(self) -> dict[str, Any]:
+        """What the backbone is, whatever run it is built for: its class, and the arguments that no run fills in."""
+        variant = self.config.variant
+        arguments = {name: value for name, value in variant.settled.items() if name not in RUN_FACTS}
+        return {"backbone": variant.target, "arguments": arguments}
+
+    @property
     def during_training(self) -> Setup:
         """The same setup, judged by the cheaper protocol of the evaluations during training, with a hash of its own."""
         settings, evaluation = self.config.settings, self.config.settings.eval

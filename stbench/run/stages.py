@@ -98,6 +98,7 @@ class RunStages:
             autoencoder=setup.autoencoder,
             folder=folder.path,
             config_hash=setup.config.config_hash,
+            architecture=setup.architecture,
         )
 
     @contextlib.contextmanager
@@ -155,7 +156,7 @@ class RunStages:
         self.setup.runtime.attention_choices.recall(self.folder.read_attention_choices())
         backbone = self.setup.build_backbone()
         if config.init:
-            console().print(f"starting from {initialise_from(backbone, config.init)}")
+            console().print(f"starting from {initialise_from(backbone, config.init, self.setup.architecture)}")
         state = new_state(backbone, config)
         checkpoints = list_checkpoints(self.job.checkpoints)
         if checkpoints:

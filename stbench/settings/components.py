@@ -97,6 +97,13 @@ class Component:
             where = f"{self.kind} {self.name!r}: {self.target} cannot be built"
             raise CannotBuild(f"{where}: {error_with_place(error)}") from error
 
+    @property
+    def settled(self) -> dict[str, Any]:
+        """Every argument of the constructor that has a value, be it its default."""
+        known = signature_parameters(self)
+        defaults = {name: each.default for name, each in known.items() if each.default is not each.empty}
+        return {**defaults, **self.arguments}
+
     def to_dict(self) -> dict[str, Any]:
         """The part that decides what is built, for the record."""
         return {"name": self.name, TARGET_KEYS[self.kind]: self.target, "arguments": dict(self.arguments)}

@@ -8,9 +8,11 @@ functions of (seed, step), so the step is all the state they need.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -42,20 +44,22 @@ class TrainingState:
     step: int = 0
 
 
-def save_checkpoint(state: TrainingState, folder: Path, config_hash: str) -> Path:
+def save_checkpoint(state: TrainingState, folder: Path, config_hash: str, architecture: Mapping[str, Any]) -> Path:
     """Write `step-XXXXXXXX.safetensors` whole or not at all, and drop all but the newest two.
 
     Args:
         state: what to save.
         folder: the run's checkpoint folder; made when missing, but for the run's own folder.
         config_hash: of the run, so that another run's checkpoint is never taken for this one's.
+        architecture: what the network is, so that its weights are never taken for another one's of equal shapes.
 
     Raises:
         StbenchError: when the file cannot be written; the checkpoints before it are untouched.
     """
     path = folder / f"step-{state.step:08d}.safetensors"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(state).items()}
-    metadata = {"step": str(state.step), "config_hash": config_hash}
+    described = json.dumps(architecture, default=str)
+    metadata = {"step": str(state.step), "config_hash": config_hash, "architecture": described}
     with write_whole(path) as temporary:
         folder.mkdir(exist_ok=True)
         try:
@@ -107,10 +111,11 @@ def load_checkpoint(state: TrainingState, path: Path, config_hash: str) -> None:
     state.step = int(metadata["step"])
 
 
-def read_ema_weights(path: Path) -> dict[str, Tensor]:
-    """The averaged weights of a checkpoint, by the backbone's own names."""
-    saved, _ = _read(path)
-    return {name.removeprefix("ema."): tensor for name, tensor in saved.items() if name.startswith("ema.")}
+def read_ema_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The averaged weights of a checkpoint, by the backbone's own names, and the architecture they belong to."""
+    saved, metadata = _read(path)
+    weights = {name.removeprefix("ema."): tensor for name, tensor in saved.items() if name.startswith("ema.")}
+    return weights, json.loads(metadata["architecture"])
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

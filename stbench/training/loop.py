@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -61,6 +62,7 @@ class TrainingJob:
         autoencoder: turns clips into latents.
         folder: the run's folder; checkpoints and the loss curve go there.
         config_hash: of the run, for its checkpoints.
+        architecture: what the backbone is, for its checkpoints.
     """
 
     config: TrainConfig
@@ -72,6 +74,7 @@ class TrainingJob:
     autoencoder: Autoencoder
     folder: Path
     config_hash: str
+    architecture: Mapping[str, Any]
 
     @property
     def loss_curve(self) -> Path:
@@ -118,10 +121,10 @@ def train(
             writer.writerow(log.line(watch.seconds))
             file.flush()
             if state.step % job.config.checkpoint_every == 0 or state.step == last_step:
-                save_checkpoint(state, job.checkpoints, job.config_hash)
+                save_checkpoint(state, job.checkpoints, job.config_hash, job.architecture)
             after_step(state, log.loss)
     if not list_checkpoints(job.checkpoints):  # no steps were asked for: what was started from is the result
-        save_checkpoint(state, job.checkpoints, job.config_hash)
+        save_checkpoint(state, job.checkpoints, job.config_hash, job.architecture)
 
 
 def training_step(state: TrainingState, job: TrainingJob, batch: Batch) -> StepLog:

@@ -55,6 +55,24 @@ def test_a_weights_file_is_evaluated_as_a_run_of_no_steps(finished: Path, tmp_pa
     assert sample_from(str(checkpoint), words, num=2, out=tmp_path / "some").is_file()
 
 
+@pytest.mark.parametrize(
+    ("words", "difference"),
+    [
+        (["variant=latte1", "variant.num_heads=6"], "num_heads=None instead of 6"),
+        (["variant=latte2"], "arrangement=interleaved instead of late_fusion"),
+    ],
+)
+def test_weights_of_another_arrangement_are_refused_though_they_fit(
+    words: list[str], difference: str, finished: Path, tmp_path: Path
+) -> None:
+    checkpoint = sorted((finished / "checkpoints").iterdir())[-1]
+    for source in (checkpoint, finished):
+        with pytest.raises(StbenchError, match=rf"weights of another network: {difference}$"):
+            run(resolve([*words, *SMOKE, f"train.init={source}", "train.steps=0"]), tmp_path)
+    with pytest.raises(StbenchError, match="weights of another network"):
+        evaluate_again(str(checkpoint), [*words, *SMOKE], tmp_path)
+
+
 def test_the_authors_file_is_used_directly(tmp_path: Path) -> None:
     """`stbench run train.init=`, `sample` and `evaluate` take a file {'model', 'ema'} with the authors' names."""
     words = ["variant=latte1", *SMOKE]

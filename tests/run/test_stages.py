@@ -275,7 +275,7 @@ def test_image_pretraining_by_a_run_of_the_image_model(tmp_path: Path, capsys: p
     words = ["variant=latte1", *SMOKE, f"train.init={image}", "train.steps=0"]
     video = run(resolve(words), tmp_path)
     assert "into the spatial blocks" in " ".join(capsys.readouterr().err.split())
-    source, loaded = read_any_weights(image), read_any_weights(video)
+    (source, _), (loaded, _) = read_any_weights(image), read_any_weights(video)
     for theirs, ours in ((0, 0), (1, 2)):
         assert torch.equal(loaded[f"blocks.{ours}.mlp.0.weight"], source[f"blocks.{theirs}.mlp.0.weight"])
     assert read_record(video).training.steps == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from stbench.training.checkpoint import (
 )
 from stbench.training.loop import new_state
 
+NETWORK = {"backbone": "torch.nn:Linear", "arguments": {"in_features": 3}}
+
 
 def state_after(steps: int, width: int = 3) -> Any:
     torch.manual_seed(0)
@@ -40,7 +43,7 @@ def state_after(steps: int, width: int = 3) -> Any:
 @pytest.mark.parametrize("steps", [0, 3])
 def test_round_trip_is_exact(tmp_path: Path, steps: int) -> None:
     saved = state_after(steps)
-    path = save_checkpoint(saved, tmp_path, "hash")
+    path = save_checkpoint(saved, tmp_path, "hash", NETWORK)
     loaded = state_after(0)
     loaded.backbone.weight.data.zero_()
     load_checkpoint(loaded, path, "hash")
@@ -56,17 +59,19 @@ def test_round_trip_is_exact(tmp_path: Path, steps: int) -> None:
 
 def test_only_the_newest_are_kept_and_partial_files_are_ignored(tmp_path: Path) -> None:
     for steps in range(KEPT_CHECKPOINTS + 2):
-        save_checkpoint(state_after(steps), tmp_path, "hash")
+        save_checkpoint(state_after(steps), tmp_path, "hash", NETWORK)
     (tmp_path / "step-00000099.partial").write_bytes(b"half of a checkpoint")
     assert [path.name for path in list_checkpoints(tmp_path)] == [
         "step-00000002.safetensors",
         "step-00000003.safetensors",
     ]
-    assert torch.equal(read_ema_weights(list_checkpoints(tmp_path)[-1])["weight"], state_after(3).ema.module.weight)
+    weights, architecture = read_ema_weights(list_checkpoints(tmp_path)[-1])
+    assert torch.equal(weights["weight"], state_after(3).ema.module.weight)
+    assert architecture == NETWORK
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = save_checkpoint(state_after(1), tmp_path, "hash")
+    first = save_checkpoint(state_after(1), tmp_path, "hash", NETWORK)
 
     def full(tensors: object, path: Path, metadata: object) -> None:
         path.write_bytes(b"begun")
@@ -76,12 +81,12 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(
         StbenchError, match=r"cannot write .*step-00000002\.safetensors: No space left on device \(after 5"
     ):
-        save_checkpoint(state_after(2), tmp_path, "hash")
+        save_checkpoint(state_after(2), tmp_path, "hash", NETWORK)
     assert sorted(path.name for path in tmp_path.iterdir()) == [first.name]
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
-    path = save_checkpoint(state_after(1), tmp_path, "a" * 64)
+    path = save_checkpoint(state_after(1), tmp_path, "a" * 64, NETWORK)
     with pytest.raises(StbenchError, match="was written by configuration aaaaaaaa, this run is bbbbbbbb"):
         load_checkpoint(state_after(0), path, "b" * 64)
     with pytest.raises(StbenchError, match=r"has shape \(2, 3\), expected \(2, 4\)"):
@@ -103,10 +108,10 @@ def test_the_names_in_the_file(tmp_path: Path) -> None:
     weights = ["ema.bias", "ema.weight", "model.bias", "model.weight"]
     moments = [f"optimizer.{name}.{m}" for name in ("bias", "weight") for m in ("exp_avg", "exp_avg_sq", "step")]
     for step, names in ((0, weights), (2, [*weights, *moments])):
-        found, metadata = saved_names(save_checkpoint(state_after(step), tmp_path, "hash"))
+        found, metadata = saved_names(save_checkpoint(state_after(step), tmp_path, "hash", NETWORK))
         assert found == names
         assert len(metadata.pop("sha256")) == 64
-        assert metadata == {"step": str(step), "config_hash": "hash"}
+        assert metadata == {"step": str(step), "config_hash": "hash", "architecture": json.dumps(NETWORK)}
 
 
 def test_buffers_are_kept_with_the_weights(tmp_path: Path) -> None:
@@ -118,7 +123,7 @@ def test_buffers_are_kept_with_the_weights(tmp_path: Path) -> None:
         return state
 
     saved, loaded = normed(3), normed(0)
-    load_checkpoint(loaded, save_checkpoint(saved, tmp_path, "hash"), "hash")
+    load_checkpoint(loaded, save_checkpoint(saved, tmp_path, "hash", NETWORK), "hash")
     for one, other in ((loaded.backbone, saved.backbone), (loaded.ema.module, saved.ema.module)):
         assert all(map(torch.equal, one.state_dict().values(), other.state_dict().values()))
     assert loaded.ema.module[1].num_batches_tracked == 3
@@ -130,7 +135,7 @@ def test_frozen_weights_have_no_moments(tmp_path: Path) -> None:
     state = new_state(state.backbone, TrainConfig())
     state.backbone(torch.ones(1, 3)).sum().backward()
     state.optimizer.step()
-    path = save_checkpoint(state, tmp_path, "hash")
+    path = save_checkpoint(state, tmp_path, "hash", NETWORK)
     assert [name for name in saved_names(path)[0] if name.startswith("optimizer.")] == [
         "optimizer.weight.exp_avg",
         "optimizer.weight.exp_avg_sq",
@@ -141,12 +146,12 @@ def test_frozen_weights_have_no_moments(tmp_path: Path) -> None:
 
 def test_missing_and_left_over_tensors_are_named(tmp_path: Path) -> None:
     saved = new_state(nn.Linear(3, 2, bias=False), TrainConfig())
-    path = save_checkpoint(saved, tmp_path, "hash")
+    path = save_checkpoint(saved, tmp_path, "hash", NETWORK)
     with pytest.raises(StbenchError) as caught:
         load_checkpoint(new_state(nn.Linear(3, 2), TrainConfig()), path, "hash")
     names = "['ema.bias', 'model.bias', 'optimizer.bias.exp_avg']"
     assert str(caught.value) == f"{path} does not fit: missing {names}, left over nothing (8 and 0 tensors)"
-    path = save_checkpoint(new_state(nn.Linear(3, 2), TrainConfig()), tmp_path, "hash")
+    path = save_checkpoint(new_state(nn.Linear(3, 2), TrainConfig()), tmp_path, "hash", NETWORK)
     with pytest.raises(StbenchError) as caught:
         load_checkpoint(new_state(nn.Linear(3, 2, bias=False), TrainConfig()), path, "hash")
     names = "['ema.bias', 'model.bias']"
@@ -184,7 +189,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_what_is_damaged_is_never_taken(tmp_path: Path, damage: str) -> None:
-    path = save_checkpoint(state_after(2), tmp_path, "hash")
+    path = save_checkpoint(state_after(2), tmp_path, "hash", NETWORK)
     before = path.read_bytes()
     path.write_bytes(DAMAGE[damage](before))
     assert path.read_bytes() != before
@@ -195,7 +200,7 @@ def test_what_is_damaged_is_never_taken(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_checkpoint_under_another_steps_name_is_not_taken(tmp_path: Path) -> None:
-    path = save_checkpoint(state_after(2), tmp_path, "hash").rename(tmp_path / "step-00000009.safetensors")
+    path = save_checkpoint(state_after(2), tmp_path, "hash", NETWORK).rename(tmp_path / "step-00000009.safetensors")
     with pytest.raises(
         StbenchError, match=r"step-00000009\.safetensors holds step 2: expected the file's name to say so"
     ):
@@ -204,7 +209,7 @@ def test_a_checkpoint_under_another_steps_name_is_not_taken(tmp_path: Path) -> N
 
 def test_a_run_whose_folder_is_gone_does_not_get_it_back(tmp_path: Path) -> None:
     with pytest.raises(StbenchError, match=r"cannot write .*: No such file or directory"):
-        save_checkpoint(state_after(1), tmp_path / "run" / "checkpoints", "hash")
+        save_checkpoint(state_after(1), tmp_path / "run" / "checkpoints", "hash", NETWORK)
     assert list(tmp_path.iterdir()) == []
 
 

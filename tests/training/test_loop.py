@@ -48,7 +48,7 @@ class Recorder(nn.Module):
 def job(folder: Path, **options: object) -> TrainingJob:
     config = replace(TrainConfig(steps=4, batch_size=6, lr=1e-2, checkpoint_every=2), **options)  # type: ignore[arg-type]
     runtime = Runtime(torch.device("cpu"), "float32", "math")
-    return TrainingJob(config, "flow", "uniform", 0, 2, runtime, Autoencoder(), folder, "hash")
+    return TrainingJob(config, "flow", "uniform", 0, 2, runtime, Autoencoder(), folder, "hash", {})
 
 
 def run(work: TrainingJob, backbone: nn.Module | None = None) -> Recorder:

@@ -20,6 +20,10 @@ from stbench.training.loop import new_state
 from stbench.training.start import initialise_from, read_any_weights
 
 TINY: dict[str, Any] = {"hidden_size": 16, "depth": 4, "num_heads": 2, "sample_size": 8, "num_frames": 4}
+NETWORK: dict[str, Any] = {
+    "backbone": "stbench.backbones.latte:Latte",
+    "arguments": {"num_heads": 2, "depth": 4, "sizes": (1, 2)},
+}
 
 
 def latte(seed: int, **options: Any) -> Latte:
@@ -38,7 +42,7 @@ def saved_run(backbone: nn.Module, folder: Path, steps: int = 1) -> Path:
         for parameter in state.backbone.parameters():
             parameter.add_(1)  # the trained weights, which nobody starts from
     state.step = steps
-    return save_checkpoint(state, folder / "checkpoints", "hash")
+    return save_checkpoint(state, folder / "checkpoints", "hash", NETWORK)
 
 
 def same(backbone: nn.Module, expected: dict[str, Tensor]) -> bool:
@@ -59,7 +63,7 @@ def test_a_run_gives_the_averaged_weights_of_its_newest_checkpoint(tmp_path: Pat
     saved_run(older, tmp_path, steps=9)
     saved_run(newer, tmp_path, steps=10)
     backbone = nn.Linear(2, 3)
-    assert initialise_from(backbone, str(tmp_path)) == f"averaged weights of {tmp_path}"
+    assert initialise_from(backbone, str(tmp_path), NETWORK) == f"averaged weights of {tmp_path}"
     assert same(backbone, expected)
 
 
@@ -69,7 +73,7 @@ def test_a_checkpoint_of_a_run_can_be_named_itself(tmp_path: Path) -> None:
     path = saved_run(older, tmp_path, steps=9)
     saved_run(newer, tmp_path, steps=10)
     backbone = nn.Linear(2, 3)
-    assert initialise_from(backbone, str(path)) == f"averaged weights of {path}"
+    assert initialise_from(backbone, str(path), NETWORK) == f"averaged weights of {path}"
     assert same(backbone, expected)
 
 
@@ -78,7 +82,7 @@ def test_a_run_of_the_same_backbone_is_not_mistaken_for_a_published_file(tmp_pat
     expected = copied(source)
     saved_run(source, tmp_path)
     backbone = latte(2)
-    assert initialise_from(backbone, str(tmp_path)) == f"averaged weights of {tmp_path}"
+    assert initialise_from(backbone, str(tmp_path), NETWORK) == f"averaged weights of {tmp_path}"
     assert same(backbone, expected)
 
 
@@ -89,7 +93,7 @@ def test_a_file_of_a_networks_own_names(ending: str, tmp_path: Path) -> None:
     save: Callable[[Any, Path], Any] = torch.save if ending == "pt" else save_file
     save(source.state_dict(), path)
     backbone = nn.Linear(2, 3)
-    initialise_from(backbone, str(path))
+    initialise_from(backbone, str(path), NETWORK)
     assert same(backbone, source.state_dict())
 
 
@@ -97,7 +101,7 @@ def test_a_published_file_gives_its_averaged_weights(tmp_path: Path) -> None:
     path, ema, model = tmp_path / "latte.pt", latte(1), latte(2)
     torch.save({"model": to_published(model), "ema": to_published(ema)}, path)
     backbone = latte(3)
-    assert initialise_from(backbone, str(path)) == f"published weights {path}"
+    assert initialise_from(backbone, str(path), NETWORK) == f"published weights {path}"
     assert same(backbone, ema.state_dict())
 
 
@@ -113,7 +117,7 @@ def test_an_image_model_goes_into_the_spatial_blocks(published: bool, tmp_path: 
         saved_run(image, tmp_path)
     backbone = latte(2)
     before = copied(backbone)
-    assert initialise_from(backbone, str(path)) == f"image model {path} into the spatial blocks"
+    assert initialise_from(backbone, str(path), NETWORK) == f"image model {path} into the spatial blocks"
     after = backbone.state_dict()
     for block, source in ((0, 0), (2, 1)):  # an interleaved Latte alternates: spatial, temporal
         for name in backbone.blocks[block].state_dict():
@@ -129,7 +133,7 @@ def test_the_home_folder_may_be_abbreviated(tmp_path: Path, monkeypatch: pytest.
     source = nn.Linear(2, 3)
     torch.save(source.state_dict(), tmp_path / "weights.pt")
     backbone = nn.Linear(2, 3)
-    assert initialise_from(backbone, "~/weights.pt") == f"averaged weights of {tmp_path / 'weights.pt'}"
+    assert initialise_from(backbone, "~/weights.pt", NETWORK) == f"averaged weights of {tmp_path / 'weights.pt'}"
     assert same(backbone, source.state_dict())
 
 
@@ -138,7 +142,8 @@ def test_reading_alone_changes_no_network(tmp_path: Path) -> None:
     expected = copied(source)
     path = saved_run(source, tmp_path)
     for place in (tmp_path, path):
-        weights = read_any_weights(place)
+        weights, architecture = read_any_weights(place)
+        assert architecture == {**NETWORK, "arguments": {**NETWORK["arguments"], "sizes": [1, 2]}}
         assert weights.keys() == expected.keys()
         assert all(torch.equal(weights[name], expected[name]) for name in weights)
 
@@ -148,7 +153,7 @@ def test_the_parameters_stay_the_ones_that_an_optimizer_holds(tmp_path: Path) ->
     torch.save(nn.Linear(2, 3).state_dict(), path)
     backbone = nn.Linear(2, 3)
     weight = backbone.weight
-    initialise_from(backbone, str(path))
+    initialise_from(backbone, str(path), NETWORK)
     assert backbone.weight is weight
     assert weight.requires_grad
 
@@ -159,7 +164,7 @@ def test_the_parameters_stay_the_ones_that_an_optimizer_holds(tmp_path: Path) ->
 def message_of(backbone: nn.Module, source: Path) -> str:
     before = copied(backbone)
     with pytest.raises(StbenchError) as caught:
-        initialise_from(backbone, str(source))
+        initialise_from(backbone, str(source), NETWORK)
     assert same(backbone, before)  # nothing was half loaded
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -231,3 +236,42 @@ def test_a_published_file_for_a_family_without_any(tmp_path: Path) -> None:
     assert message_of(nn.Linear(2, 3), path) == (
         f"{path}: weights of another network: 2 missing (weight, bias); 1 left over (pos_embed)"
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "differences"),
+    [
+        ({"num_heads": 4}, "num_heads=2 instead of 4"),
+        ({"num_heads": 1, "depth": 2}, "depth=4 instead of 2, num_heads=2 instead of 1"),
+        ({"sizes": [1, 3]}, "sizes=[1, 2] instead of [1, 3]"),
+        ({"window": 8}, "window=None instead of 8"),
+        ({"backbone": "my:Latte"}, "backbone=stbench.backbones.latte:Latte instead of my:Latte"),
+    ],
+)
+def test_weights_of_another_network_of_equal_shapes_are_refused(
+    changes: dict[str, Any], differences: str, tmp_path: Path
+) -> None:
+    """They used to be taken without a word."""
+    path, backbone = saved_run(latte(0), tmp_path), latte(1)
+    before = copied(backbone)
+    other = {"backbone": changes.pop("backbone", NETWORK["backbone"]), "arguments": {**NETWORK["arguments"], **changes}}
+    with pytest.raises(StbenchError) as caught:
+        initialise_from(backbone, str(path), other)
+    assert str(caught.value) == f"{path}: weights of another network: {differences}"
+    assert same(backbone, before)
+
+
+def test_what_matters_in_training_alone_may_differ(tmp_path: Path) -> None:
+    changes = {"dropout": 0.1, "drop_path_rate": 0.2, "gradient_checkpointing": True}
+    other = {**NETWORK, "arguments": {**NETWORK["arguments"], **changes}}
+    initialise_from(latte(1), str(saved_run(latte(0), tmp_path)), other)
+
+
+def test_an_image_model_has_the_heads_of_the_video_model(tmp_path: Path) -> None:
+    """The number of heads shows in no shape; arrangement and depth of the two differ of course."""
+    path = saved_run(latte(0, arrangement="spatial", depth=2), tmp_path)
+    video = {"backbone": NETWORK["backbone"], "arguments": {**NETWORK["arguments"], "depth": 8, "arrangement": "x"}}
+    assert "into the spatial blocks" in initialise_from(latte(1), str(path), video)
+    video["arguments"]["num_heads"] = 4
+    with pytest.raises(StbenchError, match=r"weights of another network: num_heads=2 instead of 4$"):
+        initialise_from(latte(1), str(path), video)

@@ -37,6 +37,8 @@ _NAMES = (
 class LatteLayout(PublishedLayout):
     """The authors' names and shapes; the patch embedding is a 2D convolution there."""
 
+    only_of_video = ("arrangement", "depth", "temporal_position")
+
     def names(self, backbone: Any) -> dict[str, str]:
         """Our names -> the authors', of the interleaved Latte or of DiT."""
         if backbone.arrangement not in ("interleaved", "spatial"):
