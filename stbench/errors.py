@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterable
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 # Code that a user did not write: stbench, torch and whatever else was installed, Python itself, and what has no file.
 _INSTALLED = (str(Path(__file__).parent), *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
@@ -43,18 +44,20 @@ class NotComparable(StbenchError):
     exit_status = 4
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> StbenchError:
+def unknown_name(kind: str, name: str, known: Iterable[str], see: str | None = None) -> StbenchError:
     """Build the error for a `name` that is not among the `known` ones, nearest matches first.
 
     Args:
         kind: what the name was meant to be, e.g. "variant".
         name: what the user wrote.
         known: every name that would have been right.
+        see: the command that lists them, where they are too many for a line.
     """
     choices = sorted(known)
     near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(match) for match in near)}? " if near else ""
-    return StbenchError(f"unknown {kind} {name!r}: {hint}known: {', '.join(choices) or 'none'}")
+    listing = f"see `{see}`" if see else f"known: {', '.join(choices) or 'none'}"
+    return StbenchError(f"unknown {kind} {brief(name)!r}: {hint}{listing}")
 
 
 def check_whole(least: int, prefix: str = "", **values: object) -> None:
@@ -94,3 +97,9 @@ def _short(filename: str) -> str:
     """A file as one would name it from here."""
     path = Path(filename)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
+
+
+def brief(value: Any, limit: int = 80) -> str:
+    """A value as it may stand in a message: on one line, and not long."""
+    text = value if isinstance(value, str) and value.isprintable() else repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

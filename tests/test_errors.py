@@ -12,6 +12,7 @@ from stbench.errors import (
     FinishedInPart,
     NotComparable,
     StbenchError,
+    brief,
     check_whole,
     error_with_place,
     first_line,
@@ -99,3 +100,15 @@ def test_whole_numbers() -> None:
     check_whole(0, "dataset.", seed=0, length=7, index=np.int64(3))
     with pytest.raises(StbenchError, match=r"^dataset\.length=0: expected a whole number, at least 1$"):
         check_whole(1, "dataset.", seed=1, length=0)
+
+
+def test_what_stands_in_a_message_is_short_and_on_one_line() -> None:
+    assert brief("a" * 500, 10) == "aaaaaaa..."
+    assert brief("a\nb") == "'a\\nb'"
+    assert brief([1, 2]) == "[1, 2]"
+    assert len(str(unknown_name("variant", "x" * 5000, ["latte1"]))) < 150
+
+
+def test_where_names_are_many_the_command_that_lists_them_is_named() -> None:
+    message = str(unknown_name("key", "train.stepz", ["train.steps", "seed"], see="stbench list settings"))
+    assert message == "unknown key 'train.stepz': did you mean 'train.steps'? see `stbench list settings`"

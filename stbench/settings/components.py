@@ -16,15 +16,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from omegaconf import OmegaConf
 
 from stbench import paths
 from stbench.errors import StbenchError, error_with_place, unknown_name
+from stbench.settings.presets import check_preset
 from stbench.settings.targets import BASES, load_class
+from stbench.settings.values import annotations_of, checked
 
 if TYPE_CHECKING:
     from torch import nn
 
+LARGEST_FILE_BYTES = 2**20
 TARGET_KEYS = {"variant": "backbone", "dataset": "dataset"}
 
 
@@ -60,13 +63,16 @@ class Component:
         """The same component with some arguments changed, each checked against the constructor.
 
         Raises:
-            StbenchError: for an argument that the constructor does not have.
+            StbenchError: for an argument that the constructor does not have, or of another type than it declares.
         """
-        known = signature_parameters(self) if overrides else {}
+        if not overrides:
+            return self
+        known, annotations = signature_parameters(self), annotations_of(load_target(self))
         for key in overrides:
             if key not in known:
-                raise unknown_name(f"key of {self.kind} {self.name!r}", key, known)
-        return replace(self, arguments={**self.arguments, **overrides})
+                raise unknown_name(f"key of {self.kind} {self.name!r}", str(key), known)
+        own = {key: checked(f"{self.kind}.{key}", each, annotations.get(key, Any)) for key, each in overrides.items()}
+        return replace(self, arguments={**self.arguments, **own})
 
     def with_preset(self, preset: str) -> tuple[Component, dict[str, Any]]:
         """Apply the file's block for `preset`; returns the component and the block's settings of the run."""
@@ -124,9 +130,11 @@ def load_component(kind: str, name_or_path: str) -> Component:
     target_key = TARGET_KEYS[kind]
     if not isinstance(content.get(target_key), str) or ":" not in content[target_key]:
         raise StbenchError(f"{path}: a {kind} needs the key `{target_key}: module:Class`")
-    presets = content.pop("presets", None) or {}
+    presets, expect = content.pop("presets", None) or {}, content.pop("expect", None) or {}
     if not isinstance(presets, dict) or not all(isinstance(block, dict) for block in presets.values()):
         raise StbenchError(f"{path}: presets must map a preset's name to a mapping of keys")
+    if not isinstance(expect, dict):
+        raise StbenchError(f"{path}: expect must map a figure's name to its value")
     component = Component(
         kind=kind,
         name=path.stem,
@@ -134,10 +142,12 @@ def load_component(kind: str, name_or_path: str) -> Component:
         arguments={},
         presets=presets,
         source=str(content.pop("source", "")),
-        expect=content.pop("expect", None) or {},
+        expect=expect,
         folder=path.parent.resolve(),
     )
     try:
+        for preset in presets:
+            check_preset(preset)
         return component.with_arguments(content)  # every other key
     except StbenchError as error:
         raise type(error)(f"{path}: {error}") from error
@@ -187,10 +197,7 @@ def describe_file(kind: str, path: Path) -> tuple[str, str]:
 
 def _find(kind: str, name_or_path: str) -> Path:
     if name_or_path.endswith((".yaml", ".yml")):
-        path = Path(name_or_path).expanduser()
-        if not path.is_file():
-            raise StbenchError(f"{kind} file {name_or_path} does not exist")
-        return path
+        return Path(name_or_path).expanduser()
     files = paths.config_files(f"{kind}s")
     if name_or_path not in files:
         raise unknown_name(kind, name_or_path, files)
@@ -198,10 +205,22 @@ def _find(kind: str, name_or_path: str) -> Path:
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML file by the rules of the command line, by which 1e-3 is a number."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StbenchError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        if not path.is_file():  # also of pipes and devices, which may never end
+            raise StbenchError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
+        if path.stat().st_size > LARGEST_FILE_BYTES:
+            raise StbenchError(f"{path}: {path.stat().st_size} bytes are no configuration")
+        content = OmegaConf.to_container(OmegaConf.create(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise StbenchError(f"{brief(str(path))}: cannot be read: {error.strerror}") from error
+    except StbenchError:
+        raise
+    except Exception as error:  # the YAML and grammar errors of the parser share no base class
+        raise StbenchError(f"{path} is not YAML: {brief(' '.join(str(error).split()), 160)}") from error
     if not isinstance(content, dict):
         raise StbenchError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}")
-    return content
+    for key in content:
+        if not isinstance(key, str):
+            raise StbenchError(f"{path}: the key {key!r} is not text: put it in quotes")
+    return {str(key): value for key, value in content.items()}

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from stbench.errors import unknown_name
+
 DEFAULT_PRESET = "small"
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -82,3 +84,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "protocol": "latte-2048-16f",
     },
 }
+
+
+def check_preset(name: object) -> str:
+    """Return `name` when it is a preset's, or raise the error that lists them."""
+    if not isinstance(name, str) or name not in PRESETS:
+        raise unknown_name("preset", str(name), PRESETS)
+    return name

@@ -9,15 +9,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from stbench.errors import StbenchError, first_line, unknown_name
+from stbench.errors import StbenchError, brief, unknown_name
 from stbench.settings.components import TARGET_KEYS, Component, load_component
-from stbench.settings.presets import DEFAULT_PRESET, PRESETS
-from stbench.settings.schema import OBJECTIVE_SAMPLERS, Contents, RunConfig, Settings, dotted_settings, lookup
+from stbench.settings.presets import DEFAULT_PRESET, PRESETS, check_preset
+from stbench.settings.schema import OBJECTIVE_SAMPLERS, Contents, RunConfig, Settings, dotted_settings, setting_types
+from stbench.settings.values import checked, parse_value
+
+COMPONENTS_AND_PRESET = ("variant", "dataset", "preset")
 
 
 def resolve(overrides: Iterable[str]) -> RunConfig:
@@ -30,9 +30,10 @@ def resolve(overrides: Iterable[str]) -> RunConfig:
         StbenchError: for an unknown key or name, a value of the wrong type or out of range.
     """
     given = parse_overrides(overrides)
-    preset = given.pop("preset", DEFAULT_PRESET)
-    if preset not in PRESETS:
-        raise unknown_name("preset", str(preset), PRESETS)
+    for key in given:
+        if key not in (*dotted_settings(), *COMPONENTS_AND_PRESET) and not key.startswith(("variant.", "dataset.")):
+            raise _unknown_key(key)
+    preset = check_preset(given.pop("preset", DEFAULT_PRESET))
     variant, variant_settings = _resolve_component("variant", given, preset)
     dataset, dataset_settings = _resolve_component("dataset", given, preset)
     settings = resolve_settings(PRESETS[preset], variant_settings, dataset_settings, given)
@@ -45,23 +46,16 @@ def resolve_settings(*layers: Mapping[str, Any]) -> Settings:
     Raises:
         StbenchError: for an unknown key, a value of the wrong type or out of range, or two that exclude each other.
     """
-    merged = OmegaConf.structured(Settings)
-    for node in (merged, *filter(OmegaConf.is_config, merged.values())):
-        OmegaConf.set_readonly(node, False)  # as frozen dataclasses they begin as read-only
-    known = dotted_settings()
+    known, values = dotted_settings(), {}
     for key, value in ((key, value) for layer in layers for key, value in layer.items()):
         if key not in known:
-            raise unknown_name("key", key, [*known, "variant", "dataset", "preset"])
-        if value is False and "off" in (known[key].metadata["choices"] or ()):
-            value = "off"  # which YAML reads as a truth value
-        try:
-            OmegaConf.update(merged, key, value)
-        except OmegaConfBaseException as error:
-            raise StbenchError(f"{key}={value!r}: {first_line(error)}") from error
-    settings = OmegaConf.to_object(merged)
-    assert isinstance(settings, Settings)
-    for key, declared in known.items():
-        _check_range(key, lookup(settings, key), declared.metadata)
+            raise _unknown_key(key)
+        values[key] = _checked_setting(key, value, known[key])
+    settings = Settings()
+    for section in {key.partition(".")[0] for key in values if "." in key}:
+        own = take_arguments(values, section)
+        settings = dataclasses.replace(settings, **{section: dataclasses.replace(getattr(settings, section), **own)})
+    settings = dataclasses.replace(settings, **values)
     objective, sampler = settings.diffusion.objective, settings.eval.sampler
     if sampler not in ("auto", *OBJECTIVE_SAMPLERS[objective]):
         raise StbenchError(
@@ -95,19 +89,20 @@ def from_dict(content: Mapping[str, Any], code: Path | None = None) -> RunConfig
     Args:
         content: the plain values.
         code: folder with a copy of the code of each kind of component, where its module is looked for first.
+
+    Raises:
+        StbenchError: something else than `to_dict` gives.
     """
+    if not isinstance(content, Mapping):
+        raise StbenchError(f"expected a mapping of keys to values, got {type(content).__name__}")
     flat = _flatten(content)
-    preset, contents, components = flat.pop("preset"), take_arguments(flat, "contents"), {}
+    preset, components = _take(flat, "preset", str), {}
     for kind, target_key in TARGET_KEYS.items():
-        name, target = flat.pop(f"{kind}.name"), flat.pop(f"{kind}.{target_key}")
+        name, target = _take(flat, f"{kind}.name", str), _take(flat, f"{kind}.{target_key}", str)
         component = Component(kind, name, target, {}, folder=code and code / kind)
-        components[kind] = component.with_arguments(flat.pop(f"{kind}.arguments"))
-    known = [f"contents.{declared.name}" for declared in dataclasses.fields(Contents)]
-    for name in contents:
-        if f"contents.{name}" not in known:
-            raise unknown_name("key", f"contents.{name}", known)
-    found = Contents(**contents) if contents else None
-    return RunConfig(**components, settings=resolve_settings(flat), preset=preset, contents=found)
+        components[kind] = component.with_arguments(_take(flat, f"{kind}.arguments", dict[str, Any]))
+    contents = _rebuilt_contents(take_arguments(flat, "contents"))
+    return RunConfig(**components, settings=resolve_settings(flat), preset=preset, contents=contents)
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
@@ -120,13 +115,13 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or not key:
-            raise StbenchError(f"expected key=value, got {word!r}")
+            raise StbenchError(f"expected key=value, got {brief(word)!r}")
         if key in parsed:
-            raise StbenchError(f"{key} is given twice")
+            raise StbenchError(f"{brief(key)} is given twice")
         try:
-            parsed[key] = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
-        except Exception as error:  # the YAML and grammar errors of the parser share no base class
-            raise StbenchError(f"cannot read the value of {word!r}: {' '.join(str(error).split())}") from error
+            parsed[key] = parse_value(text)
+        except StbenchError as error:
+            raise StbenchError(f"{brief(word)}: {error}") from error
     return parsed
 
 
@@ -140,20 +135,53 @@ def _resolve_component(kind: str, given: dict[str, Any], preset: str) -> tuple[C
     name = given.pop(kind, None)
     if name is None:
         raise StbenchError(f"{kind}=NAME is missing; `stbench list {kind}s` shows what there is")
+    if not isinstance(name, str) or "," in name:
+        raise StbenchError(f"{kind}={brief(name)}: expected one name; `stbench profile` takes several variants")
     own = take_arguments(given, kind)
     component, settings = load_component(kind, name).with_preset(preset)
     return component.with_arguments(own), settings
 
 
-def _check_range(key: str, value: Any, declared: Mapping[str, Any]) -> None:
+def _checked_setting(key: str, value: Any, declared: dataclasses.Field[Any]) -> Any:
+    """A setting's value as it is declared: type, then choices and range."""
+    about = declared.metadata
+    if value is False and "off" in (about["choices"] or ()):
+        value = "off"  # which YAML reads as a truth value
+    value = checked(key, value, setting_types()[key])
     if value is None:
-        return
-    if declared["choices"] and value not in declared["choices"]:
-        raise unknown_name(f"value of {key}", str(value), declared["choices"])
-    if declared["at_least"] is not None and not value >= declared["at_least"]:
-        raise StbenchError(f"{key}={value}: expected at least {declared['at_least']}")
-    if declared["at_most"] is not None and not value <= declared["at_most"]:
-        raise StbenchError(f"{key}={value}: expected at most {declared['at_most']}")
+        return None
+    if about["choices"] and value not in about["choices"]:
+        raise unknown_name(f"value of {key}", brief(value), about["choices"])
+    if about["at_least"] is not None and value < about["at_least"]:
+        raise StbenchError(f"{key}={value}: expected at least {about['at_least']}")
+    if about["at_most"] is not None and value > about["at_most"]:
+        raise StbenchError(f"{key}={value}: expected at most {about['at_most']}")
+    return value
+
+
+def _unknown_key(key: str) -> StbenchError:
+    return unknown_name("key", key, [*dotted_settings(), *COMPONENTS_AND_PRESET], see="stbench list settings")
+
+
+def _take(values: dict[str, Any], key: str, declared: Any) -> Any:
+    """Take out of a rebuilt run's values what must be there."""
+    if key not in values:
+        raise StbenchError(f"{key}: missing")
+    return checked(key, values.pop(key), declared)
+
+
+def _rebuilt_contents(values: dict[str, Any]) -> Contents | None:
+    if not values:
+        return None
+    types = get_type_hints(Contents)
+    for name in values:
+        if name not in types:
+            raise unknown_name("key", f"contents.{name}", [f"contents.{known}" for known in types])
+    required = [each.name for each in dataclasses.fields(Contents) if each.default is dataclasses.MISSING]
+    for name in required:
+        if name not in values:
+            raise StbenchError(f"contents.{name}: missing")
+    return Contents(**{name: checked(f"contents.{name}", value, types[name]) for name, value in values.items()})
 
 
 def _flatten(nested: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 from stbench.settings.components import Component
 
@@ -84,7 +85,7 @@ class EvalConfig:
         "auto", "auto takes the objective's first: ddpm, or euler for flow", choices=("auto", *SAMPLERS)
     )
     num_sampling_steps: int = setting(250, "network evaluations per sample", at_least=1)
-    cfg_scale: float = setting(1.0, "classifier-free guidance; 1 is none", at_least=0)
+    cfg_scale: float = setting(1.0, "classifier-free guidance; 1 is none", at_least=0, at_most=100)
     guided_channels: str = setting(
         "published", "guide the channels that the backbone's authors guide, or all", choices=("published", "all")
     )
@@ -203,6 +204,18 @@ def dotted_settings() -> dict[str, dataclasses.Field[Any]]:
             found[outer.name] = outer
         else:
             found |= {f"{outer.name}.{inner.name}": inner for inner in dataclasses.fields(section())}
+    return found
+
+
+@functools.cache
+def setting_types() -> dict[str, Any]:
+    """The annotation of every setting by its dotted name."""
+    found: dict[str, Any] = {}
+    for name, annotation in get_type_hints(Settings).items():
+        if dataclasses.is_dataclass(annotation):
+            found |= {f"{name}.{inner}": each for inner, each in get_type_hints(annotation).items()}
+        else:
+            found[name] = annotation
     return found
 
 
