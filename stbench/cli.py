@@ -50,6 +50,7 @@ class Listing(str, Enum):
     presets = "presets"
     protocols = "protocols"
     detectors = "detectors"
+    settings = "settings"
 
 
 def main() -> None:
@@ -87,7 +88,7 @@ def common(
 def list_command(
     what: Annotated[Listing | None, typer.Argument(help="What to list; everything when left out.")] = None,
 ) -> None:
-    """List variants, datasets, presets, protocols and detectors."""
+    """List variants, datasets, presets, protocols, detectors and settings."""
     from stbench.checks.listing import print_listing
 
     for each in [what] if what else list(Listing):

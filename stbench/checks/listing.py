@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def print_listing(what: str) -> None:
-    """Print one table of what there is: "variants", "datasets", "presets", "protocols" or "detectors"."""
+    """Print one table of what there is: "variants", "datasets", "presets", "protocols", "detectors" or "settings"."""
     print(what)
     print_rows(_LISTINGS[what](), indent=2)
     print()
@@ -69,6 +69,21 @@ def _detectors() -> list[tuple[str, ...]]:
     return rows
 
 
+def _settings() -> list[tuple[str, ...]]:
+    from stbench.settings.schema import dotted_settings, setting_types
+    from stbench.settings.values import describe_type
+
+    rows: list[tuple[str, ...]] = [("setting", "default", "expected", "meaning")]
+    for key, declared in dotted_settings().items():
+        about, kind = declared.metadata, describe_type(setting_types()[key])
+        low, high = about["at_least"], about["at_most"]
+        limits = "" if low is None else f", at least {low}" if high is None else f", {low} to {high}"
+        expected = " | ".join(about["choices"]) if about["choices"] else kind + limits
+        default = "null" if declared.default is None else str(declared.default)
+        rows.append((key, default, expected, about["about"] + ("" if about["hashed"] else "; moves no result")))
+    return rows
+
+
 # Each with its header as the first row.
 _LISTINGS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "variants": lambda: _components("variant"),
@@ -76,4 +91,5 @@ _LISTINGS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "presets": _presets,
     "protocols": _protocols,
     "detectors": _detectors,
+    "settings": _settings,
 }

@@ -17,6 +17,7 @@ from stbench.data.autoencoders import Autoencoder, build_autoencoder
 from stbench.data.clips import ClipDataset
 from stbench.data.scanning import FolderDataset
 from stbench.diffusion.loss import find_objective
+from stbench.diffusion.samplers import check_sampling
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.protocol import SamplingFacts, clip_facts, filled_in, get_protocol
@@ -155,7 +156,20 @@ def prepare(config: RunConfig) -> Setup:
     )
     with torch.device("meta"):  # figures that do not fit together are refused before any work
         setup.construct_backbone()
+    _check_sampling(setup)
     return replace(setup, protocol=_filled_in(setup))
+
+
+def _check_sampling(setup: Setup) -> None:
+    """Refuse what cannot be sampled, at the end or on the way, before a training."""
+    for key, sampling in (
+        ("num_sampling_steps", setup.sampling),
+        ("curve_sampling_steps", setup.during_training.sampling),
+    ):
+        try:
+            check_sampling(sampling)
+        except StbenchError as error:
+            raise StbenchError(f"eval.{key}={sampling.num_sampling_steps}: {error}") from error
 
 
 def _protocol_with_detector(name: str, weights: str | None) -> tuple[Protocol, Detector]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from stbench import paths
-from stbench.errors import StbenchError, error_with_place, unknown_name
+from stbench.errors import StbenchError, brief, error_with_place, unknown_name
 from stbench.settings.presets import check_preset
 from stbench.settings.targets import BASES, load_class
 from stbench.settings.values import annotations_of, checked

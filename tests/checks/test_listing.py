@@ -13,7 +13,7 @@ from stbench.checks.listing import print_config, print_listing
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.protocol import PROTOCOLS
 from stbench.settings.resolve import resolve
-from stbench.settings.schema import Contents
+from stbench.settings.schema import Contents, dotted_settings
 
 
 @pytest.fixture
@@ -128,3 +128,19 @@ def test_a_resolved_configuration_with_its_hash_and_folder(capsys: pytest.Captur
     assert yaml.safe_load(text) == config.to_dict()
     assert [line.split(":")[0] for line in text.splitlines() if line[0].isalpha()] == list(config.to_dict())
     assert end == f"config_hash: {config.config_hash}\nrun_id: {config.run_id}\n"
+
+
+def test_settings_tell_type_range_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    print_listing("settings")
+    out = capsys.readouterr().out
+    assert out.splitlines()[1].split() == ["setting", "default", "expected", "meaning"]
+    rows = {
+        line.split()[0]: " ".join(line.split())
+        for line in out.splitlines()[2:]
+        if line.startswith("  ") and line.strip()
+    }
+    assert set(dotted_settings()) <= set(rows)
+    assert rows["train.ema_decay"].startswith("train.ema_decay 0.9999 a number, 0 to 1 decay of the averaged weights")
+    assert rows["eval.curve_clips"].startswith("eval.curve_clips null a whole number or null, at least 2")
+    assert rows["compile"].startswith("compile off off | default | max-autotune torch.compile")
+    assert rows["train.num_workers"].endswith("; moves no result")

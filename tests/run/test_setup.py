@@ -168,3 +168,15 @@ def test_the_reference_has_the_clips_of_the_protocol(videos: list[str], monkeypa
     seeded = real_clips("protocol=seeded")
     assert not torch.equal(seeded.sort(0).values, first.sort(0).values)  # other clips, not only another order
     assert torch.equal(seeded, real_clips("protocol=seeded", "dataset.seed=1"))
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("eval.num_sampling_steps=2000", r"^eval\.num_sampling_steps=2000: .* to 1000$"),
+        ("eval.curve_sampling_steps=2000", r"^eval\.curve_sampling_steps=2000: .* to 1000$"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused_before_training(smoke: list[str], word: str, message: str) -> None:
+    with pytest.raises(StbenchError, match=message):
+        prepare(resolve(["variant=latte1", *smoke, "diffusion.objective=ddpm", word]))
