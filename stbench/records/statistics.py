@@ -1,12 +1,13 @@
-"""Statistics of a few noisy numbers: timing samples and results over seeds.
+"""Statistics of a few noisy numbers: timing samples of one process, and results over seeds or processes.
 
-A difference counts when it is beyond a factor and beyond noise. Timing samples are many and skewed: medians, the
-interquartile range and the Mann-Whitney U test. Seeds are few: the mean with Student's t interval, and Welch's t test,
-since a rank test cannot reach p < 0.05 with three seeds on each side.
+A difference counts when it is beyond a factor and beyond noise. Samples of one process are many and skewed: the median
+and the interquartile range. Seeds and processes are few: the mean with Student's t interval, and Welch's t test, since
+a rank test cannot reach p < 0.05 with three on each side. docs/verdicts.md has what these rules find and miss.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,9 @@ from scipy import stats
 FACTOR = 1.1  # smallest ratio that is called a difference
 ALPHA = 0.05  # largest p value that is called beyond noise
 CONFIDENCE = 0.95
-# Share of its time that a process waited for a processor, above which its times are not judged (docs/verdicts.md).
-UNDER_LOAD = 0.05
+ONE_PROCESS_FACTOR = 1.5  # smallest ratio of times that is called a difference when each side is of one process
+ROUNDING = 1e-4  # largest relative difference of two figures that one computation may give
+UNDER_LOAD = 0.05  # largest share of its time that a process may wait for a processor while it is timed
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def under_load(waited_share: float | None) -> bool:
 
 def waiting(waited_share: float) -> str:
     """What a share of waiting means, in words."""
-    return f"threads stood {waited_share:.0%} of their time waiting for a processor"
+    return f"threads stood {100 * waited_share:.0f} % of their time waiting for a processor"
 
 
 def beyond_factor(a: float, b: float, factor: float = FACTOR) -> bool:
@@ -61,27 +63,54 @@ def beyond_factor(a: float, b: float, factor: float = FACTOR) -> bool:
     return max(a, b) > factor * min(a, b)
 
 
-def differs(
-    samples_a: Sequence[float], samples_b: Sequence[float], factor: float = FACTOR, alpha: float = ALPHA
-) -> bool:
-    """Whether two sets of timing samples differ beyond a factor and beyond noise.
+def equal_to_rounding(a: float, b: float) -> bool:
+    """Whether two numbers are as close as one computation comes to itself."""
+    return math.isclose(a, b, rel_tol=ROUNDING)
 
-    Args:
-        samples_a: positive samples, at least one.
-        samples_b: likewise.
-        factor: the medians' ratio must be beyond this, in either direction.
-        alpha: the two-sided Mann-Whitney U test must give a smaller p value.
+
+@dataclass(frozen=True)
+class Contrast:
+    """How far two means are apart.
+
+    Attributes:
+        p: of Welch's t test, two-sided.
+        ratio_interval: 95 % interval of their difference, as the ratio of the second to the first; None where the
+            first is not positive.
     """
-    if not beyond_factor(median(samples_a), median(samples_b), factor):
-        return False
-    return bool(stats.mannwhitneyu(samples_a, samples_b, alternative="two-sided").pvalue < alpha)
+
+    p: float
+    ratio_interval: tuple[float, float] | None
+
+
+def contrast(base: Sequence[float], new: Sequence[float]) -> Contrast:
+    """Compare two means over seeds or processes, of which each side needs two or more."""
+    centre, difference = mean(base), mean(new) - mean(base)
+    variance_base, variance_new = (float(np.var(side, ddof=1)) / len(side) for side in (base, new))  # of the means
+    variance = variance_base + variance_new
+    error = math.sqrt(variance)
+    p, half = float(difference == 0), 0.0
+    if error > 0:
+        shares = (variance_base / variance) ** 2 / (len(base) - 1), (variance_new / variance) ** 2 / (len(new) - 1)
+        freedom = 1 / sum(shares)
+        p = float(2 * stats.t.sf(abs(difference) / error, freedom))
+        half = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    low, high = difference - half, difference + half
+    return Contrast(p, (1 + low / centre, 1 + high / centre) if centre > 0 else None)
 
 
 def means_differ(values_a: Sequence[float], values_b: Sequence[float], alpha: float = ALPHA) -> bool:
     """Whether the means over seeds differ beyond noise, by Welch's t test; each side needs two values or more."""
-    if np.ptp(values_a) == 0 and np.ptp(values_b) == 0:
-        return values_a[0] != values_b[0]  # no noise at all: t is undefined
-    return bool(stats.ttest_ind(values_a, values_b, equal_var=False).pvalue < alpha)
+    return contrast(values_a, values_b).p < alpha
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p values for being several (Holm 1979): each may then be held against a level as if it were alone."""
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(np.argsort(p_values)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
 
 
 def summarise_seeds(values: Sequence[float]) -> SeedSummary:

@@ -8,7 +8,9 @@ import pytest
 
 from stbench.records.statistics import (
     beyond_factor,
-    differs,
+    contrast,
+    equal_to_rounding,
+    holm,
     means_differ,
     median,
     spread,
@@ -27,15 +29,6 @@ def test_median_and_spread() -> None:
 @pytest.mark.parametrize(("a", "b", "expected"), [(1.0, 1.1, False), (1.0, 1.2, True), (1.2, 1.0, True)])
 def test_beyond_factor_is_symmetric(a: float, b: float, expected: bool) -> None:
     assert beyond_factor(a, b, 1.1) is expected
-
-
-def test_differs_needs_both_factor_and_noise() -> None:
-    quiet = [1.0 + 0.001 * i for i in range(20)]
-    assert differs(quiet, [1.3 * x for x in quiet])
-    assert differs([1.3 * x for x in quiet], quiet)
-    assert not differs(quiet, [1.05 * x for x in quiet])  # beyond noise, within the factor
-    assert not differs([1.0, 5.0, 1.1], [1.3, 0.9, 6.0])  # beyond the factor, within noise
-    assert not differs([1.0, 1.1, 1.2], [2.0, 2.1, 2.2])  # three samples a side cannot reach p < 0.05
 
 
 def test_t_interval_of_three_seeds() -> None:
@@ -65,4 +58,32 @@ def test_under_load(waited_share: float | None, expected: bool) -> None:
 
 
 def test_waiting_in_words() -> None:
-    assert waiting(0.36) == "threads stood 36% of their time waiting for a processor"
+    assert waiting(0.36) == "threads stood 36 % of their time waiting for a processor"
+
+
+def test_contrast_is_welch_s_test_and_its_interval_as_a_ratio() -> None:
+    found = contrast([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
+    half = 2.776445 * math.sqrt(2 / 3)  # t(0.975, 4 degrees of freedom)
+    assert found.ratio_interval == pytest.approx(((5 - half) / 2, (5 + half) / 2), rel=1e-6)
+    assert found.p == pytest.approx(0.021312, rel=1e-4)  # t = 3.674, from a table
+
+
+@pytest.mark.parametrize(("new", "p", "ratio"), [(2.0, 1.0, 1.0), (3.0, 0.0, 1.5)])
+def test_contrast_of_figures_without_noise(new: float, p: float, ratio: float) -> None:
+    found = contrast([2.0, 2.0], [new, new])
+    assert (found.p, found.ratio_interval) == (p, (ratio, ratio))
+
+
+def test_what_is_not_positive_has_no_ratio() -> None:
+    assert contrast([-1.0, 1.0], [3.0, 4.0]).ratio_interval is None
+
+
+def test_holm() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # of R's p.adjust
+    assert holm([0.7, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(("b", "expected"), [(13.19785, True), (13.19771, True), (13.21, False), (-13.19785, False)])
+def test_equal_to_rounding(b: float, expected: bool) -> None:
+    assert equal_to_rounding(13.19785, b) is expected

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stbench.errors import CheckFailed, NotComparable
-from stbench.reports.comparison.verdicts import BETTER, FAILING, NOT_COMPARABLE, RUNS_FINISHED, WORSE, Verdict
+from stbench.errors import CheckFailed, FinishedInPart, NotComparable
+from stbench.reports.comparison.verdicts import (
+    BETTER,
+    FAILING,
+    LARGER,
+    NOT_COMPARABLE,
+    RUNS_FINISHED,
+    SMALLER,
+    UNDECIDED,
+    WORSE,
+    Verdict,
+)
 
 
 @dataclass(frozen=True)
@@ -37,11 +47,13 @@ class Comparison:
         cells: what was compared.
         missing: runs of the baseline that the candidate lacks: a failed check.
         added: runs that only the candidate has.
+        unreadable: why records of either side cannot be read; one of these may be what is missing.
     """
 
     cells: list[Cell]
     missing: list[str]
     added: list[str]
+    unreadable: list[str]
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -60,32 +72,41 @@ class Comparison:
 
     @property
     def exit_status(self) -> int:
-        """0 fine; 1 a regression or a missing run; 4 when not one metric could be compared."""
-        if self.regressions or self.missing:
+        """0 fine; 1 a regression or a missing run; 3 when records cannot be read; 4 when nothing could be compared."""
+        if self.regressions or (self.missing and not self.unreadable):
             return CheckFailed.exit_status
-        compared = any(verdict.verdict != NOT_COMPARABLE for verdict in self.verdicts)
-        return 0 if compared else NotComparable.exit_status
+        if self.unreadable:
+            return FinishedInPart.exit_status
+        judged = any(verdict.verdict not in (NOT_COMPARABLE, LARGER, SMALLER) for verdict in self.verdicts)
+        return 0 if judged else NotComparable.exit_status
 
     @property
     def headline(self) -> str:
-        """The outcome in one sentence."""
-        if self.exit_status == NotComparable.exit_status:
-            return f"Not comparable: {'; '.join(self.obstacles) or 'neither side recorded a result'}."
+        """The outcome in one sentence, which says what the exit status does."""
+        obstacles = self._reasons(NOT_COMPARABLE)
         if self.regressions:
             return f"{_counted(len(self.regressions), 'regression')}: {'; '.join(self.regressions)}."
+        if self.unreadable:
+            return f"{_counted(len(self.unreadable), 'record')} cannot be read: {'; '.join(self.unreadable)}."
         if self.missing:
             return f"{_counted(len(self.missing), 'run')} of the baseline missing: {', '.join(self.missing)}."
-        if not any(cell.gated for cell in self.cells):
-            metrics = {kind: [v.metric for v in self.verdicts if v.verdict == kind] for kind in (BETTER, WORSE)}
-            tallied = [f"{kind} in {', '.join(dict.fromkeys(names))}" for kind, names in metrics.items() if names]
-            outcome = "; ".join(tallied) or "no difference in what could be compared"
-            return f"A candidate against a baseline: {outcome}."
-        return "No regression" + (" in what could be compared." if self.obstacles else ".")
+        if self.exit_status == NotComparable.exit_status:
+            return f"Not comparable: {'; '.join(obstacles) or 'neither side recorded a result'}."
+        undecided = f"undecided: {', '.join(self._metrics(UNDECIDED))}" if self._metrics(UNDECIDED) else ""
+        if any(cell.gated for cell in self.cells):
+            outcome = "No regression" + (" in what could be compared" if obstacles else "")
+            return "; ".join(filter(None, [outcome, undecided])) + "."
+        told = [f"{kind} in {', '.join(self._metrics(kind))}" for kind in (BETTER, WORSE) if self._metrics(kind)]
+        outcome = "; ".join(filter(None, [*told, undecided])) or "no difference in what could be compared"
+        return f"A candidate against a baseline (no check for regressions): {outcome}."
 
-    @property
-    def obstacles(self) -> list[str]:
-        """Why metrics could not be compared, each reason once."""
-        return list(dict.fromkeys(v.reason for v in self.verdicts if v.verdict == NOT_COMPARABLE))
+    def _metrics(self, kind: str) -> list[str]:
+        """The metrics of a kind of verdict, each once."""
+        return list(dict.fromkeys(verdict.metric for verdict in self.verdicts if verdict.verdict == kind))
+
+    def _reasons(self, kind: str) -> list[str]:
+        """The reasons of a kind of verdict, each once."""
+        return list(dict.fromkeys(verdict.reason for verdict in self.verdicts if verdict.verdict == kind))
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,7 +1,8 @@
 """The comparison of a baseline with a candidate, for a person and for CI.
 
 Two runs are compared directly. Of two folders, runs are paired by variant, data set, preset and seed, and seeds are
-taken together; where each folder holds one variant and they are not the same, these are baseline and candidate.
+taken together; where each folder holds one variant and they are not the same, these are baseline and candidate. A
+record that cannot be read is named, the others are compared, and the check is then finished in part.
 
 Only a variant compared with itself can regress: another backbone may well cost more or be worse, and is reported so.
 A run that does not finish where the baseline does fails the check either way.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from stbench.errors import StbenchError
@@ -19,7 +21,7 @@ from stbench.records.schema import Record, flatten, value_at
 from stbench.records.store import RECORD_NAME, find_records
 from stbench.reports.comparison.cells import Cell, Comparison
 from stbench.reports.comparison.page import comparison_markdown, comparison_page, ratio_plot
-from stbench.reports.comparison.verdicts import judge
+from stbench.reports.comparison.verdicts import correct, judge
 from stbench.reports.drawing import write_figure
 from stbench.storage.folder import swapped_in
 
@@ -37,13 +39,17 @@ def compare(base: Path | str, new: Path | str, out_dir: Path | str) -> Compariso
         out_dir: a new or empty folder, or an earlier comparison, which is replaced.
 
     Raises:
-        StbenchError: a record cannot be read, two runs of one side cannot be told apart, or no run has a counterpart.
+        StbenchError: no record of a side can be read, two of its runs cannot be told apart, or no run has a
+            counterpart.
     """
-    base_runs, new_runs = ([stored.record for stored in find_records([path]).stored] for path in (base, new))
+    sides = [find_records([path]) for path in (base, new)]
+    base_runs, new_runs = ([stored.record for stored in found.stored] for found in sides)
     if all(Path(path).is_file() or (Path(path) / RECORD_NAME).is_file() for path in (base, new)):
-        comparison = Comparison([_cell(base_runs, new_runs)], [], [])
+        comparison = Comparison([_cell(base_runs, new_runs)], [], [], [])
     else:
         comparison = _compare_folders(base_runs, new_runs)
+    unreadable = [reason for found in sides for reason in found.unreadable.values()]
+    comparison = dataclasses.replace(comparison, cells=_corrected(comparison.cells), unreadable=unreadable)
     content = {"exit_status": comparison.exit_status, "headline": comparison.headline, **dataclasses.asdict(comparison)}
     for written, cell in zip(content["cells"], comparison.cells, strict=True):
         for row, verdict in zip(written["verdicts"], cell.verdicts, strict=True):
@@ -86,7 +92,14 @@ def _compare_folders(base: Sequence[Record], new: Sequence[Record]) -> Compariso
         [_cell([base_by_key[key] for key in keys], [new_by_key[key] for key in keys]) for keys in cells.values()],
         [_spell(key) for key in base_by_key if key not in new_by_key],
         [_spell(key) for key in new_by_key if key not in base_by_key],
+        [],
     )
+
+
+def _corrected(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells with p values that are corrected for all figures of all of them."""
+    verdicts = iter(correct([verdict for cell in cells for verdict in cell.verdicts]))
+    return [dataclasses.replace(cell, verdicts=list(islice(verdicts, len(cell.verdicts)))) for cell in cells]
 
 
 def _key(record: Record) -> Key:

@@ -1,42 +1,51 @@
 """Verdicts on one metric after another, between the runs of a baseline and those of a candidate.
 
-Counts are exact. A time differs beyond a factor and beyond noise, on one machine and under equal conditions only. A
-distance differs under one protocol only, and where both sides have several seeds, beyond the noise between them.
+Counts are exact. Quality is compared under one protocol and beyond the noise of seeds, times under equal conditions and
+beyond the noise of processes, and both beyond a factor. What that noise leaves open is undecided: neither "same", which
+holds only where the whole interval of the ratio lies within the factor, nor a regression.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from stbench.records import statistics
-from stbench.records.protocol import difference
 from stbench.records.schema import Record, value_at
+from stbench.reports.comparison.conditions import obstacle
 
-BETTER, WORSE, SAME, CHANGED, NOT_COMPARABLE = "better", "worse", "same", "changed", "not comparable"
+BETTER, WORSE, SAME, CHANGED = "better", "worse", "same", "changed"
+UNDECIDED, NOT_COMPARABLE = "undecided", "not comparable"
+LARGER, SMALLER = "larger", "smaller"  # counts of two configurations: a fact about them, no judgement
 FAILING = (WORSE, CHANGED)
 RUNS_FINISHED = "runs finished"
 
-# Fields of the record that must be equal before a time or a peak of memory can be compared.
-CONDITIONS = (
-    "machine.fingerprint",
-    "software.torch",
-    "config.precision",
-    "config.dataset.arguments.image_size",
-    "config.dataset.arguments.num_frames",
-    "config.train.batch_size",
-)
+Section = Literal["quality", "timing", "memory"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of one metric; `ratio` is new over base, and `reason` says why there is no verdict, or adds to it."""
+    """What became of one metric.
+
+    Attributes:
+        base: the figure of the baseline, over several runs their mean.
+        new: the same of the candidate.
+        reason: why there is no verdict, or what it rests on.
+        section: of the record, where a test decided.
+        ratio_interval: 95 % interval of new over base, where several runs tell it.
+        p: of Welch's test; see `correct`.
+    """
 
     metric: str
     base: float | str | None
     new: float | str | None
     verdict: str
     reason: str = ""
+    section: Section | None = None
+    ratio_interval: tuple[float, float] | None = None
+    p: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -51,9 +60,19 @@ class Metric:
     """A figure of which less is better."""
 
     title: str
-    path: str  # of the figure, or of its samples, in a record
-    centre: Callable[[Sequence[float]], float]  # of all values of a side
+    section: Section
+    field: str  # in that section of a record
     scale: float = 1.0  # from the record's unit to the title's
+
+    def of(self, runs: Sequence[Record]) -> list[float]:
+        """The figure of every run that has it."""
+        found = [value_at(record, f"{self.section}.{self.field}") for record in runs]
+        return [self.scale * value for value in found if value is not None]
+
+    def waited(self, record: Record) -> float | None:
+        """How long the threads waited for a processor while a time was taken; None of other figures."""
+        step = self.field.split(".")[0]
+        return record.timing[step].waited_share if self.section == "timing" else None
 
 
 def judge(base: Sequence[Record], new: Sequence[Record]) -> list[Verdict]:
@@ -63,20 +82,22 @@ def judge(base: Sequence[Record], new: Sequence[Record]) -> list[Verdict]:
         base: one run a seed.
         new: the runs of the same seeds, in the same order.
     """
+    finished = _finished(base, new)
+    if not any(record.finished for record in (*base, *new)):
+        return [finished] if finished else []  # what neither side brought to its end is not judged by its costs
     detectors = "/".join(sorted({record.detector for record in (*base, *new) if record.detector}))
     # Peak memory is the device's where both sides have one, else the process's.
-    on_device = all(_values(side, "memory.peak_allocated_mib") for side in (base, new))
-    peak, peak_path = ("allocated", "peak_allocated_mib") if on_device else ("RSS", "peak_rss_mib")
-    mean, median = statistics.mean, statistics.median
+    on_device = all(Metric("", "memory", "peak_allocated_mib").of(side) for side in (base, new))
+    peak, peak_field = ("allocated", "peak_allocated_mib") if on_device else ("RSS", "peak_rss_mib")
     measured = (
-        Metric(f"FVD[{detectors}]", "quality.fvd", mean),
-        Metric(f"KVD[{detectors}]", "quality.kvd", mean),
-        Metric("forward (ms)", "timing.forward.samples", median, scale=1e3),
-        Metric("train step (ms)", "timing.train_step.samples", median, scale=1e3),
-        Metric(f"peak {peak} (MiB)", f"memory.{peak_path}", median),
+        Metric(f"FVD[{detectors}]", "quality", "fvd"),
+        Metric(f"KVD[{detectors}]", "quality", "kvd"),
+        Metric("forward (ms)", "timing", "forward.median", scale=1e3),
+        Metric("train step (ms)", "timing", "train_step.median", scale=1e3),
+        Metric(f"peak {peak} (MiB)", "memory", peak_field),
     )
     verdicts = [
-        _finished(base, new),
+        finished,
         _count("parameters", "counts.params_total", base, new),
         _count("GMACs", "counts.gmacs", base, new),
         *(_measured(metric, base, new) for metric in measured),
@@ -89,10 +110,14 @@ def _finished(base: Sequence[Record], new: Sequence[Record]) -> Verdict | None:
     unfinished = [record for record in (*base, *new) if not record.finished]
     if not unfinished:
         return None
-    reasons = "; ".join(f"{record.run_id}: {record.status}, {record.reason}" for record in unfinished)
     in_base, in_new = (sum(record.finished for record in side) for side in (base, new))
-    verdict = NOT_COMPARABLE if in_base == in_new else WORSE if in_new < in_base else BETTER
-    return Verdict(RUNS_FINISHED, f"{in_base} of {len(base)}", f"{in_new} of {len(new)}", verdict, reasons)
+    return Verdict(
+        metric=RUNS_FINISHED,
+        base=f"{in_base} of {len(base)}",
+        new=f"{in_new} of {len(new)}",
+        verdict=NOT_COMPARABLE if in_base == in_new else WORSE if in_new < in_base else BETTER,
+        reason="; ".join(f"{record.run_id}: {record.status}, {record.reason}" for record in unfinished),
+    )
 
 
 def _count(title: str, path: str, base: Sequence[Record], new: Sequence[Record]) -> Verdict | None:
@@ -101,81 +126,91 @@ def _count(title: str, path: str, base: Sequence[Record], new: Sequence[Record])
     first_base, first_new = (next((value for value in side if value is not None), None) for side in (in_base, in_new))
     if first_base is None or first_new is None:
         return _absent(title, first_base, first_new)
-    if any(one.config_hash != other.config_hash for one, other in zip(base, new, strict=True)):
-        reason = "the configurations differ, so only the ratio is given"
-        return Verdict(title, first_base, first_new, NOT_COMPARABLE, reason)
     pairs = [pair for pair in zip(in_base, in_new, strict=True) if None not in pair]
-    changed = next(((one, other) for one, other in pairs if one != other), None)
-    return Verdict(title, *changed, CHANGED) if changed else Verdict(title, first_base, first_new, SAME)
+    before, after = next((pair for pair in pairs if pair[0] != pair[1]), (first_base, first_new))
+    if before == after:
+        return Verdict(metric=title, base=before, new=after, verdict=SAME)
+    if all(one.config_hash == other.config_hash for one, other in zip(base, new, strict=True)):
+        return Verdict(metric=title, base=before, new=after, verdict=CHANGED, reason="in one configuration")
+    return Verdict(metric=title, base=before, new=after, verdict=LARGER if after > before else SMALLER)
 
 
 def _measured(metric: Metric, base: Sequence[Record], new: Sequence[Record]) -> Verdict | None:
     """Compare what varies from run to run; a run that failed before the figure was taken has no say in it."""
-    everything = (*base, *new)
-    base, new = ([record for record in side if _values([record], metric.path)] for side in (base, new))
-    in_base, in_new = (
-        metric.centre([metric.scale * value for value in _values(side, metric.path)]) if side else None
-        for side in (base, new)
-    )
+    had = [[record for record in side if metric.of([record])] for side in (base, new)]
+    in_base, in_new = (statistics.mean(metric.of(side)) if side else None for side in had)
     if in_base is None or in_new is None:
-        refused = {record.quality.refused for record in everything if record.quality and record.quality.refused}
-        return _absent(metric.title, in_base, in_new, sorted(refused) if metric.path.startswith("quality.") else [])
-    if obstacle := _obstacle([*base, *new], metric.path):
-        return Verdict(metric.title, in_base, in_new, NOT_COMPARABLE, obstacle)
+        refusals = {run.quality.refused for run in (*base, *new) if run.quality and run.quality.refused}
+        return _absent(metric.title, in_base, in_new, sorted(refusals) if metric.section == "quality" else [])
+    everything = [*had[0], *had[1]]
+    calm = [[record for record in side if not statistics.under_load(metric.waited(record))] for side in had]
+    undecided = Verdict(metric=metric.title, base=in_base, new=in_new, verdict=UNDECIDED, section=metric.section)
+    if reason := obstacle(everything, metric.section):
+        return replace(undecided, verdict=NOT_COMPARABLE, reason=reason)
+    if not all(calm):
+        longest = max(metric.waited(record) or 0.0 for record in everything)
+        return replace(undecided, reason=f"timed on a busy machine: {statistics.waiting(longest)}")
+    verdict = _decided(metric, metric.of(calm[0]), metric.of(calm[1]))
+    left_out = len(everything) - len(calm[0]) - len(calm[1])
+    remarks = [f"{left_out} left out, timed on a busy machine"] if left_out else []
+    return replace(verdict, reason="; ".join([*remarks, *filter(None, [verdict.reason])]))
+
+
+def _decided(metric: Metric, in_base: Sequence[float], in_new: Sequence[float]) -> Verdict:
+    """The verdict on figures that may be compared, one a run, those of the same seed in the same place."""
+    base, new = statistics.mean(in_base), statistics.mean(in_new)
+    shown = Verdict(
+        metric=metric.title, base=base, new=new, verdict=WORSE if new > base else BETTER, section=metric.section
+    )
     # An unbiased estimate may be zero or less, where a factor means nothing.
-    within_factor = min(in_base, in_new) > 0 and not statistics.beyond_factor(in_base, in_new)
-    if within_factor or not _beyond_noise(base, new, metric.path):
-        return Verdict(metric.title, in_base, in_new, SAME)
-    return Verdict(metric.title, in_base, in_new, WORSE if in_new > in_base else BETTER)
+    beyond = min(base, new) <= 0 or statistics.beyond_factor(base, new)
+    if metric.section == "memory":  # which has no noise
+        return shown if beyond else replace(shown, verdict=SAME)
+    if len(in_base) == len(in_new) and all(map(statistics.equal_to_rounding, in_base, in_new)):
+        return replace(shown, verdict=SAME, reason="equal in every run")
+    if min(len(in_base), len(in_new)) < 2:
+        return _of_one_run(shown)
+    contrast = statistics.contrast(in_base, in_new)
+    low, high = contrast.ratio_interval or (0.0, math.inf)
+    if not beyond or contrast.p >= statistics.ALPHA:
+        within = low > 1 / statistics.FACTOR and high < statistics.FACTOR
+        shown = replace(shown, verdict=SAME if within else UNDECIDED)
+    return replace(shown, ratio_interval=contrast.ratio_interval, p=contrast.p)
 
 
-def _values(side: Sequence[Record], path: str) -> list[float]:
-    """The figure of every run that has it, or all of its samples where it has several."""
-    found = [value for record in side if (value := value_at(record, path)) is not None]
-    return [value for each in found for value in (each if isinstance(each, tuple) else (each,))]
+def _of_one_run(shown: Verdict) -> Verdict:
+    """The verdict where a side has a single run, whose noise nobody knows."""
+    if shown.section == "quality":
+        return replace(shown, verdict=UNDECIDED, reason="one seed tells nothing of the noise between seeds")
+    factor = statistics.ONE_PROCESS_FACTOR
+    if shown.ratio and statistics.beyond_factor(1, shown.ratio, factor):
+        return replace(shown, reason=f"of one process, but beyond a factor of {factor}")
+    return replace(shown, verdict=UNDECIDED, reason=f"of one process, and within a factor of {factor}")
 
 
 def _absent(title: str, base: float | None, new: float | None, refused: Sequence[str] = ()) -> Verdict | None:
     """Return the verdict on a metric that a side lacks, or None where neither has it nor says why."""
     unrecorded = [f"{'BASE' if base is None else 'NEW'} did not record it"] if (base, new) != (None, None) else []
     reasons = [*unrecorded, *refused]
-    return Verdict(title, base, new, NOT_COMPARABLE, "; ".join(reasons)) if reasons else None
+    if not reasons:
+        return None
+    return Verdict(metric=title, base=base, new=new, verdict=NOT_COMPARABLE, reason="; ".join(reasons))
 
 
-def _obstacle(runs: Sequence[Record], path: str) -> str:
-    """Why a figure of these runs cannot be compared: what differs, with its values; nothing where they were alike."""
-    if path.startswith("quality."):
-        qualities = [record.quality for record in runs if record.quality]
-        if len({quality.protocol_hash for quality in qualities}) == 1:
-            return ""
-        protocols = [quality.protocol for quality in qualities]
-        differing_fields = sorted({key for other in protocols for key in difference(protocols[0], other)})
-        fields = {f"protocol.{key}": [getattr(each, key) for each in protocols] for key in differing_fields}
-    else:
-        if any(record.machine is None for record in runs):
-            return "machine.fingerprint is not recorded"
-        timing = path.removesuffix(".samples")
-        conditions = (*CONDITIONS, *((f"{timing}.what", f"{timing}.batch_size") if timing != path else ()))
-        fields = {condition: [value_at(record, condition) for record in runs] for condition in conditions}
-    distinct = {name: list(dict.fromkeys(map(str, values))) for name, values in fields.items()}
-    differing = ", ".join(f"{name} ({' / '.join(values)})" for name, values in distinct.items() if len(values) > 1)
-    if path.startswith("quality."):
-        return f"the protocols differ: {differing or 'protocol_hash'}"
-    return f"the conditions differ: {differing}" if differing else ""
+def correct(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Correct the p values of a whole comparison for being several (Holm), those of quality and of times apart.
 
-
-def _beyond_noise(base: Sequence[Record], new: Sequence[Record], path: str) -> bool:
-    """Whether two sides differ beyond the noise of times between their samples, or of distances between seeds.
-
-    A peak of memory has no noise. With one seed that of a distance is not known; a KVD then has its own interval.
+    A difference that was beyond noise alone may then be undecided: of twenty figures that did not change, one is beyond
+    p < 0.05 on average.
     """
-    if path.startswith("memory."):
-        return True
-    if path.startswith("timing."):
-        return statistics.differs(_values(base, path), _values(new, path))
-    if min(len(base), len(new)) > 1:
-        return statistics.means_differ(_values(base, path), _values(new, path))
-    in_base, in_new = (value_at(side[0], f"{path}_interval") for side in (base, new))
-    if path != "quality.kvd" or not in_base or not in_new:
-        return True
-    return bool(in_new[0] > in_base[1] or in_new[1] < in_base[0])
+    corrected = list(verdicts)
+    for section in ("quality", "timing"):
+        tested = [
+            (place, each.p) for place, each in enumerate(verdicts) if each.section == section and each.p is not None
+        ]
+        for (place, _), p in zip(tested, statistics.holm([p for _, p in tested]), strict=True):
+            verdict = replace(verdicts[place], p=p)
+            if verdict.verdict in (BETTER, WORSE) and p >= statistics.ALPHA:
+                verdict = replace(verdict, verdict=UNDECIDED, reason=f"beyond noise alone, not as one of {len(tested)}")
+            corrected[place] = verdict
+    return corrected

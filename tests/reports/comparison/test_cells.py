@@ -2,59 +2,83 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stbench.reports.comparison.cells import Cell, Comparison
 from stbench.reports.comparison.verdicts import Verdict
 
-SAME = Verdict("GMACs", 1.5, 1.5, "same")
-WORSE = Verdict("FVD[i3d]", 100.0, 120.0, "worse")
-BETTER = Verdict("forward (ms)", 10.0, 5.0, "better")
-CHANGED = Verdict("parameters", 100, 101, "changed")
-OTHER_MACHINE = Verdict("peak RSS (MiB)", 1.0, 2.0, "not comparable", "another machine")
-UNFINISHED = Verdict("runs finished", "1 of 1", "0 of 1", "worse", "run: oom, out of memory")
+SAME = Verdict(metric="GMACs", base=1.5, new=1.5, verdict="same")
+WORSE = Verdict(metric="FVD[i3d]", base=100.0, new=120.0, verdict="worse")
+BETTER = Verdict(metric="forward (ms)", base=10.0, new=5.0, verdict="better")
+CHANGED = Verdict(metric="parameters", base=100, new=101, verdict="changed")
+LARGER = Verdict(metric="parameters", base=100, new=101, verdict="larger")
+UNDECIDED = Verdict(metric="KVD[i3d]", base=1.0, new=1.2, verdict="undecided", reason="one seed")
+OTHER_MACHINE = Verdict(metric="peak RSS (MiB)", base=1.0, new=2.0, verdict="not comparable", reason="another machine")
+UNFINISHED = Verdict(metric="runs finished", base="1 of 1", new="0 of 1", verdict="worse", reason="run: oom, step 3")
+DIVERGED = replace(UNFINISHED, base="0 of 1", verdict="not comparable", reason="run: nan, step 3")
 
 
 def cell(*verdicts: Verdict, gated: bool = True, name: str = "latte1 / shapes / demo") -> Cell:
     return Cell(name, ["base"], ["new"], gated, [], list(verdicts))
 
 
+def comparison(
+    *cells: Cell, missing: tuple[str, ...] = (), added: tuple[str, ...] = (), unreadable: tuple[str, ...] = ()
+) -> Comparison:
+    return Comparison(list(cells), list(missing), list(added), list(unreadable))
+
+
 @pytest.mark.parametrize(
-    ("comparison", "exit_status", "headline"),
+    ("compared", "exit_status", "headline"),
     [
-        (Comparison([cell(SAME, BETTER)], [], []), 0, "No regression."),
-        (Comparison([cell(SAME, OTHER_MACHINE)], [], ["new one"]), 0, "No regression in what could be compared."),
-        (Comparison([cell(SAME, WORSE)], [], []), 1, "1 regression: latte1 / shapes / demo: FVD[i3d] worse."),
+        (comparison(cell(SAME, BETTER)), 0, "No regression."),
+        (comparison(cell(SAME, OTHER_MACHINE), added=("new",)), 0, "No regression in what could be compared."),
+        (comparison(cell(SAME, UNDECIDED)), 0, "No regression; undecided: KVD[i3d]."),
         (
-            Comparison([cell(CHANGED), cell(WORSE, name="two")], [], []),
+            comparison(cell(UNDECIDED, OTHER_MACHINE), cell(UNDECIDED)),
+            0,
+            "No regression in what could be compared; undecided: KVD[i3d].",
+        ),
+        (comparison(cell(SAME, WORSE)), 1, "1 regression: latte1 / shapes / demo: FVD[i3d] worse."),
+        (
+            comparison(cell(CHANGED), cell(WORSE, name="two")),
             1,
             "2 regressions: latte1 / shapes / demo: parameters changed; two: FVD[i3d] worse.",
         ),
-        (Comparison([cell(SAME)], ["a", "b"], []), 1, "2 runs of the baseline missing: a, b."),
-        (Comparison([cell(OTHER_MACHINE)], [], []), 4, "Not comparable: another machine."),
-        (Comparison([cell()], [], []), 4, "Not comparable: neither side recorded a result."),
+        (comparison(cell(SAME), missing=("a", "b")), 1, "2 runs of the baseline missing: a, b."),
+        (comparison(cell(OTHER_MACHINE)), 4, "Not comparable: another machine."),
+        (comparison(cell(LARGER, OTHER_MACHINE)), 4, "Not comparable: another machine."),
+        (comparison(cell(DIVERGED)), 4, "Not comparable: run: nan, step 3."),
+        (comparison(cell(DIVERGED), cell(SAME)), 0, "No regression in what could be compared."),
+        (comparison(cell()), 4, "Not comparable: neither side recorded a result."),
         (
-            Comparison([cell(WORSE, BETTER, CHANGED, gated=False)], [], []),
+            comparison(cell(WORSE, BETTER, CHANGED, LARGER, UNDECIDED, gated=False)),
             0,
-            "A candidate against a baseline: better in forward (ms); worse in FVD[i3d].",
+            "A candidate against a baseline (no check for regressions): better in forward (ms); worse in FVD[i3d]; "
+            "undecided: KVD[i3d].",
         ),
         (
-            Comparison([cell(SAME, gated=False)], [], []),
+            comparison(cell(SAME, gated=False)),
             0,
-            "A candidate against a baseline: no difference in what could be compared.",
+            "A candidate against a baseline (no check for regressions): no difference in what could be compared.",
         ),
         (
-            Comparison([cell(UNFINISHED, gated=False)], [], []),
+            comparison(cell(UNFINISHED, gated=False)),
             1,
             "1 regression: latte1 / shapes / demo: runs finished worse.",
         ),
+        (comparison(cell(SAME), unreadable=("x: not JSON",)), 3, "1 record cannot be read: x: not JSON."),
+        # What cannot be read may be what is missing.
+        (comparison(cell(SAME), missing=("a",), unreadable=("x",)), 3, "1 record cannot be read: x."),
+        (comparison(cell(WORSE), unreadable=("x",)), 1, "1 regression: latte1 / shapes / demo: FVD[i3d] worse."),
     ],
 )
-def test_exit_status_and_headline(comparison: Comparison, exit_status: int, headline: str) -> None:
-    assert (comparison.exit_status, comparison.headline) == (exit_status, headline)
+def test_exit_status_and_headline(compared: Comparison, exit_status: int, headline: str) -> None:
+    assert (compared.exit_status, compared.headline) == (exit_status, headline)
 
 
-def test_verdicts_and_obstacles_of_all_cells() -> None:
-    comparison = Comparison([cell(SAME, OTHER_MACHINE), cell(OTHER_MACHINE, WORSE)], [], [])
-    assert comparison.verdicts == [SAME, OTHER_MACHINE, OTHER_MACHINE, WORSE]
-    assert comparison.obstacles == ["another machine"]
+def test_verdicts_of_all_cells() -> None:
+    compared = comparison(cell(SAME, OTHER_MACHINE), cell(OTHER_MACHINE, WORSE))
+    assert compared.verdicts == [SAME, OTHER_MACHINE, OTHER_MACHINE, WORSE]

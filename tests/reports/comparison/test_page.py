@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import textwrap
+from dataclasses import replace
 
 from markupsafe import escape
 
@@ -11,9 +13,9 @@ from stbench.reports.comparison.page import RULES, comparison_markdown, comparis
 from stbench.reports.comparison.verdicts import Verdict
 
 HOSTILE = "<b>|x|</b>"
-WORSE = Verdict("FVD[i3d]", 100.0, 120.0, "worse", "")
-SAME = Verdict("GMACs", 1.5, 1.5, "same", "")
-NOT_COMPARABLE = Verdict("KVD[i3d]", None, 0.25, "not comparable", "BASE has none")
+WORSE = Verdict(metric="FVD[i3d]", base=100.0, new=120.0, verdict="worse", ratio_interval=(1.15, 1.25), p=0.0012)
+SAME = Verdict(metric="GMACs", base=1.5, new=1.5, verdict="same")
+NOT_COMPARABLE = Verdict(metric="KVD[i3d]", base=None, new=0.25, verdict="not comparable", reason="BASE has none")
 
 
 def cell(name: str, *verdicts: Verdict, differences: tuple[str, ...] = ()) -> Cell:
@@ -22,11 +24,11 @@ def cell(name: str, *verdicts: Verdict, differences: tuple[str, ...] = ()) -> Ce
 
 def one() -> Comparison:
     changed = cell("latte1", WORSE, SAME, NOT_COMPARABLE, differences=("train.steps: 40 → 80", "seed: 0 → 1"))
-    return Comparison([changed], [], [])
+    return Comparison([changed], [], [], [])
 
 
 def several() -> Comparison:
-    return Comparison([cell("latte1", SAME), cell(HOSTILE, WORSE, SAME)], ["latte2 seed 0"], ["a", "b"])
+    return Comparison([cell("latte1", SAME), cell(HOSTILE, WORSE, SAME)], ["latte2 seed 0"], ["a", "b"], [])
 
 
 def lines(text: str) -> list[str]:
@@ -35,26 +37,44 @@ def lines(text: str) -> list[str]:
 
 def test_markdown_of_one_configuration() -> None:
     assert comparison_markdown(one()) == (
-        "## 1 regression: latte1: FVD[i3d] worse.\n"
+        "**1 regression: latte1: FVD[i3d] worse.**\n"
         "\n"
         "### latte1\n"
         "\n"
         "Configuration: train.steps: 40 → 80; seed: 0 → 1.\n"
         "\n"
-        "| metric   |   base |    new |   ratio | verdict        | reason        |\n"
-        "|:---------|-------:|-------:|--------:|:---------------|:--------------|\n"
-        "| FVD[i3d] |    100 |    120 |   1.200 | worse          |               |\n"
-        "| GMACs    |  1.500 |  1.500 |       1 | same           |               |\n"
-        "| KVD[i3d] |        | 0.2500 |         | not comparable | BASE has none |\n"
+        "| metric   | verdict        |   ratio |   base |    new |\n"
+        "|:---------|:---------------|--------:|-------:|-------:|\n"
+        "| FVD[i3d] | worse          |   1.200 |    100 |    120 |\n"
+        "| GMACs    | same           |       1 |  1.500 |  1.500 |\n"
+        "| KVD[i3d] | not comparable |         |        | 0.2500 |\n"
         "\n"
-        f"{RULES}\n"
+        "- FVD[i3d]: the ratio is 1.150 to 1.250 (95 %); p = 0.0012\n"
+        "- KVD[i3d]: BASE has none\n"
+        "\n"
+        f"{textwrap.fill(RULES, 80)}\n"
     )
+
+
+def test_what_rests_on_the_same_stands_together() -> None:
+    verdicts = [replace(NOT_COMPARABLE, metric=name) for name in ("FVD[i3d]", "KVD[i3d]")]
+    text = comparison_markdown(Comparison([cell("latte1", *verdicts)], [], [], []))
+    assert "\n- FVD[i3d], KVD[i3d]: BASE has none\n" in text
+
+
+def test_markdown_fits_a_terminal() -> None:
+    reason = "the conditions differ: " + ", ".join(f"condition_{number} (1 / 2)" for number in range(9))
+    widest = Verdict(metric="peak allocated (MiB)", base=98765.4, new=123456.7, verdict="not comparable", reason=reason)
+    text = comparison_markdown(
+        Comparison([cell("latte1", widest, differences=("a: 0 → 1",) * 20)], [], ["b c"] * 40, [])
+    )
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_markdown_names_what_could_not_be_paired_and_escapes() -> None:
     text = comparison_markdown(several())
     assert "### &lt;b&gt;\\|x\\|&lt;/b&gt;\n" in text
-    assert text.endswith(f"Missing in NEW: latte2 seed 0.\n\nOnly in NEW: a, b.\n\n{RULES}\n")
+    assert text.endswith(f"Missing in NEW: latte2 seed 0.\n\nOnly in NEW: a, b.\n\n{textwrap.fill(RULES, 80)}\n")
 
 
 def test_page_of_one_configuration() -> None:
@@ -72,6 +92,7 @@ def test_page_of_one_configuration() -> None:
         "<div><dt>Changed</dt><dd>0</dd></div>",
         "<div><dt>Better</dt><dd>0</dd></div>",
         "<div><dt>Same</dt><dd>1</dd></div>",
+        "<div><dt>Undecided</dt><dd>0</dd></div>",
         "<div><dt>Not comparable</dt><dd>1</dd></div>",
         "</dl>",
         "</header>",
@@ -81,24 +102,21 @@ def test_page_of_one_configuration() -> None:
         '<p class="note">latte1-0 against latte1-new. Configuration: train.steps: 40 → 80; seed: 0 → 1.</p>',
     ]
     table = body.index("<tbody>") + 2
-    assert body[table : table + 17] == [
+    assert body[table : table + 8] == [
         '<th scope="row"><span><span>FVD[i3d]</span></span></th>',
+        '<td class="worse">worse</td>',
+        '<td class="number">1.200</td>',
         '<td class="number">100</td>',
         '<td class="number">120</td>',
-        '<td class="number">1.200</td>',
-        '<td class="worse">worse</td>',
-        "<td></td>",
         "</tr>",
         "<tr>",
         '<th scope="row"><span><span>GMACs</span></span></th>',
-        '<td class="number">1.500</td>',
-        '<td class="number">1.500</td>',
-        '<td class="number">1</td>',
-        "<td>same</td>",
-        "<td></td>",
-        "</tr>",
-        "<tr>",
-        '<th scope="row"><span><span>KVD[i3d]</span></span></th>',
+    ]
+    notes = body.index('<ul class="reasons">')
+    assert body[notes + 1 : notes + 4] == [
+        "<li>FVD[i3d]: the ratio is 1.150 to 1.250 (95 %); p = 0.0012</li>",
+        "<li>KVD[i3d]: BASE has none</li>",
+        "</ul>",
     ]
 
 
@@ -126,4 +144,4 @@ def test_plot_of_one_configuration_shows_every_ratio_of_several_what_differs() -
     assert [label.get_text() for label in alone.axes[0].get_yticklabels()] == ["FVD[i3d]", "GMACs"]
     assert [text.get_text() for text in alone.axes[0].texts] == ["1.2 worse", "1 same"]
     assert [label.get_text() for label in together.axes[0].get_yticklabels()] == [f"{HOSTILE}: FVD[i3d]"]
-    assert ratio_plot(Comparison([cell("latte1", NOT_COMPARABLE)], [], [])) is None
+    assert ratio_plot(Comparison([cell("latte1", NOT_COMPARABLE)], [], [], [])) is None

@@ -110,7 +110,7 @@ def test_times_taken_under_load_are_named(measured: Profile, capsys: pytest.Capt
     slowed = {step: replace(timing, waited_share=0.36) for step, timing in of.cost.timing.items() if step == "forward"}
     cost = replace(of.cost, timing={**of.cost.timing, **slowed})
     print_costs(replace(measured, variants=(replace(of, cost=cost),)))
-    warning = "latte1: forward is slowed by other work: threads stood 36% of their time waiting for a processor\n"
+    warning = "latte1: forward is slowed by other work: threads stood 36 % of their time waiting for a processor\n"
     assert capsys.readouterr().out == MEASURED + SCALING + warning + CEILINGS
 
 
