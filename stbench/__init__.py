@@ -15,6 +15,7 @@ _EXPORTS = {
     "build_backbone": "stbench.settings.components",
     "load_published": "stbench.backbones.published",
     "Conditioning": "stbench.backbones.base",
+    "Attend": "stbench.runtime.attention.attend",
     "diffusion_loss": "stbench.diffusion.loss",
     "build_detector": "stbench.metrics.detectors",
     "frechet_distance": "stbench.metrics.frechet",

@@ -96,6 +96,20 @@ def list_command(
 
 
 @app.command()
+def check(overrides: Overrides = None, json_path: Json = None) -> None:
+    """Ask a variant the contract of a backbone, a line for each rule; exit status 1 when it breaks one."""
+    from stbench.checks.backbone import check_backbone, print_check
+
+    _check_json(json_path)
+    found = check_backbone(overrides or [])
+    if json_path:
+        _write_json(json_path, found.to_json())
+    if json_path != "-":
+        print_check(found)
+    found.raise_if_failed()
+
+
+@app.command()
 def run(
     overrides: Overrides = None,
     out: Out = paths.DEFAULT_RUNS,

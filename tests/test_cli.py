@@ -57,6 +57,7 @@ def test_no_command_is_an_answer_too() -> None:
     commands = [line.split(maxsplit=1) for line in lines if line.strip()]
     assert [name for name, _ in commands] == [
         "list",
+        "check",
         "run",
         "profile",
         "sample",

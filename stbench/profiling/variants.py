@@ -34,13 +34,19 @@ class Variant:
 
     component: Component
     facts: Mapping[str, Any]
+    whole_timesteps: bool  # as of `Objective`
 
     @property
     def subject(self) -> Subject:
         """What is measured."""
         facts, text_dim = self.facts, self.component.arguments.get("text_dim")
         latent_shape = (facts["in_channels"], facts["num_frames"], facts["sample_size"], facts["sample_size"])
-        workload = Workload(latent_shape, facts["num_classes"], (text_dim,) if text_dim else None)
+        workload = Workload(
+            latent_shape,
+            facts["num_classes"],
+            context_shape=(text_dim,) if text_dim else None,
+            whole_timesteps=self.whole_timesteps,
+        )
         return Subject(lambda: self.component.construct(facts), workload)
 
     @property
@@ -141,12 +147,13 @@ def _read_words(words: Iterable[str], latents: str) -> tuple[dict[str, Variant],
     sizes = latents.lower().split("x")
     if len(sizes) != 4 or not all(size.isdecimal() and int(size) > 0 for size in sizes) or sizes[2] != sizes[3]:
         raise StbenchError(f"--latents {latents}: expected CxFxHxW with H = W, e.g. 4x16x32x32")
+    objective = find_objective(settings.diffusion.objective)
     facts = {
         "in_channels": int(sizes[0]),
         "num_frames": int(sizes[1]),
         "sample_size": int(sizes[2]),
         "num_classes": 0,
-        "learned_variance": find_objective(settings.diffusion.objective).learned_variance,
+        "learned_variance": objective.learned_variance,
     }
     variants: dict[str, Variant] = {}
     for name in map(str, names if isinstance(names, list) else str(names).split(",")):
@@ -157,7 +164,7 @@ def _read_words(words: Iterable[str], latents: str) -> tuple[dict[str, Variant],
             component, _ = component.with_preset(preset)
         component = component.with_arguments(own)
         stated = {key: component.arguments[key] for key in RUN_FACTS if key in component.arguments}
-        variants[name] = Variant(component, {**facts, **stated})
+        variants[name] = Variant(component, {**facts, **stated}, objective.whole_timesteps)
     return variants, settings
 
 

@@ -20,12 +20,14 @@ class Workload:
         num_classes: 0 when unconditional.
         context_shape: of one clip's text embedding, None without.
         joint_images: images appended to each clip in a training step, and only there.
+        whole_timesteps: as of `Objective`.
     """
 
     latent_shape: tuple[int, int, int, int]
     num_classes: int = 0
     context_shape: tuple[int, ...] | None = None
     joint_images: int = 0
+    whole_timesteps: bool = True
 
     def inputs(self, batch_size: int, training: bool = False) -> tuple[Tensor, Tensor, Conditioning]:
         """Random input of a backbone, or of a training step with its images, on torch's current default device."""
@@ -37,7 +39,8 @@ class Workload:
             image_labels=self._labels(batch_size, num_images) if num_images else None,
         )
         latents = torch.randn(batch_size, C, F + num_images, H, W)
-        return latents, torch.randint(NUM_TIMESTEPS, (batch_size,)), conditioning
+        timesteps = torch.randint(NUM_TIMESTEPS, (batch_size,))
+        return latents, timesteps if self.whole_timesteps else timesteps.float(), conditioning
 
     def _labels(self, *shape: int) -> Tensor | None:
         return torch.randint(self.num_classes, shape) if self.num_classes else None

@@ -21,13 +21,14 @@ from stbench.diffusion.samplers import check_sampling
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.protocol import SamplingFacts, clip_facts, filled_in, get_protocol
+from stbench.profiling.workload import Workload
 from stbench.records.protocol import OPEN, Protocol
 from stbench.run.contents import find_contents
 from stbench.run.generation import SamplingSpec, describe_labels
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime
 from stbench.runtime.seeds import derived_seed
-from stbench.settings.components import Component
+from stbench.settings.components import Component, load_target
 from stbench.settings.schema import RunConfig
 
 
@@ -105,6 +106,17 @@ class Setup:
         return {"backbone": variant.target, "arguments": arguments}
 
     @property
+    def workload(self) -> Workload:
+        """The input that the costs of the run refer to."""
+        task = self.task
+        return Workload(
+            task.latent_shape,
+            task.num_classes,
+            joint_images=task.joint_images,
+            whole_timesteps=task.whole_timesteps,
+        )
+
+    @property
     def during_training(self) -> Setup:
         """The same setup, judged by the cheaper protocol of the evaluations during training, with a hash of its own."""
         settings, evaluation = self.config.settings, self.config.settings.eval
@@ -138,6 +150,7 @@ def prepare(config: RunConfig) -> Setup:
     given = [name for name in RUN_FACTS if name in config.variant.arguments]
     if given:
         raise StbenchError(f"variant.{given[0]} follows from the dataset, the autoencoder and the objective of a run")
+    load_target(config.variant)  # what cannot be imported is refused before videos are looked for
     runtime = choose_runtime(settings.device, settings.precision, settings.attention)
     autoencoder = build_autoencoder(settings.autoencoder.name, settings.autoencoder.weights)
     protocol, detector = _protocol_with_detector(settings.protocol, settings.eval.detector_weights)

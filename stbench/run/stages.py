@@ -15,7 +15,6 @@ from stbench.data.loading import training_batches
 from stbench.errors import FinishedInPart, StbenchError, first_line
 from stbench.profiling.profile import measure_costs
 from stbench.profiling.workbench import Conditions, Subject
-from stbench.profiling.workload import Workload
 from stbench.progress import console, progress_bar
 from stbench.records.schema import Record
 from stbench.records.sections import Cost, CurvePoint, Training
@@ -143,9 +142,8 @@ class RunStages:
         if known:
             return known
         setup, settings = self.setup, self.settings
-        workload = Workload(setup.latent_shape, setup.dataset.num_classes, joint_images=settings.train.joint_images)
         [cost] = measure_costs(
-            [Subject(setup.construct_backbone, workload)],
+            [Subject(setup.construct_backbone, setup.workload)],
             Conditions(setup.runtime, settings.diffusion.objective, settings.train.batch_size, settings.compile),
         )
         return value_of(cost)

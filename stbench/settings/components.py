@@ -32,7 +32,11 @@ TARGET_KEYS = {"variant": "backbone", "dataset": "dataset"}
 
 
 class CannotBuild(StbenchError):
-    """What a YAML file names cannot be imported, or refuses its arguments."""
+    """What a YAML file of some kind, "variant" or "dataset", names cannot be imported, or refuses its arguments."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,10 @@ class Component:
         try:
             return load_target(self)(**arguments)
         except StbenchError as error:
-            raise CannotBuild(f"{self.kind} {self.name!r}: {error}") from error
+            raise CannotBuild(self.kind, f"{self.kind} {self.name!r}: {error}") from error
         except (Exception, SystemExit) as error:  # a constructor of the user's may do anything
             where = f"{self.kind} {self.name!r}: {self.target} cannot be built"
-            raise CannotBuild(f"{where}: {error_with_place(error)}") from error
+            raise CannotBuild(self.kind, f"{where}: {error_with_place(error)}") from error
 
     @property
     def settled(self) -> dict[str, Any]:
@@ -149,8 +153,10 @@ def load_component(kind: str, name_or_path: str) -> Component:
         for preset in presets:
             check_preset(preset)
         return component.with_arguments(content)  # every other key
+    except CannotBuild as error:
+        raise CannotBuild(kind, f"{path}: {error}") from error
     except StbenchError as error:
-        raise type(error)(f"{path}: {error}") from error
+        raise StbenchError(f"{path}: {error}") from error
 
 
 def load_target(component: Component) -> type:
@@ -163,7 +169,7 @@ def load_target(component: Component) -> type:
         return load_class(component.target, BASES[component.kind], component.folder)
     except StbenchError as error:
         where = f"{component.kind} {component.name!r}: {TARGET_KEYS[component.kind]}: {component.target}"
-        raise CannotBuild(f"{where}: {error}") from error
+        raise CannotBuild(component.kind, f"{where}: {error}") from error
 
 
 def signature_parameters(component: Component) -> dict[str, inspect.Parameter]:

@@ -18,6 +18,13 @@ def test_input_of_an_unconditional_network() -> None:
     assert (conditioning.class_labels, conditioning.context, conditioning.image_labels) == (None, None, None)
 
 
+def test_timesteps_are_numbers_where_the_objective_draws_numbers() -> None:
+    """A network that multiplies them by its weights could not be counted with integers, though it can be trained."""
+    timesteps = Workload((4, 6, 8, 8), whole_timesteps=False).inputs(3)[1]
+    assert timesteps.dtype == torch.float32
+    assert timesteps.min() >= 0 and timesteps.max() < NUM_TIMESTEPS
+
+
 def test_classes_and_text() -> None:
     _, _, conditioning = Workload((4, 6, 8, 8), num_classes=5, context_shape=(7, 12)).inputs(3)
     assert conditioning.class_labels is not None and conditioning.context is not None
