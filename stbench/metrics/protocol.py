@@ -91,7 +91,7 @@ class SamplingFacts:
     sampler: str
     num_sampling_steps: int
     cfg_scale: float
-    guided_channels: str | None
+    guided_channels: int | None
     class_labels: str
     sampling_precision: str
     ema: bool

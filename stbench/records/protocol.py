@@ -144,7 +144,9 @@ class Protocol:
     sampler: str | None = condition("of the generated clips", OPEN, told_by="run", in_fvd="told")
     num_sampling_steps: int | None = condition("of the sampler", OPEN, at_least=1, told_by="run", in_fvd="told")
     cfg_scale: float | None = condition("of classifier-free guidance; 1 is none", OPEN, told_by="run", in_fvd="told")
-    guided_channels: str | None = condition("by that guidance; None without any", OPEN, told_by="run", in_fvd="told")
+    guided_channels: int | None = condition(
+        "how many channels that guidance changes; None without any", OPEN, at_least=1, told_by="run", in_fvd="told"
+    )
     class_labels: str | None = condition(
         'of the generated clips: "none", or which classes in which shares', OPEN, told_by="run", in_fvd="told"
     )

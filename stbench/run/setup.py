@@ -17,7 +17,7 @@ from stbench.data.autoencoders import Autoencoder, build_autoencoder
 from stbench.data.clips import ClipDataset
 from stbench.data.scanning import FolderDataset
 from stbench.diffusion.loss import find_objective
-from stbench.diffusion.samplers import check_sampling
+from stbench.diffusion.samplers import check_sampling, guided_channel_count
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.protocol import SamplingFacts, clip_facts, filled_in, get_protocol
@@ -237,6 +237,16 @@ def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Pro
     return component.with_arguments(wanted).construct()
 
 
+def _guided_channels(setup: Setup) -> int | None:
+    """How many channels guidance changes, which the backbone may decide; None without guidance."""
+    sampling = setup.sampling
+    if sampling.cfg_scale == 1:
+        return None
+    with torch.device("meta"):
+        backbone = setup.construct_backbone()
+    return guided_channel_count(backbone, sampling.objective, sampling.guided_channels, setup.latent_shape[0])
+
+
 def _filled_in(setup: Setup) -> Protocol:
     """The preset protocol with what only the run knows."""
     evaluation, dataset = setup.config.settings.eval, setup.config.dataset
@@ -250,7 +260,7 @@ def _filled_in(setup: Setup) -> Protocol:
             sampler=setup.config.sampler,
             num_sampling_steps=evaluation.num_sampling_steps,
             cfg_scale=evaluation.cfg_scale,
-            guided_channels=None if evaluation.cfg_scale == 1 else evaluation.guided_channels,
+            guided_channels=_guided_channels(setup),
             class_labels=describe_labels(setup.dataset.num_classes),
             sampling_precision=setup.runtime.precision,
             ema=True,

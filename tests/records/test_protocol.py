@@ -91,7 +91,7 @@ def test_impossible_numbers_are_refused(name: str) -> None:
 def test_counts_begin_at_one() -> None:
     assert fields_where(at_least=1) == [
         *("feature_dim", "num_frames", "frame_stride_real", "frame_stride_fake", "resolution", "clips_per_video"),
-        *("num_real", "num_fake", "num_sampling_steps"),
+        *("num_real", "num_fake", "num_sampling_steps", "guided_channels"),
     ]
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from stbench.backbones.base import Conditioning
+from stbench.data.autoencoders import Autoencoder
 from stbench.data.loading import evaluation_clips
 from stbench.errors import StbenchError
 from stbench.metrics import protocol
@@ -49,13 +50,32 @@ def test_the_protocol_says_what_will_be_done() -> None:
     assert (filled.cfg_scale, filled.sampling_seed, filled.sampler, filled.ema) == (2.0, 9, "euler", True)
     assert (filled.dataset, filled.resolution, filled.num_frames, filled.frame_stride_real) == ("shapes", 16, 8, 1)
     assert (filled.autoencoder, filled.autoencoder_sha256) == ("pixels", None)
-    assert (filled.guided_channels, filled.class_labels) == ("published", "4 classes in turn")
+    assert (filled.guided_channels, filled.class_labels) == (3, "4 classes in turn")
     assert filled.sampling_precision == "float32"
     unguided = prepare(
         resolve(["variant=latte1", *SMOKE[1:2], "device=cpu", "dataset=clouds", "precision=bfloat16"])
     ).protocol
     assert (unguided.guided_channels, unguided.class_labels) == (None, "none")
     assert unguided.sampling_precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("variant", "words", "expected"),
+    [
+        ("latte1", ["diffusion.objective=ddpm"], 4),
+        ("latte1", ["diffusion.objective=ddpm", "eval.guided_channels=all"], 8),
+        ("latte1", ["eval.guided_channels=all"], 4),  # velocities have no variance
+        ("dit", ["diffusion.objective=ddpm"], 3),
+        ("dit", ["diffusion.objective=ddpm", "eval.guided_channels=all"], 8),
+    ],
+)
+def test_the_protocol_counts_the_channels_that_guidance_changes(
+    variant: str, words: list[str], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Latents of four channels, which an autoencoder of its own would need weights for."""
+    monkeypatch.setattr(Autoencoder, "channels", 4)
+    setup = prepare(resolve([f"variant={variant}", *SMOKE, "eval.cfg_scale=2", *words]))
+    assert setup.protocol.guided_channels == expected
 
 
 def test_during_training_only_numbers_of_the_protocol_are_smaller() -> None:
