@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from stbench.errors import StbenchError
 from stbench.settings.presets import PRESETS
 from stbench.settings.resolve import from_dict, override, parse_overrides, resolve, resolve_settings, take_arguments
-from stbench.settings.schema import Contents, RunConfig
+from stbench.settings.schema import Contents, RunConfig, dotted_settings
 
 BASE = ["variant=latte1", "dataset=shapes"]
 DEMO = [*BASE, "preset=demo"]
@@ -209,3 +211,57 @@ def test_a_rebuilt_run_is_checked_as_strictly_as_a_new_one() -> None:
     broken["train"]["lr"] = "fast"
     with pytest.raises(StbenchError, match=r"^train\.lr=fast: expected a number$"):
         from_dict(broken)
+
+
+ODD_VALUES = [
+    *(
+        "",
+        "0",
+        "-1",
+        "1e3",
+        "1e400",
+        ".inf",
+        ".nan",
+        "null",
+        "true",
+        "off",
+        "[]",
+        "[1]",
+        "{a: 1}",
+        "???",
+        "${oc.env:HOME}",
+    ),
+    *(
+        "2020-13-45",
+        "!!binary aGk=",
+        "!!python/object:os.system a",
+        "1" * 30,
+        "\udce9",
+        "a\nb",
+        "\x00",
+        "*a",
+        "&a b",
+        "[[",
+    ),
+    *("12:30:45", "tiny", "pixels", "../..", "x" * 3000),
+]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_odd_words_are_a_plain_run_or_one_short_line(seed: int) -> None:
+    random = Random(seed)
+    arguments = [
+        f"{kind}.{name}" for kind in ("variant", "dataset") for name in ("size", "depth", "seed", "motions", "x")
+    ]
+    keys = [*dotted_settings(), *arguments, "variant", "dataset", "preset", "", "train", "a.b"]
+    refused = 0
+    for _ in range(60):
+        words = [*BASE, "preset=smoke", *(f"{random.choice(keys)}={random.choice(ODD_VALUES)}" for _ in range(2))]
+        try:
+            json.dumps(resolve(words).to_dict(), allow_nan=False).encode()
+        except StbenchError as error:
+            refused += 1
+            assert len(str(error)) < 400
+            assert "\n" not in str(error)
+            str(error).encode()  # nothing that a terminal cannot show
+    assert refused > 30
