@@ -57,6 +57,8 @@ def run(config: RunConfig, out: Path, resume: bool = False) -> Path:
             raise StbenchError(
                 f"{folder.path} was {so_far} before: --resume goes on with it, another --out starts anew"
             )
+        if resume and not folder.begun:
+            console().print(f"{folder.path} is new: there is nothing to go on with")
         if folder.is_finished():
             console().print(f"{folder.path} is finished: nothing to do")
         else:

@@ -152,6 +152,7 @@ def load_component(kind: str, name_or_path: str) -> Component:
     try:
         for preset in presets:
             check_preset(preset)
+        load_target(component)
         return component.with_arguments(content)  # every other key
     except CannotBuild as error:
         raise CannotBuild(kind, f"{path}: {error}") from error

@@ -81,7 +81,7 @@ def test_a_finished_run_is_left_alone(judged: list[str], finished: Path, capsys:
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
-def test_to_resume_with_other_videos_is_another_run(tmp_path: Path) -> None:
+def test_to_resume_with_other_videos_is_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     roots = [tmp_path / name for name in ("first", "other")]
     for brightness, root in enumerate(roots, start=1):
         for video in "ab":
@@ -93,6 +93,7 @@ def test_to_resume_with_other_videos_is_another_run(tmp_path: Path) -> None:
     words = ["variant=latte1", "dataset=video_folder", *rest, "train.steps=1"]
     folders = [run(resolve([*words, f"dataset.root={root}"]), tmp_path / "runs", resume=True) for root in roots]
     assert folders[0] != folders[1]
+    assert " ".join(capsys.readouterr().err.split()).count("is new: there is nothing to go on with") == 2
     assert read_record(folders[0]).training.loss_final != read_record(folders[1]).training.loss_final
     with pytest.raises(StbenchError, match=r"dataset\.root=/does/not/exist does not exist"):
         run(resolve([*words, "dataset.root=/does/not/exist"]), tmp_path / "runs", resume=True)

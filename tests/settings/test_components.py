@@ -58,6 +58,10 @@ def test_a_backbone_of_ones_own(write: Any) -> None:
         ("backbone: my_backbone\n", r"mine\.yaml: a variant needs the key `backbone: module:Class`"),
         ("backbone: my_backbone:Thin\nwidth: 1\n", "unknown class 'Thin': did you mean 'Thing'"),
         (
+            "backbone: math:pi\n",
+            r"mine\.yaml: variant 'mine': backbone: math:pi: expected a class that inherits from Mod",
+        ),
+        (
             "backbone: no_such_module:Thing\nwidth: 1\n",
             r"cannot import it: No module named 'no_such_module' in /.* or where Python looks \(PYTHONPATH\)$",
         ),
