@@ -11,13 +11,14 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stbench.errors import StbenchError, unknown_name
 from stbench.records.sections import CostConditions, Counts, Machine, Memory, Quality, Software, Timing, Training
+from stbench.records.values import check_config, check_file_name, check_values
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -90,6 +91,7 @@ class Record:
             StbenchError: another schema version, or a field that is missing, unknown or wrong.
         """
         _check_version(content)
+        check_values(content)
         from pydantic import ValidationError
 
         try:
@@ -160,17 +162,14 @@ def _check_meaning(record: Record) -> None:
         raise StbenchError(f"created: expected an ISO 8601 time, got {record.created!r}") from None
     if time.tzinfo is None:
         raise StbenchError(f"created: expected a time in UTC (ending in Z or +00:00), got {record.created!r}")
-    for path, value in _leaves(record.config, "config"):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise StbenchError(f"{path}: expected a finite number, got {value!r}")
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict | list):
-        yield path, value
-        return
-    for name, child in value.items() if isinstance(value, dict) else enumerate(value):
-        yield from _leaves(child, f"{path}.{name}")
+    check_config(record.config)
+    for name, file in record.files.items():
+        check_file_name(f"files.{name}", file)
+    for name, timing in record.timing.items():
+        if not timing.samples or min(*timing.samples, timing.median, timing.clips_per_s) <= 0:
+            raise StbenchError(f"timing.{name}: expected samples, all longer than 0 s")
+    if record.counts and len(record.counts.convention_notes) != len(record.counts.conventions):
+        raise StbenchError("counts.convention_notes: expected one for each of counts.conventions")
 
 
 def _without_nonfinite(value: Any) -> Any:
