@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from stbench.records.store import BENCH_NAME
 from stbench.reports.drawing import INK, NEUTRAL, STYLE, new_figure, to_svg
+from stbench.reports.formats import to_markdown
 from stbench.reports.runs import PALETTE
-from stbench.reports.tables import to_markdown
 from stbench.storage.files import write_json
 
 MATRIX_COLUMNS = {

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
-import itertools
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
@@ -23,6 +26,9 @@ RULE = "#d8dee4"
 NEUTRAL = "#7d8590"
 MARK_PIXELS = 7  # half the size of the space that a label leaves around a mark
 LABEL_POINTS = 9  # from the middle of a mark to its label
+LABEL_CHARACTERS = 28  # of a line of a label
+ABOVE_THE_LARGEST = 1.15  # end of an axis that begins at zero, over its largest value
+ROOM_FACTOR = 1.6  # height of a figure over that of all its labels, one above the other
 LOG_FROM_RANGE = 8  # an axis whose values span more than this factor is logarithmic
 STYLE = {
     "svg.fonttype": "none",
@@ -74,6 +80,23 @@ def scale_axis(axes: Axes, which: str, values: Sequence[float]) -> None:
     axis.set_major_formatter(FuncFormatter(format_tick))
 
 
+def from_zero(axes: Axes, which: str) -> None:
+    """Let a linear axis of positive values begin at zero, so that it enlarges no difference that hardly exists."""
+    axis = {"x": "xaxis", "y": "yaxis"}[which]
+    low, high = getattr(axes.dataLim, f"interval{which}")
+    if getattr(axes, axis).get_scale() == "linear" and low >= 0 < high:
+        (axes.set_xlim if which == "x" else axes.set_ylim)(0, ABOVE_THE_LARGEST * high)
+
+
+def add_note(
+    axes: Axes, text: str, place: tuple[float, float], shift: tuple[float, float], colour: str, **how: Any
+) -> Annotation:
+    """Write text beside a place, `shift` points away; it takes no room from the axes."""
+    note = axes.annotate(text, place, shift, textcoords="offset points", color=colour, annotation_clip=False, **how)
+    note.set_in_layout(False)
+    return note
+
+
 def format_tick(value: float, _: int | None) -> str:
     """Write a tick as a plain number; the second argument is its place, as matplotlib hands it on."""
     return f"{value:.4g}" if abs(value) < 1e4 else format_number(value)
@@ -82,37 +105,66 @@ def format_tick(value: float, _: int | None) -> str:
 def label_points(axes: Axes, points: Sequence[End], outside: bool = False) -> None:
     """Write each label beside its point, on the side and at the height where it overlaps no mark and no other label.
 
+    Long labels go on below themselves.
+
     Args:
         axes: where the points are.
         points: (x, y, text, colour) in data coordinates.
         outside: write to the right of the axes, for the ends of curves.
     """
-    axes.figure.canvas.draw()
-    pixels = 72 / axes.figure.dpi
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    others = [child for child in axes.texts if isinstance(child, Annotation)]
+    notes = [
+        add_note(axes, wrapped(text), (x, y), (LABEL_POINTS, 0), colour, va="center", fontweight="medium")
+        for x, y, text, colour in points
+    ]
+    _make_room(figure, notes, outside)
+    figure.canvas.draw()
+    pixels = figure.dpi / 72
     marks = [axes.transData.transform((x, y)) for x, y, _, _ in points]
     taken = [Bbox.from_extents(x - MARK_PIXELS, y - MARK_PIXELS, x + MARK_PIXELS, y + MARK_PIXELS) for x, y in marks]
-    for x, y, text, colour in sorted(points, key=lambda point: point[1]):
-        note = axes.annotate(
-            text,
-            (x, y),
-            (LABEL_POINTS, 0),
-            textcoords="offset points",
-            color=colour,
-            va="center",
-            annotation_clip=False,
-            fontweight="medium",
-        )
+    taken += [other.get_window_extent() for other in others]
+    for note, _ in sorted(zip(notes, marks, strict=True), key=lambda pair: pair[1][1]):
         box = note.get_window_extent()
         # On the right of the mark, or on its left: first the side that lies within the axes.
-        left = -(box.width + 2 * LABEL_POINTS / pixels)
+        left = -(box.width + 2 * LABEL_POINTS * pixels)
         sides = [0.0, left] if box.x1 < axes.get_window_extent().x1 else [left, 0.0]
-        # The lowest place that is free: a shift to the side and a rise, in pixels.
-        places = ((shift, rise) for rise in itertools.count(0, 2) for shift in ([0.0] if outside else sides))
-        shift, rise = next(
-            place for place in places if not any(box.translated(*place).overlaps(other) for other in taken)
-        )
-        note.set_position((LABEL_POINTS + shift * pixels, rise * pixels))
+        page = Bbox.from_extents(figure.bbox.x0, axes.bbox.y0, figure.bbox.x1, axes.bbox.y1)
+        shift, rise = _free_place(box, [0.0] if outside else sides, taken, page)
+        note.set_position((LABEL_POINTS + shift / pixels, rise / pixels))
         taken.append(box.translated(shift, rise))
+
+
+def wrapped(text: str) -> str:
+    """Return a label in lines of bounded length."""
+    return "\n".join(textwrap.wrap(text, LABEL_CHARACTERS))
+
+
+def _make_room(figure: Figure, notes: Sequence[Annotation], outside: bool) -> None:
+    """Make a figure high enough for its labels one above the other, and keep its right for those outside the axes."""
+    figure.canvas.draw()
+    boxes = [note.get_window_extent() for note in notes]
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, max(height, ROOM_FACTOR * sum(box.height for box in boxes) / figure.dpi))
+    if outside:
+        margin = max((box.width for box in boxes), default=0) / figure.dpi + 2 * LABEL_POINTS / 72
+        engine = figure.get_layout_engine()
+        assert isinstance(engine, ConstrainedLayoutEngine)
+        engine.set(rect=(0, 0, 1 - margin / width, 1))
+
+
+def _free_place(box: Bbox, sides: Sequence[float], taken: Sequence[Bbox], page: Bbox) -> tuple[float, float]:
+    """The shift to the side and the rise, in pixels, to the nearest place on the page that overlaps nothing."""
+    rises = sorted(range(-int(page.height), int(page.height), 2), key=abs)
+    middle = (box.y0 + box.y1) / 2
+    page = Bbox.from_extents(page.x0, min(page.y0, middle - box.height), page.x1, max(page.y1, middle + box.height))
+    for shift, rise in ((shift, rise) for rise in rises for shift in sides):
+        moved = box.translated(shift, rise)
+        on_page = page.x0 <= moved.x0 and moved.x1 <= page.x1 and page.y0 <= moved.y0 and moved.y1 <= page.y1
+        if on_page and not any(moved.overlaps(other) for other in taken):
+            return shift, rise
+    return sides[0], 0.0
 
 
 @matplotlib.rc_context(STYLE)

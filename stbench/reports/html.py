@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import re
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stbench.reports.drawing import to_inline_svg
-from stbench.reports.tables import numeric_columns
+from stbench.reports.formats import numeric_columns
 
 WIDE_CELL = 30  # longer text gets a column wide enough to be read
+INTERVAL = re.compile(r"\[([^\],]+), ([^\],]+)\]")
 EMPHASISED = ("better", "worse", "changed")
 
 
@@ -25,6 +27,11 @@ def cell_class(text: str, is_numeric: bool) -> str | None:
     return "number" if is_numeric else "wide" if len(text) > WIDE_CELL else None
 
 
+def unbroken_interval(text: str) -> str:
+    """Return a cell's text that no line ends in within an interval."""
+    return INTERVAL.sub("[\\1,\u00a0\\2]", text)
+
+
 # What the templates are read with: all text is escaped, and a name that is not given is an error.
 ENVIRONMENT = Environment(
     loader=PackageLoader("stbench.reports"),
@@ -33,7 +40,8 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {each.__name__: each for each in (data_uri, cell_class, to_inline_svg, numeric_columns)}
+FILTERS = (data_uri, cell_class, to_inline_svg, numeric_columns, unbroken_interval)
+ENVIRONMENT.filters |= {each.__name__: each for each in FILTERS}
 
 
 def render(template: str, **content: object) -> str:

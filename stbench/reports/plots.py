@@ -17,7 +17,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from stbench.records.statistics import FACTOR
-from stbench.reports.drawing import INK, NEUTRAL, RULE, STYLE, End, format_tick, label_points, new_figure, scale_axis
+from stbench.reports.drawing import (
+    INK,
+    NEUTRAL,
+    RULE,
+    STYLE,
+    End,
+    add_note,
+    format_tick,
+    from_zero,
+    label_points,
+    new_figure,
+    scale_axis,
+)
 
 MARKERS = {"finished": "o", "failed": "X", "oom": "s", "nan": "D"}
 VERDICT_COLOURS = {"better": "#009E73", "worse": "#D55E00", "changed": "#D55E00"}
@@ -34,6 +46,26 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """One configuration in a plot of quality against a cost."""
+
+    label: str
+    x: float
+    y: float
+    interval: tuple[float, float] | None  # 95 %, of y
+    seeds: Sequence[float]  # y of each
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """A configuration that has a cost and no score, and how often its runs came to which end."""
+
+    label: str
+    x: float
+    statuses: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Cost:
     """A cost that quality is plotted against: what it is called in titles, on its axis and after its values."""
 
@@ -43,9 +75,9 @@ class Cost:
     unit: str
 
 
-# By column of a table of runs. Times and memory may share a plot only on one machine.
+# Times and memory may share a plot only where they were taken under equal conditions.
 COSTS = {
-    "gmacs": Cost("gmacs", "computation", "Cost of one forward pass (GMACs; 1 MAC = 2 FLOPs)", "GMACs"),
+    "gmacs": Cost("gmacs", "computation", "GMACs per clip and forward pass (1 MAC = 2 FLOPs)", "GMACs"),
     "train_step_ms": Cost("train-step", "training time", "Training step (ms, median)", "ms a training step"),
     "peak_allocated_mib": Cost("memory", "memory", "Peak allocated device memory (MiB)", "MiB"),
     "peak_rss_mib": Cost("memory", "memory", "Peak resident memory of the process (MiB)", "MiB"),
@@ -53,43 +85,62 @@ COSTS = {
 
 
 @matplotlib.rc_context(STYLE)
-def fvd_against(runs: pd.DataFrame, detector: str, cost: str, colours: Mapping[str, str], where: str = "") -> Figure:
-    """Plot FVD against a cost.
+def fvd_against(
+    marks: Sequence[Mark],
+    unscored: Sequence[Unscored],
+    references: Mapping[str, float],
+    detector: str,
+    cost: Cost,
+    colours: Mapping[str, str],
+    where: str = "",
+) -> Figure:
+    """Plot FVD against a cost, with 95 % intervals; both axes begin at zero, unless they are logarithmic.
 
     Args:
-        runs: rows of a table of runs that share one protocol, and runs without a score.
+        marks: configurations that share one protocol.
+        unscored: those that have no score.
+        references: FVDs that others are held against, by name: lines.
         detector: the name of the network whose features the distance is taken on.
-        cost: a column of `COSTS`.
+        cost: what the other axis is.
         colours: of every label.
         where: what sets this plot apart from others of its kind, added to the title.
     """
-    score = f"fvd_{detector}"
-    title = f"Quality against {COSTS[cost].title}{where}"
-    figure, axes = new_figure(title, COSTS[cost].axis, f"FVD[{detector}], lower is better")
-    scored = runs.dropna(subset=[score, cost])
-    unscored = runs[runs[score].isna() & runs[cost].notna()]
-    scale_axis(axes, "x", [*scored[cost], *unscored[cost]])
-    scale_axis(axes, "y", list(scored[score]))
-    names = []
-    for label, group in scored.groupby("label", sort=False):
-        colour = colours[str(label)]
-        x, y = float(group[cost].median()), float(group[score].mean())
-        if len(group) > 1:
-            axes.plot(group[cost], group[score], "o", color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
-        axes.plot(x, y, MARKERS["finished"], color=colour, markersize=9)
-        names.append((x, y, str(label), INK))
-    # Runs without a score have a cost, but no place on the other axis: they stand along the upper edge.
-    edge = axes.get_xaxis_transform()
-    for (variant, status), group in unscored.groupby(["label", "status"], sort=False):
-        x, colour = float(group[cost].median()), colours[str(variant)]
-        axes.plot(x, 1.0, MARKERS[str(status)], color=colour, markersize=8, transform=edge, clip_on=False, zorder=5)
-        note = f"{variant}: no FVD" + ("" if status == "finished" else f" ({status})")
-        axes.annotate(
-            note, (x, 1.0), (0, -7), xycoords=edge, textcoords="offset points", color=colour, va="top", ha="center"
-        )
+    title = f"Quality against {cost.title}{where}"
+    figure, axes = new_figure(title, cost.axis, f"FVD[{detector}], lower is better")
+    scale_axis(axes, "x", [*(mark.x for mark in marks), *(each.x for each in unscored)])
+    ends = [end for mark in marks for end in (mark.interval or ())]
+    scale_axis(axes, "y", [*(mark.y for mark in marks), *ends, *references.values()])
+    for mark in marks:
+        _draw_mark(axes, mark, colours[mark.label])
+    for name, value in references.items():
+        axes.axhline(value, color=NEUTRAL, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        side = axes.get_yaxis_transform()
+        add_note(axes, name, (0.0, value), (4, 2), NEUTRAL, xycoords=side, va="bottom")
     axes.margins(x=0.16, y=0.18)
+    from_zero(axes, "x")
+    from_zero(axes, "y")
+    top = axes.get_ylim()[1]
+    # Runs without a score have a cost, but no place on the other axis: they stand along the upper edge.
+    names = [(mark.x, mark.y, mark.label, INK) for mark in marks]
+    for each in unscored:
+        for status in each.statuses:
+            colour, ended = colours[each.label], "" if status == "finished" else f" ({status})"
+            axes.plot(each.x, top, MARKERS[status], color=colour, markersize=8, clip_on=False, zorder=5)
+            names.append((each.x, top, f"{each.label}: no FVD{ended}", colour))
+    axes.set_ylim(top=top)
     label_points(axes, names)
     return figure
+
+
+def _draw_mark(axes: Axes, mark: Mark, colour: str) -> None:
+    """A large dot at the mean with its interval, and a small one for each seed."""
+    if mark.interval:
+        axes.plot([mark.x] * 2, mark.interval, color=colour, linewidth=1.4, marker="_", markersize=8, alpha=0.8)
+    if len(mark.seeds) > 1:
+        axes.plot(
+            [mark.x] * len(mark.seeds), mark.seeds, "o", color=colour, alpha=0.35, markersize=5, markeredgewidth=0
+        )
+    axes.plot(mark.x, mark.y, MARKERS["finished"], color=colour, markersize=9)
 
 
 @matplotlib.rc_context(STYLE)
@@ -110,6 +161,7 @@ def loss_curves(curves: Sequence[Curve], colours: Mapping[str, str], where: str 
         axes.plot(curve.steps, values, color=colours[curve.label], alpha=0.15, linewidth=0.8)
         ends.append(_draw_curve(axes, curve, list(smooth), colours))
     axes.margins(x=0.02)
+    from_zero(axes, "y")
     label_points(axes, _one_end_a_label(ends), outside=True)
     return figure
 
@@ -132,6 +184,7 @@ def fvd_over_training(
     scale_axis(axes, "y", [value for curve in curves for value in curve.values])
     ends = [_draw_curve(axes, curve, curve.values, colours, marker=".") for curve in curves]
     axes.margins(x=0.02)
+    from_zero(axes, "y")
     label_points(axes, _one_end_a_label(ends), outside=True)
     return figure
 
@@ -170,7 +223,7 @@ def _draw_curve(axes: Axes, curve: Curve, values: Sequence[float], colours: Mapp
     x, y = float(curve.steps[-1]), float(values[-1])
     if curve.status != "finished":
         axes.plot(x, y, MARKERS[curve.status], color=colour, markersize=8)
-        axes.annotate(curve.status, (x, y), (0, 8), textcoords="offset points", color=colour, ha="center")
+        add_note(axes, curve.status, (x, y), (0, 8), colour, ha="center")
     return (x, y, curve.label, colour)
 
 

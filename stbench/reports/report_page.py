@@ -8,11 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from stbench.records.schema import Record, flatten
-from stbench.reports import html, tables
-from stbench.reports.figures import Plot, SampleGrid
-from stbench.reports.runs import ReportedRuns
-from stbench.reports.summary import findings
+from stbench.records.schema import Record, flatten, value_at
+from stbench.reports import html
+from stbench.reports.command import command_of
+from stbench.reports.figures import Plot, draw_plots
+from stbench.reports.runs import ReportedRuns, dataset_of
+from stbench.reports.samples import SampleGrid, sample_grids
+from stbench.reports.summary import MOST_NAMED, findings, warnings
+from stbench.reports.tables import NOTES, describe_seeds, shown_tables
 
 
 @dataclass(frozen=True)
@@ -24,74 +27,103 @@ class Folded:
     facts: dict[str, Any]
 
 
-def report_page(
-    reported: ReportedRuns, drawn: Sequence[Plot], missing: Sequence[str], grids: Sequence[SampleGrid]
-) -> str:
-    """Return the whole page.
+@dataclass(frozen=True)
+class ReportContent:
+    """What a report shows, on its page and elsewhere."""
 
-    Args:
-        reported: the runs.
-        drawn: the plots of them.
-        missing: a sentence for each plot that could not be drawn.
-        grids: the samples, one grid a data set.
-    """
-    table, labels = reported.table, list(reported.colours)
-    datasets = " and ".join(str(name) for name in table["dataset"].dropna().unique())
-    subject = " and ".join(labels) if len(labels) <= 2 else f"{len(labels)} variants"
-    dates = sorted(created[:10] for created in table["created"])
-    # A variant whose runs have no counts of papers, or none at all, has no row there.
-    everything = {label: run.record.counts for label, run in reported.labelled()}
-    counted = {label: counts for label, counts in everything.items() if counts and counts.conventions}
-    # As papers print them, beside the executed ones.
-    conventions = [
-        {"variant": label, "executed, one clip (GMACs)": f"{counts.gmacs:.3f}"}
-        | {f"{name} (G)": f"{value:.3f}" for name, value in counts.conventions.items()}
-        for label, counts in counted.items()
-    ]
+    findings: list[str]
+    warnings: list[str]
+    tables: dict[str, pd.DataFrame]  # text under headings, by title, the results first
+    plots: list[Plot]
+    missing: list[str]  # a sentence for each plot that could not be drawn
+    grids: list[SampleGrid]
+    unread: list[str]  # why files could not be read
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """The main table."""
+        return self.tables["Results"]
+
+
+def report_content(reported: ReportedRuns) -> ReportContent:
+    """Read the runs' files, draw and tabulate."""
+    unread = list(reported.found.unreadable.values())
+    plots, missing = draw_plots(reported, unread)
+    grids = sample_grids(reported, unread)
+    tables = shown_tables(reported)
+    return ReportContent(findings(reported), warnings(reported), tables, plots, missing, grids, unread)
+
+
+def report_page(reported: ReportedRuns, content: ReportContent) -> str:
+    """Return the whole page."""
+    labels = list(reported.colours)
+    dates = sorted(run.record.created[:10] for run in reported.stored)
+    conventions, notes = _conventions(reported)
     return html.render(
         "report.html",
-        title=f"{subject} on {datasets}" if datasets else subject,
+        content=content,
+        title=_title(reported),
         span=dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
-        lead=f"Compared: {', '.join(labels)}." if len(labels) > 2 else None,
-        facts=_header(table),
-        findings=findings(reported),
-        grids=grids,
-        variants=tables.display_variants(tables.variant_table(table), tables.quality_columns(table)),
-        runs=tables.display_runs(table),
+        lead=f"Compared: {', '.join(labels)}." if 2 < len(labels) <= MOST_NAMED else None,
+        facts=_header(reported),
+        notes=NOTES,
         colours=reported.colours,
-        plots=drawn,
-        missing=missing,
-        conventions=pd.DataFrame(conventions).fillna("") if counted else None,
-        convention_notes=dict.fromkeys(note for counts in counted.values() for note in counts.convention_notes),
-        troubles=_troubles(reported),
+        conventions=conventions,
+        convention_notes=notes,
+        troubles=_troubles(reported, content.unread),
         protocols=_protocols(reported),
         provenance=_provenance(reported),
     )
 
 
-def _header(table: pd.DataFrame) -> dict[str, str]:
+def _title(reported: ReportedRuns) -> str:
+    """What was compared on what: by name up to two configurations, else counted."""
+    configs = [run.record.config for run in reported.stored]
+    labels, names = list(reported.colours), {str(value_at(config, "variant.name")) for config in configs}
+    subject = " and ".join(labels)
+    if len(labels) > 2:
+        variants = f"{len(names)} variant{'s' if len(names) > 1 else ''}"
+        subject = variants if len(names) == len(labels) else f"{variants} in {len(labels)} configurations"
+    return f"{subject} on {' and '.join(dict.fromkeys(map(dataset_of, configs)))}"
+
+
+def _header(reported: ReportedRuns) -> dict[str, str]:
     """What all the runs share, or which values they have."""
-    finished = int((table["status"] == "finished").sum())
-    columns = {
-        "Seeds": table["seed"].dropna().astype(int),
-        "Preset": table["preset"].dropna(),
-        "Training steps": table["train.steps"].dropna().astype(int),
-        "Detector": table["detector"].dropna(),
+    finished = sum(run.record.finished for run in reported.stored)
+    begun = len(reported.stored) + len(reported.unfinished)
+    paths = {"Preset": "preset", "Training steps": "train.steps"}
+    values = {
+        title: {value for run in reported.stored if (value := value_at(run.record.config, path)) is not None}
+        for title, path in paths.items()
     }
-    listed = {name: ", ".join(map(str, sorted(values.unique()))) for name, values in columns.items()}
-    return {"Runs finished": f"{finished} of {len(table)}"} | {name: text for name, text in listed.items() if text}
+    values["Detector"] = {group.detector for group in reported.groups if group.detector}
+    listed = {title: ", ".join(map(str, sorted(each, key=_natural))) for title, each in values.items() if each}
+    seeds = sorted({seed for group in reported.groups for seed in group.seeds})
+    return {"Runs finished": f"{finished} of {begun}", "Seeds": describe_seeds(seeds) or "none"} | listed
 
 
-def _troubles(reported: ReportedRuns) -> dict[str, list[str]]:
+def _natural(value: Any) -> tuple[bool, Any]:
+    return (True, value) if isinstance(value, int) else (False, str(value))
+
+
+def _conventions(reported: ReportedRuns) -> tuple[pd.DataFrame | None, list[str]]:
+    """Counts as papers print them beside the executed ones, and what each counts; none where no run has any."""
+    # A configuration whose runs have no counts of papers, or none at all, has no row there.
+    everything = {label: run.record.counts for label, run in reported.labelled()}
+    counted = {label: counts for label, counts in everything.items() if counts and counts.conventions}
+    rows = [
+        {"configuration": label, "executed, one clip (GMACs)": f"{counts.gmacs:.3f}"}
+        | {f"{name} (G)": f"{value:.3f}" for name, value in counts.conventions.items()}
+        for label, counts in counted.items()
+    ]
+    notes = list(dict.fromkeys(note for counts in counted.values() for note in counts.convention_notes))
+    return (pd.DataFrame(rows).fillna("") if rows else None), notes
+
+
+def _troubles(reported: ReportedRuns, unread: Sequence[str]) -> dict[str, list[str]]:
     """What went wrong: the title of a list -> its sentences; only lists that hold something."""
-    kinds: dict[str, list[str]] = {
-        "Runs that did not finish": [],
-        "Scores refused": [],
-        "Incomplete counts": [],
-        "Records that cannot be read": list(reported.found.unreadable.values()),
-        "Copies of runs, counted once": list(map(str, reported.found.copies)),
-    }
-    failed, refused, partial, *_ = kinds.values()
+    kinds: dict[str, list[str]] = {"Runs that did not finish": [], "Scores refused": [], "Incomplete counts": []}
+    failed, refused, partial = kinds.values()
     for label, run in reported.labelled():
         record, name = run.record, _name(label, run.record)
         if not record.finished:
@@ -100,6 +132,9 @@ def _troubles(reported: ReportedRuns) -> dict[str, list[str]]:
             refused.append(f"{name}: {record.quality.refused}")
         if record.counts and record.counts.incomplete:
             partial.append(f"{name}: operations not counted: {', '.join(record.counts.incomplete)}")
+    failed += reported.unfinished
+    kinds["Files that cannot be read"] = list(unread)
+    kinds["Copies of runs, counted once"] = list(map(str, reported.found.copies))
     return {title: sentences for title, sentences in kinds.items() if sentences}
 
 
@@ -118,15 +153,17 @@ def _protocols(reported: ReportedRuns) -> list[Folded]:
 
 
 def _provenance(reported: ReportedRuns) -> list[Folded]:
-    """Configuration, machine and software of every run."""
+    """How to repeat every run; its configuration, machine and software."""
     folded = []
     for label, run in reported.labelled():
         record = run.record
         facts = {
+            "repeat it with": command_of(record.config),
             "created": record.created,
             "config_hash": record.config_hash,
             "protocol_hash": record.quality and record.quality.protocol_hash,
             "machine": asdict(record.machine) if record.machine else {},
+            "conditions": asdict(record.conditions) if record.conditions else {},
             "software": asdict(record.software) if record.software else {},
             "config": record.config,
         }

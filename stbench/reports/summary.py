@@ -1,59 +1,159 @@
-"""What the runs of a report found, in a few sentences that say how sure they are."""
+"""What the runs of a report found, in a few sentences that say how sure they are, and what forbids to believe them."""
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Iterator, Sequence
 
+from stbench.records.schema import value_at
 from stbench.records.statistics import ALPHA, means_differ
+from stbench.reports.groups import Estimate, Group, conditions_apart
 from stbench.reports.runs import ReportedRuns
-from stbench.reports.tables import quality_columns, variant_table
+from stbench.reports.tables import METRIC_NAMES, STEPS
 from stbench.reports.text import format_number
+
+# Share of the initial weights in the averaged ones above which these are not yet those of the trained network.
+INITIAL_SHARE = 0.02
+MOST_NAMED = 6  # configurations in one sentence
 
 
 def findings(reported: ReportedRuns) -> list[str]:
     """Return the main results as sentences: the best quality first, then costs, then what went wrong."""
-    runs = reported.table
-    variants = variant_table(runs)
+    groups = reported.groups
     # Ranked by FVD, or by KVD where FVD was refused for every run.
-    headings = quality_columns(runs)
-    by_fvd, by_kvd = ([name for name in headings if headings[name].startswith(metric)] for metric in ("FVD[", "KVD["))
-    sentences = [sentence for name in by_fvd or by_kvd for sentence in _ranking(runs, variants, name, headings[name])]
-    counted = variants.dropna(subset=["gmacs"]).sort_values("gmacs")
+    metric = "fvd" if any(group.score("fvd") for group in groups) else "kvd"
+    sentences = [*_rankings(groups, metric)]
+    counted = sorted((gmacs, group.label) for group in groups if (gmacs := group.figure("counts.gmacs")) is not None)
     if len(counted) > 1:
-        low, high = counted.iloc[0], counted.iloc[-1]
-        least, most = format_number(low["gmacs"]), format_number(high["gmacs"])
-        if low["gmacs"] == high["gmacs"]:
-            sentences.append(f"Every variant costs the same computation: {least} GMACs a forward pass.")
+        (least, low), (most, high) = counted[0], counted[-1]
+        if least == most:
+            sentences.append(f"Every configuration costs the same computation: {format_number(least)} GMACs per clip.")
         else:
-            span = f"{least} GMACs a forward pass ({low['label']}) to {most} ({high['label']})"
-            sentences.append(f"Computation runs from {span}.")
-    if unfinished := int((runs["status"] != "finished").sum()):
-        sentences.append(f"{unfinished} of {len(runs)} runs did not finish; their reasons are below.")
+            span = f"{format_number(least)} GMACs per clip ({low}) to {format_number(most)} ({high})"
+            sentences.append(f"One forward pass takes from {span}.")
+    if unfinished := len(reported.unfinished) + sum(not run.record.finished for run in reported.stored):
+        begun = len(reported.stored) + len(reported.unfinished)
+        sentences.append(f"{unfinished} of {begun} runs did not finish; their reasons are below.")
+    if unreadable := len(reported.found.unreadable):
+        sentences.append(f"{unreadable} {'record' if unreadable == 1 else 'records'} cannot be read; why is below.")
     return sentences or ["These runs recorded no result yet."]
 
 
-def _ranking(runs: pd.DataFrame, variants: pd.DataFrame, name: str, heading: str) -> list[str]:
-    """Return one or two sentences for each protocol: who is best, and whether the next is beyond noise."""
-    sentences = []
-    for _, rivals in variants.dropna(subset=[name]).groupby("protocol_hash", sort=False):
-        ordered = rivals.sort_values(name)
-        best, seeds = ordered.iloc[0], int(ordered.iloc[0][f"{name}_seeds"])
-        low, high = format_number(best[f"{name}_low"]), format_number(best[f"{name}_high"])
-        sure = f"95 % interval {low} to {high} over {seeds} seeds" if seeds > 1 else "one seed, so no interval"
-        where = f"{best['label']} on {best['dataset']}, {format_number(best[name])} ({sure})"
-        sentences.append(f"Lowest {heading}: {where}.")
-        if len(ordered) < 2:
-            continue
-        second = ordered.iloc[1]
-        of_best, of_second = (
-            runs[(runs["group"] == row["group"]) & (runs["protocol_hash"] == row["protocol_hash"])][name].dropna()
-            for row in (best, second)
-        )
-        if min(len(of_best), len(of_second)) < 2:
-            verdict = "with one seed this order may be noise"
-        elif means_differ([float(value) for value in of_best], [float(value) for value in of_second]):
-            verdict = f"the difference is beyond the noise of the seeds (Welch's t test, p < {ALPHA})"
-        else:
-            verdict = f"the difference is within the noise of the seeds (Welch's t test, p ≥ {ALPHA})"
-        sentences.append(f"Next is {second['label']} at {format_number(second[name])}; {verdict}.")
-    return sentences
+def warnings(reported: ReportedRuns) -> list[str]:
+    """Return what would mislead who only looks at the figures, as sentences."""
+    groups = reported.groups
+    return [
+        *_unequal_training(groups),
+        *_no_better_than_untrained(groups),
+        *_initial_weights(groups),
+        *_unlike_i3d(groups),
+        *_unequal_times(groups),
+    ]
+
+
+def _rankings(groups: Sequence[Group], metric: str) -> Iterator[str]:
+    """Say for each protocol and each amount of training who is best, and whether the next is beyond noise."""
+    scored = [group for group in groups if group.score(metric)]
+    rivals: dict[tuple[str | None, str], list[Group]] = {}
+    for group in scored:
+        rivals.setdefault((group.protocol_hash, training_budget(group)), []).append(group)
+    several_protocols = len({protocol for protocol, _ in rivals}) > 1
+    several_budgets = len({budget for _, budget in rivals}) > 1
+    for (protocol, budget), among in rivals.items():
+        context = [f"after {budget}"] * several_budgets + [f"under protocol {str(protocol)[:8]}"] * several_protocols
+        yield from _ranking(among, metric, " ".join(["", *context]))
+
+
+def _ranking(rivals: Sequence[Group], metric: str, context: str) -> Iterator[str]:
+    scores = [(score, group) for group in rivals if (score := group.score(metric))]
+    (first, best), *others = sorted(scores, key=lambda pair: pair[0].mean)
+    where = f"{best.label} on {value_at(best.config, 'dataset.name')}"
+    heading = f"{METRIC_NAMES[metric]}[{best.detector}]{context}"
+    yield f"Lowest {heading}: {where}, {format_number(first.mean)} ({_certainty(first)})."
+    if not others:
+        return
+    second, runner_up = others[0]
+    if min(len(first.values), len(second.values)) < 2:
+        verdict = "with one seed this order may be noise"
+    elif means_differ(first.values, second.values):
+        verdict = f"the difference is beyond the noise of the seeds (Welch's t test, p < {ALPHA})"
+    else:
+        verdict = f"the difference is within the noise of the seeds (Welch's t test, p ≥ {ALPHA})"
+    yield f"Next is {runner_up.label} at {format_number(second.mean)}; {verdict}."
+
+
+def _certainty(score: Estimate) -> str:
+    if score.interval is None:
+        return "one seed, so no interval"
+    low, high = map(format_number, score.interval)
+    if score.interval_of == "seeds":
+        return f"95 % interval {low} to {high} over {len(score.values)} seeds"
+    return f"one seed; its clips leave open {low} to {high}"
+
+
+def training_budget(group: Group) -> str:
+    """How long, on how much and from what a configuration was trained; only equal ones are ranked together."""
+    steps, clips = (value_at(group.config, f"train.{name}") for name in ("steps", "batch_size"))
+    images = value_at(group.config, "train.joint_images")
+    words = [f"{steps} steps of {clips} clips"]
+    words += [f"and {images} images each"] if images else []
+    words += ["from given weights"] if value_at(group.config, "train.init") else []
+    return " ".join(words)
+
+
+def _unequal_training(groups: Sequence[Group]) -> Iterator[str]:
+    for protocol in dict.fromkeys(group.protocol_hash for group in groups if group.protocol_hash):
+        trained: dict[str, list[str]] = {}
+        for group in groups:
+            if group.protocol_hash == protocol:
+                trained.setdefault(training_budget(group), []).append(group.label)
+        if len(trained) > 1:
+            said = [f"{_named(labels)}: {budget}" for budget, labels in trained.items()]
+            yield f"Not an equal comparison, the training differs: {_named(said, '; ')}."
+
+
+def _no_better_than_untrained(groups: Sequence[Group]) -> Iterator[str]:
+    worthless = []
+    for group in groups:
+        score, untrained = group.score("fvd"), group.score("fvd_untrained")
+        if score and untrained and untrained.mean <= (score.interval[1] if score.interval else score.mean):
+            figures = f"{format_number(score.mean)} against {format_number(untrained.mean)}"
+            worthless.append(f"{group.label} (FVD[{group.detector}] {figures})")
+    if worthless:
+        yield f"No better than their untrained networks, so that their rank says nothing: {_named(worthless, '; ')}."
+
+
+def _initial_weights(groups: Sequence[Group]) -> Iterator[str]:
+    shares: dict[str, list[str]] = {}
+    for group in groups:
+        decay, steps = value_at(group.config, "train.ema_decay"), value_at(group.config, "train.steps")
+        if group.detector and decay is not None and steps is not None and decay**steps > INITIAL_SHARE:
+            held = f"{decay**steps:.0%} of them from before the training (train.ema_decay={decay}, {steps} steps)"
+            shares.setdefault(held, []).append(group.label)
+    if shares:
+        said = "; ".join(f"{held}: {_named(labels)}" for held, labels in shares.items())
+        yield f"Judged by averaged weights that training has hardly reached, {said}."
+
+
+def _unlike_i3d(groups: Sequence[Group]) -> Iterator[str]:
+    judged = [group for group in groups if "internal" in group.values("quality.label")]
+    for detector in dict.fromkeys(group.detector for group in judged):
+        yield f"FVD[{detector}] is not measured by I3D: its scale is another than that of published figures."
+
+
+def _unequal_times(groups: Sequence[Group]) -> Iterator[str]:
+    """Say which times are no figures of the network's, and which cannot be held against each other."""
+    timed = [group for group in groups if any(group.time(step) for step in STEPS)]
+    busy = [group for group in timed if any((time := group.time(step)) and time.under_load for step in STEPS)]
+    if busy:
+        labels = _named([group.label for group in busy])
+        yield f"Times of {labels} were taken while other work kept the machine busy: they are not compared."
+    if len(conditions := conditions_apart(timed)) > 1:
+        told = _named(list(conditions.values()), "; ")
+        yield f"Times were taken under unequal conditions and are not compared: {told}."
+
+
+def _named(labels: Sequence[str], between: str = ", ") -> str:
+    """Labels in one sentence; many are counted."""
+    shown = list(dict.fromkeys(labels))
+    left = len(shown) - MOST_NAMED
+    return between.join([*shown[:MOST_NAMED], *([f"{left} more"] if left > 0 else [])])

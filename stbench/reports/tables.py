@@ -1,152 +1,314 @@
-"""Tables of runs and of variants over their seeds, as CSV for programs and as Markdown for people.
+"""The tables of a report: a narrow one of results, its details in others, and all figures for programs.
 
-CSV columns keep the names of `load_records`; Markdown and HTML show those that hold something, under headings with
-units, numbers at four significant digits.
+What is shown is text under headings that name units and what a figure is of; a column that holds nothing is left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from stbench.records.statistics import median, summarise_seeds
-from stbench.reports.text import csv_cell, format_cell, format_number, is_number, markdown_text
+from stbench.records.schema import REFERENCES, Record, value_at
+from stbench.records.sections import CostConditions
+from stbench.reports.groups import Group, conditions_apart
+from stbench.reports.labels import distinctions
+from stbench.reports.runs import ReportedRuns
+from stbench.reports.text import format_number
 
-HEADINGS = {
-    "label": "variant",
-    "seed": "seed",
-    "seeds": "seeds",
-    "status": "status",
-    "params_m": "params (M)",
-    "gmacs": "GMACs",
-    "forward_ms": "forward (ms)",
-    "train_step_ms": "train step (ms)",
-    "clips_per_s": "training (clips/s)",
-    "peak_rss_mib": "peak RSS (MiB)",
-    "peak_allocated_mib": "peak allocated (MiB)",
-    "loss_final": "final loss",
-    "dataset": "dataset",
-    "n_real": "real clips",
-    "n_fake": "sampled clips",
-    "protocol_hash": "protocol",
-}
-IDENTITY = ("label", "seed", "seeds", "status")  # shown before the results
 METRIC_NAMES = {"fvd": "FVD", "fvd_inf": "FVD∞", "kvd": "KVD"}  # distances: lower is better
-# Higher is better. Precision, recall, density, coverage and the MMDs are in runs.csv: here they would push the costs
-# out of sight.
+# Higher is better. Density and the MMDs are in the CSV files.
 RISING_NAMES = {"inception_score": "IS"}
-SEED_FREE = ("params_m", "gmacs", "gflops", "n_real", "n_fake")
-MACHINE_BOUND = (
-    "forward_ms",
-    "train_step_ms",
-    "clips_per_s",
-    "peak_rss_mib",
-    "peak_allocated_mib",
-    "peak_reserved_mib",
+SHARE_NAMES = {"precision": "precision", "recall": "recall", "coverage": "coverage"}
+STEPS = {"forward": "forward", "train_step": "train step"}
+OF_ONE_SEED = "†"  # behind an interval that leaves out the noise of seeds
+INTERVALS = (
+    f"In brackets: the 95 % interval of the mean over seeds (Student's t), or with {OF_ONE_SEED} what the clips of a "
+    "single seed leave open (jackknife); another seed may well lie outside that."
 )
+NOTES = {
+    "Results": f"One row for each configuration and protocol. {INTERVALS} Times are medians.",
+    "Quality in detail": f"FVD, FVD∞ and KVD are better where lower, the others where higher. {INTERVALS}",
+    "Costs": "GMACs are of one forward pass. Times are medians, each step alone on data that lie ready; a step in "
+    "training also reads its clips, averages the weights and logs. Busy: other work kept the processors, so that the "
+    "time is no figure of the network's. Empty where runs of a configuration were timed under unequal conditions.",
+    "Training": "What each configuration was trained on; only equal training can be compared.",
+    "Settings that differ": "All in which the configurations differ; their labels name the most telling.",
+    "Runs": "Every run, as recorded.",
+}
+
+Columns = Mapping[str, Callable[[Group], str]]
 
 
-def quality_columns(runs: pd.DataFrame) -> dict[str, str]:
-    """Return the columns of a table of runs that tell of quality with headings, e.g. `{"fvd_i3d": "FVD[i3d]"}`."""
-    detectors = sorted(runs["detector"].dropna().unique())
-    names = METRIC_NAMES | RISING_NAMES
-    columns = {f"{metric}_{name}": f"{heading}[{name}]" for metric, heading in names.items() for name in detectors}
-    return {column: heading for column, heading in columns.items() if runs[column].notna().any()}
+def shown_tables(reported: ReportedRuns) -> dict[str, pd.DataFrame]:
+    """Return every table that holds something by its title, the main results first; `NOTES` explain them."""
+    groups = reported.groups
+    shown = {
+        "Results": results_table(groups),
+        "Quality in detail": quality_table(groups),
+        "Costs": cost_table(groups),
+        "Training": training_table(groups),
+        "Settings that differ": settings_table(groups),
+        "Runs": runs_table([(label, run.record) for label, run in reported.labelled()]),
+    }
+    return {title: table for title, table in shown.items() if len(table.columns) > 1}
 
 
-def variant_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Aggregate runs over seeds: one row for each configuration and protocol.
+def results_table(groups: Sequence[Group]) -> pd.DataFrame:
+    """Return the main results, narrow enough for a page, a terminal and a paper; rows of reference come last."""
+    shown = _shown(
+        groups,
+        {
+            **_score_columns(groups, _ranking_metric(groups)),
+            "params (M)": lambda group: _scaled(group.figure("counts.params_total"), 1e-6),
+            "GMACs per clip": lambda group: format_number(group.figure("counts.gmacs")),
+            **_time_columns(groups, ["train_step"]),
+            "seeds": lambda group: describe_seeds(group.seeds),
+        },
+    )
+    return pd.concat([shown, _references(groups, list(shown.columns))], ignore_index=True)
 
-    A run that failed before its protocol was known counts with the others of its configuration. Quality is the mean
-    over seeds with its sample standard deviation and 95 % t interval (empty for one seed). Times and memory are
-    medians over seeds, and empty where the seeds ran on different machines.
 
-    Args:
-        runs: the table of a `ReportedRuns`.
-    """
-    qualities = list(quality_columns(runs))
-    known = runs.groupby("group")["protocol_hash"].transform("first")
-    keys = [runs["group"], runs["protocol_hash"].fillna(known).fillna("")]
+def quality_table(groups: Sequence[Group]) -> pd.DataFrame:
+    """Return every score with its interval, and how many clips it compares."""
+    judged = [group for group in groups if group.detector]
+    return _shown(
+        judged,
+        {
+            **_score_columns(judged, METRIC_NAMES | RISING_NAMES | SHARE_NAMES),
+            "real clips": lambda group: format_number(group.figure("quality.n_real")),
+            "sampled clips": lambda group: format_number(group.figure("quality.n_fake")),
+            "protocol": lambda group: (group.protocol_hash or "")[:8],
+        },
+    )
+
+
+def cost_table(groups: Sequence[Group]) -> pd.DataFrame:
+    """Return what a configuration costs, and what its times were taken under."""
+    apart = conditions_apart(groups)
+    return _shown(
+        groups,
+        {
+            "params (M)": lambda group: _scaled(group.figure("counts.params_total"), 1e-6),
+            "trainable (M)": lambda group: _scaled(group.figure("counts.params_trainable"), 1e-6),
+            "GMACs per clip": lambda group: format_number(group.figure("counts.gmacs")),
+            **_time_columns(groups, list(STEPS), with_conditions=False),
+            "step in training (ms)": lambda group: _scaled(seconds_in_training(group), 1e3),
+            "peak RSS (MiB)": lambda group: format_number(group.cost("memory.peak_rss_mib")),
+            "peak allocated (MiB)": lambda group: format_number(group.cost("memory.peak_allocated_mib")),
+            "measured under": lambda group: "; ".join(apart[each] or _usual(each) for each in group.conditions),
+        },
+    )
+
+
+def training_table(groups: Sequence[Group]) -> pd.DataFrame:
+    """Return how long and on how much a configuration was trained, and what came of it."""
+    return _shown(
+        groups,
+        {
+            "steps": lambda group: _joined(group, "training.steps"),
+            "clips per step": lambda group: _joined(group, "config.train.batch_size"),
+            "clips seen": lambda group: format_number(clips_seen(group)),
+            "learning rate": lambda group: _joined(group, "config.train.lr"),
+            "precision": lambda group: _joined(group, "training.precision"),
+            "attention": lambda group: _joined(group, "training.attention"),
+            "final loss": lambda group: format_number(group.figure("training.loss_final")),
+            "time (s)": lambda group: format_number(group.cost("training.wall_s")),
+            "runs": lambda group: group.status,
+        },
+    )
+
+
+def settings_table(groups: Sequence[Group]) -> pd.DataFrame:
+    """Return the settings in which configurations differ."""
+    configs = {group.records[0].group_hash: group.config for group in groups}
+    words = distinctions(configs)
+    labels = {group.records[0].group_hash: group.label for group in groups}
+    rows = [{"configuration": labels[key], "settings": text} for key, text in words.items()]
+    return pd.DataFrame(rows, dtype=str) if any(words.values()) else pd.DataFrame()
+
+
+def runs_table(runs: Sequence[tuple[str, Record]]) -> pd.DataFrame:
+    """Return a row a run; one that did not finish says why."""
     rows = []
-    for _, group in runs.groupby(keys, sort=False):
-        first, machines = group.iloc[0], group["machine"].nunique()
-        statuses = group["status"].value_counts(sort=False)
-        row: dict[str, Any] = {
-            **{name: first[name] for name in ("label", "dataset", "preset")},
-            "seeds": ", ".join(str(int(seed)) for seed in sorted(group["seed"].dropna())),
-            "status": ", ".join(f"{count} {status}" for status, count in statuses.items()),
-            "machines": machines,
+    for label, record in runs:
+        row = {
+            "configuration": label,
+            "seed": describe(value_at(record.config, "seed")),
+            "status": record.status + (f": {record.reason}" if record.reason else ""),
+            "final loss": format_number(value_at(record, "training.loss_final")),
         }
-        for name in SEED_FREE + MACHINE_BOUND:
-            values = [float(value) for value in group[name].dropna()]
-            mixed = name in MACHINE_BOUND and machines > 1
-            row[name] = median(values) if values and not mixed else None
-        for name in qualities:
-            values = [float(value) for value in group[name].dropna()]
-            summary = summarise_seeds(values) if values else None
-            row[name] = summary and summary.mean
-            row |= {f"{name}_{field}": summary and getattr(summary, field) for field in ("sd", "low", "high")}
-            row[f"{name}_seeds"] = summary.n if summary else 0
-        protocols = group["protocol_hash"].dropna()
-        row |= {"protocol_hash": protocols.iloc[0] if len(protocols) else None, "group": first["group"]}
-        rows.append(row)
-    return pd.DataFrame(rows)
+        for name, title in METRIC_NAMES.items() if record.quality else ():
+            row[f"{title}[{record.detector}]"] = format_number(value_at(record, f"quality.{name}"))
+        rows.append(row | {"run": record.run_id})
+    return _filled(pd.DataFrame(rows).fillna(""))
 
 
-def display_variants(variants: pd.DataFrame, headings: dict[str, str]) -> pd.DataFrame:
-    """Return the variant table as text under headings: quality as mean and 95 % interval.
-
-    Args:
-        variants: from `variant_table`.
-        headings: of the quality columns, from `quality_columns`.
-    """
-    shown = variants.copy()
-    for name in headings:
-        low, high = (variants[f"{name}_{bound}"] for bound in ("low", "high"))
-        shown[name] = [
-            format_number(mean) + ("" if pd.isna(a) else f" [{format_number(a)}, {format_number(b)}]")
-            for mean, a, b in zip(variants[name], low, high, strict=True)
-        ]
-    return _display(shown, headings)
+def figures_frame(groups: Sequence[Group]) -> pd.DataFrame:
+    """Return every figure of every group, unrounded, under the names of `load_records`."""
+    return pd.DataFrame([_figures(group) for group in groups])
 
 
-def display_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of runs as text under headings; a run that did not finish says why beside its status."""
-    shown = runs.copy()
-    shown["status"] = [
-        status if pd.isna(reason) else f"{status}: {reason}"
-        for status, reason in zip(runs["status"], runs["reason"], strict=True)
-    ]
-    return _display(shown, quality_columns(runs))
+def _figures(group: Group) -> dict[str, Any]:
+    times = {step: group.time(step) for step in STEPS}
+    row: dict[str, Any] = {
+        "label": group.label,
+        "dataset": value_at(group.config, "dataset.name"),
+        "preset": group.config.get("preset"),
+        "seeds": ", ".join(map(str, group.seeds)),
+        "status": group.status,
+        "conditions": len(group.conditions),
+        "params_m": _times(group.figure("counts.params_total"), 1e-6),
+        "gmacs": group.figure("counts.gmacs"),
+        "gflops": group.figure("counts.gflops"),
+        **{f"{step}_ms": time and time.ms for step, time in times.items()},
+        **{f"{step}_waited_share": time and time.waited_share for step, time in times.items()},
+        "clips_per_s": group.cost("training.clips_per_s"),
+        "peak_rss_mib": group.cost("memory.peak_rss_mib"),
+        "peak_allocated_mib": group.cost("memory.peak_allocated_mib"),
+        "peak_reserved_mib": group.cost("memory.peak_reserved_mib"),
+        "train_steps": group.figure("training.steps"),
+        "clips_seen": clips_seen(group),
+        "loss_final": group.figure("training.loss_final"),
+        "n_real": group.figure("quality.n_real"),
+        "n_fake": group.figure("quality.n_fake"),
+    }
+    for name in (*METRIC_NAMES, "mmd", *RISING_NAMES, *SHARE_NAMES, "density"):
+        if estimate := group.score(name):
+            low, high = estimate.interval or (None, None)
+            column = f"{name}_{group.detector}"
+            row |= {column: estimate.mean, f"{column}_sd": estimate.sd, f"{column}_seeds": len(estimate.values)}
+            row |= {f"{column}_low": low, f"{column}_high": high, f"{column}_interval_of": estimate.interval_of}
+    row |= {f"{name}_{group.detector}": group.figure(f"quality.{name}") for name in REFERENCES if group.detector}
+    return row | {"protocol_hash": group.protocol_hash, "group": group.records[0].group_hash[:12]}
 
 
-def _display(frame: pd.DataFrame, qualities: dict[str, str]) -> pd.DataFrame:
-    headings = {name: HEADINGS[name] for name in IDENTITY} | qualities | HEADINGS
-    columns = [name for name in headings if name in frame and frame[name].notna().any()]
-    shown = frame[columns].map(format_cell)
-    if "protocol_hash" in shown:
-        shown["protocol_hash"] = shown["protocol_hash"].str[:8]
-    return shown.rename(columns=headings)
+def clips_seen(group: Group) -> float | None:
+    """How many clips a configuration was trained on, each time that one was drawn."""
+    steps, clips = group.figure("training.steps"), group.figure("config.train.batch_size")
+    return None if steps is None or clips is None else steps * clips
 
 
-def to_markdown(shown: pd.DataFrame) -> str:
-    """Return a displayed table as a Markdown table, numbers to the right.
-
-    Args:
-        shown: from `display_variants` or `display_runs`.
-    """
-    escaped = shown.map(markdown_text).rename(columns=markdown_text)
-    align = ["right" if is_numeric else "left" for is_numeric in numeric_columns(shown)]
-    return escaped.to_markdown(index=False, disable_numparse=True, colalign=align)
+def seconds_in_training(group: Group) -> float | None:
+    """Seconds that a step took in the training itself, with everything around it."""
+    seconds, steps = group.cost("training.wall_s"), group.figure("training.steps")
+    return seconds / steps if seconds and steps else None
 
 
-def numeric_columns(shown: pd.DataFrame) -> list[bool]:
-    """Return for each column of a displayed table whether its cells are numbers, with or without an interval."""
-    heads = [[cell.split(" [")[0] for cell in shown[name] if cell] for name in shown]
-    return [bool(column) and all(map(is_number, column)) for column in heads]
+def describe_seeds(seeds: Sequence[int]) -> str:
+    """Say how many seeds there are, and which: `1 (seed 0)`, `3 (seeds 0-2)`."""
+    if not seeds:
+        return ""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{len(seeds)} (seeds {seeds[0]}-{seeds[-1]})"
+    return f"{len(seeds)} ({'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))})"
 
 
-def to_csv(frame: pd.DataFrame) -> str:
-    """Return a table as CSV whose cells, names of columns included, no spreadsheet runs as formulas."""
-    return frame.map(csv_cell).rename(columns=csv_cell).to_csv(index=False, lineterminator="\n")
+def describe(value: Any) -> str:
+    """A plain value as text, nothing for none."""
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _shown(groups: Sequence[Group], columns: Columns) -> pd.DataFrame:
+    rows = [{"configuration": group.label} | {name: cell(group) for name, cell in columns.items()} for group in groups]
+    frame = pd.DataFrame(rows, columns=["configuration", *columns], dtype=str)
+    return _filled(frame)
+
+
+def _filled(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns that hold anything."""
+    return frame[[name for name in frame if (frame[name] != "").any()]]
+
+
+def _ranking_metric(groups: Sequence[Group]) -> dict[str, str]:
+    """FVD, or KVD where FVD was refused for every run."""
+    name = "fvd" if any(group.score("fvd") for group in groups) else "kvd"
+    return {name: METRIC_NAMES[name]}
+
+
+def _score_columns(groups: Sequence[Group], names: Mapping[str, str]) -> Columns:
+    """A column for each score and each detector, since scores of two detectors have nothing in common."""
+    detectors = sorted({group.detector for group in groups if group.detector})
+
+    def cell(name: str, detector: str) -> Callable[[Group], str]:
+        return lambda group: _score(group, name) if group.detector == detector else ""
+
+    columns = {}
+    for name, title in names.items():
+        for detector in detectors:
+            # A share of one detector alone needs no name behind it; a distance without one would be taken for I3D's.
+            behind = "" if name in SHARE_NAMES and len(detectors) == 1 else f"[{detector}]"
+            columns[title + behind] = cell(name, detector)
+    return columns
+
+
+def _usual(conditions: CostConditions) -> str:
+    """The conditions of costs that all were measured under, in a few words."""
+    return f"{conditions.precision}, {conditions.device}, {conditions.threads} threads"
+
+
+def _time_columns(groups: Sequence[Group], steps: Sequence[str], with_conditions: bool = True) -> Columns:
+    """A column for each step; where not all are of equally many clips, each cell says of how many."""
+    columns: dict[str, Callable[[Group], str]] = {}
+    apart = conditions_apart(groups) if with_conditions else {}
+    for step in steps:
+        sizes = {time.clips for group in groups if (time := group.time(step))}
+        of = f", {sizes.pop()} clips" if len(sizes) == 1 else ""
+
+        def cell(group: Group, step: str = step, unlike: bool = not of) -> str:
+            if not (time := group.time(step)):
+                return ""
+            told = [apart.get(each, "") for each in group.conditions]
+            remarks = [f"{time.clips} clips" * unlike, "busy" * time.under_load, *told]
+            said = ", ".join(filter(None, remarks))
+            return format_number(time.ms) + (f" ({said})" if said else "")
+
+        columns[f"{STEPS[step]} (ms{of})"] = cell
+    return columns
+
+
+def _score(group: Group, name: str) -> str:
+    """A score of a group; a distance with its interval, a share at two digits."""
+    if (estimate := group.score(name)) is None:
+        return ""
+    text = f"{estimate.mean:.2f}" if name in SHARE_NAMES else format_number(estimate.mean)
+    if estimate.interval is None or name not in METRIC_NAMES:
+        return text
+    low, high = map(format_number, estimate.interval)
+    return f"{text} [{low}, {high}]" + (OF_ONE_SEED if estimate.interval_of == "clips" else "")
+
+
+def _references(groups: Sequence[Group], columns: Sequence[str]) -> pd.DataFrame:
+    """Rows that FVDs are held against, under each protocol: real clips against real ones, and untrained networks."""
+    rows = []
+    protocols = list(dict.fromkeys(group.protocol_hash for group in groups if group.protocol_hash))
+    for protocol in protocols:
+        judged = [group for group in groups if group.protocol_hash == protocol]
+        heading, where = f"FVD[{judged[0].detector}]", f" ({protocol[:8]})" if len(protocols) > 1 else ""
+        floors = [value for group in judged for value in group.values("quality.fvd_real_vs_real")]
+        untrained = [value for group in judged for value in group.values("quality.fvd_untrained")]
+        clips = [value for group in judged for value in group.values("quality.n_real_vs_real")]
+        if floors and heading in columns:
+            rows.append({"configuration": f"real clips, {_span(clips)} against others{where}", heading: _span(floors)})
+        if untrained and heading in columns:
+            rows.append({"configuration": f"untrained networks{where}", heading: _span(untrained)})
+    return pd.DataFrame(rows, columns=list(columns), dtype=str).fillna("")
+
+
+def _span(values: Sequence[float]) -> str:
+    ends = dict.fromkeys(format_number(value) for value in (min(values), max(values))) if values else {"some": None}
+    return " to ".join(ends)
+
+
+def _joined(group: Group, path: str) -> str:
+    """The values of a field that ought to be equal in all runs of a group; all of them where they are not."""
+    return " / ".join(dict.fromkeys(describe(value) for value in group.values(path)))
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _scaled(value: float | None, factor: float) -> str:
+    return format_number(_times(value, factor))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stbench.records.sections import Quality
 
 if TYPE_CHECKING:
-    from stbench.reports.report import ReportFiles
+    from stbench.reports.report import Report
 
 FVD_DECIMALS = 2
 GAP = "  "  # between columns
@@ -120,10 +120,23 @@ def _interval(bounds: tuple[float, float] | None, spec: str) -> str:
     return f" (95 % interval {bounds[0]:{spec}} to {bounds[1]:{spec}})" if bounds else ""
 
 
-def print_report(files: ReportFiles) -> None:
-    """Print a report's table, and where its page lies."""
-    print(files.runs_markdown.read_text(encoding="utf-8").rstrip())
-    print(f"\nreport: {files.index}")
+def print_report(report: Report) -> None:
+    """Print what a report found, what forbids to believe it, its main table, and where its page lies."""
+    content = report.content
+    for sentence in content.findings:
+        print(_filled(sentence))
+    for sentence in content.warnings:
+        print(_filled(f"warning: {sentence}"))
+    for reason in content.unread:
+        print(_filled(f"cannot be read: {reason}"))
+    print()
+    print_rows([tuple(content.results.columns), *content.results.itertuples(index=False, name=None)])
+    print(f"\nreport: {report.index}")
+
+
+def _filled(sentence: str) -> str:
+    room = terminal_width()
+    return sentence if room is None else textwrap.fill(sentence, room, subsequent_indent=GAP)
 
 
 def distance_or_reason(value: float | None, refused: str | None) -> str:

@@ -47,6 +47,21 @@ def is_held(folder: Path) -> bool:
     return path in _held and _is_open_at(_held[path], path)
 
 
+def holder_of(folder: Path) -> str | None:
+    """Who works in `folder` at present, as the lock says; None where nobody does."""
+    path = folder.resolve() / LOCK_NAME
+    if path in _held:  # and must not be opened, since closing it would give the lock up
+        return "this process"
+    try:
+        with path.open(encoding="utf-8") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return path.read_text(encoding="utf-8") or "another process"
+    except OSError:
+        return None  # nobody's: there is no such file, or it cannot be read
+    return None
+
+
 def _take(path: Path) -> IO[str]:
     """The lock file, open and locked, with the holder's name in it."""
     if path in _held:  # and must not be opened again: closing it would give the lock up

@@ -1,4 +1,4 @@
-"""Which plots and which strips of samples a report gets, and what is said of those that it cannot have."""
+"""Which plots a report gets, and what is said of those that it cannot have."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from stbench.errors import StbenchError
-from stbench.reports.figures import NEEDS, draw_plots, sample_grids
+from stbench.reports.figures import NEEDS, Plot, draw_plots
 from stbench.reports.runs import load_runs
-from stbench.storage.clips import Clips
 
 MakeRun = Callable[..., Path]
+
+
+def drawn_of(folder: Path) -> tuple[list[Plot], list[str]]:
+    """The plots of the runs in a folder, and what is missing; no file of theirs is damaged."""
+    unread: list[str] = []
+    plots = draw_plots(load_runs([folder]), unread)
+    assert unread == []
+    return plots
 
 
 def test_two_detectors_and_two_protocols_have_plots_of_their_own(make_run: MakeRun) -> None:
     make_run("latte1", 0)
     make_run("latte1", 1, **{"quality.protocol_hash": "protocol-b"})
     run = make_run("latte1", 2, **{"quality.detector": "i3d", "quality.protocol_hash": "c"})
-    drawn, missing = draw_plots(load_runs([run.parent]))
+    drawn, missing = drawn_of(run.parent)
     names = [plot.name for plot in drawn if "gmacs" in plot.name]
     assert len(names) == len(set(names)) == 3
     assert [name.split("-")[1] for name in names] == ["shapes3d", "shapes3d", "i3d"]
@@ -33,7 +38,7 @@ def test_two_detectors_and_two_protocols_have_plots_of_their_own(make_run: MakeR
 def test_what_cannot_be_drawn_is_said(make_run: MakeRun, failed: dict[str, Any]) -> None:
     run = make_run("latte1", **failed)
     (run / "loss.csv").unlink()
-    drawn, missing = draw_plots(load_runs([run]))
+    drawn, missing = drawn_of(run)
     assert drawn == []
     assert len(missing) == 5
     assert missing[0] == "No plot of FVD against computation: no run has both an FVD and counted GMACs."
@@ -42,7 +47,7 @@ def test_what_cannot_be_drawn_is_said(make_run: MakeRun, failed: dict[str, Any])
 def test_the_name_of_a_detector_does_not_hide_what_is_missing(make_run: MakeRun) -> None:
     run = make_run(**{"quality.detector": "my-loss-vs-memory", "quality.curve": [], "memory": None})
     (run / "loss.csv").unlink()
-    _, missing = draw_plots(load_runs([run]))
+    _, missing = drawn_of(run)
     assert missing == [
         "No plot of FVD against memory: no run has both an FVD and a peak of memory.",
         "No plot of FVD over training: no run recorded it.",
@@ -53,8 +58,8 @@ def test_the_name_of_a_detector_does_not_hide_what_is_missing(make_run: MakeRun)
 def test_every_plot_has_a_kind_a_name_and_its_content_in_words(make_run: MakeRun) -> None:
     make_run("latte1", 0, 100.0)
     make_run("latte1", 1, 110.0)
-    drawn, missing = draw_plots(load_runs([make_run("latte2", 0, 150.0).parent]))
-    points = "latte1: FVD 105 at {0}; latte2: FVD 150 at {0}"
+    drawn, missing = drawn_of(make_run("latte2", 0, 150.0).parent)
+    points = "latte1: FVD 105 [41.47, 168.5] at {0}; latte2: FVD 150 at {0}"
     assert [(plot.kind, plot.name, plot.alt) for plot in drawn] == [
         (
             "gmacs",
@@ -89,14 +94,14 @@ def test_every_plot_has_a_kind_a_name_and_its_content_in_words(make_run: MakeRun
 
 def test_two_machines_and_two_data_sets_have_plots_of_their_own(make_run: MakeRun) -> None:
     make_run("latte1")
-    run = make_run("latte2", **{"machine.fingerprint": "box 2", "config.dataset.name": "clouds"})
-    drawn, _ = draw_plots(load_runs([run.parent]))
+    run = make_run("latte2", **{"conditions.machine": "box 2", "config.dataset.name": "clouds"})
+    drawn, _ = drawn_of(run.parent)
     assert [plot.name for plot in drawn] == [
         "fvd-shapes3d-vs-gmacs",
-        "fvd-shapes3d-vs-train-step-box-2",
-        "fvd-shapes3d-vs-memory-box-2",
-        "fvd-shapes3d-vs-train-step-box-1",
-        "fvd-shapes3d-vs-memory-box-1",
+        "fvd-shapes3d-vs-train-step-machine-box-2",
+        "fvd-shapes3d-vs-memory-machine-box-2",
+        "fvd-shapes3d-vs-train-step-machine-box-1",
+        "fvd-shapes3d-vs-memory-machine-box-1",
         "fvd-shapes3d-16-over-training-clouds",
         "loss-clouds",
         "fvd-shapes3d-16-over-training-shapes",
@@ -110,7 +115,7 @@ def test_two_machines_and_two_data_sets_have_plots_of_their_own(make_run: MakeRu
 def test_memory_is_that_of_the_device_where_any_run_has_one(make_run: MakeRun) -> None:
     make_run("latte1")
     run = make_run("latte2", fvd=150.0, **{"memory.peak_allocated_mib": 300.0})
-    drawn, _ = draw_plots(load_runs([run.parent]))
+    drawn, _ = drawn_of(run.parent)
     [memory] = [plot for plot in drawn if plot.kind == "memory"]
     assert memory.figure.axes[0].get_xlabel() == "Peak allocated device memory (MiB)"
     assert memory.alt == "Scatter plot of FVD[shapes3d] against MiB. latte2: FVD 150 at 300 MiB"
@@ -119,46 +124,60 @@ def test_memory_is_that_of_the_device_where_any_run_has_one(make_run: MakeRun) -
 def test_a_diverged_loss_is_drawn_up_to_its_last_number(make_run: MakeRun) -> None:
     run = make_run("latte1")
     (run / "loss.csv").write_text("step,loss\n0,2.0\n1,1.5\n2,inf\n3,nan\n")
-    drawn, _ = draw_plots(load_runs([run]))
+    drawn, _ = drawn_of(run)
     assert drawn[-1].alt == "Curves of training loss. latte1: from 2 to 1.500"
 
 
-def test_a_damaged_loss_curve_is_named(make_run: MakeRun) -> None:
-    run = make_run("latte1")
-    (run / "loss.csv").write_text("step,value\n0,2.0\n")
-    with pytest.raises(StbenchError, match=r"loss\.csv: expected a CSV file with the columns step and loss: "):
-        draw_plots(load_runs([run]))
+def test_a_damaged_loss_curve_is_named_and_stops_no_other(make_run: MakeRun) -> None:
+    damaged = make_run("latte1")
+    (damaged / "loss.csv").write_text("step,value\n0,2.0\n")
+    (make_run("latte2") / "loss.csv").write_bytes(b"\xff\xfe")
+    unread: list[str] = []
+    drawn, _ = draw_plots(load_runs([make_run("latte3").parent]), unread)
+    assert len(unread) == 2
+    assert "loss.csv: expected a CSV file with the columns step and loss: " in unread[0]
+    assert drawn[-1].alt == "Curves of training loss. latte3: from 1 to 0.02500"
 
 
-def test_samples_of_a_data_set_stand_under_its_real_clips(make_run: MakeRun) -> None:
-    make_run("latte1", 0, 100.0)
-    run = make_run("latte2", 1, **{"quality.fvd": None, "quality.refused": "too few clips"})
-    [grid] = sample_grids(load_runs([run.parent]))
-    assert (grid.dataset, grid.columns) == ("shapes", ["circle", "square"] * 4)
-    assert [(row.name, row.label, row.what, row.score) for row in grid.rows] == [
-        ("shapes-00-real", "Real clips", "real clips", "the data set"),
-        ("shapes-01-latte1-0", "latte1", "samples of latte1-0", "seed 0 · FVD[shapes3d] 100"),
-        ("shapes-02-latte2-1", "latte2", "samples of latte2-1", "seed 1 · no FVD"),
-    ]
-    assert {(row.strip.width, row.strip.height) for row in grid.rows} == {(668, 80)}
+def test_times_under_load_are_in_no_plot(make_run: MakeRun) -> None:
+    make_run("a")
+    drawn, _ = drawn_of(make_run("b", **{"timing.train_step.waited_share": 0.5}).parent)
+    [times] = [plot for plot in drawn if plot.kind == "train-step"]
+    assert "a: FVD" in times.alt and "b: FVD" not in times.alt
 
 
-def test_samples_of_none_of_the_real_clips_classes_are_shown(make_run: MakeRun) -> None:
-    run = make_run("latte1")
-    clips = np.zeros((2, 3, 16, 16, 3), np.uint8)
-    Clips(clips, np.array([5, 6]), ("circle", "square")).save(run / "samples.npz")
-    [grid] = sample_grids(load_runs([run]))
-    assert grid.columns == ["circle", "square"] * 4
-    assert [row.label for row in grid.rows] == ["Real clips", "latte1"]
+def test_where_every_time_was_taken_under_load_that_is_said(make_run: MakeRun) -> None:
+    drawn, missing = drawn_of(make_run("b", **{"timing.train_step.waited_share": 0.5}))
+    assert "train-step" not in {plot.kind for plot in drawn}
+    assert missing == [f"No plot of {NEEDS['train-step']}."]
 
 
-def test_each_data_set_has_strips_of_its_own_and_runs_without_samples_none(
-    make_run: MakeRun, failed: dict[str, Any]
-) -> None:
-    make_run("latte1", **{"config.dataset.name": "clouds", "files": {"samples": "samples.npz"}})
-    make_run("latte2", **failed)
-    grids = sample_grids(load_runs([make_run("latte1").parent]))
-    assert [(grid.dataset, [row.label for row in grid.rows]) for grid in grids] == [
-        ("clouds", ["latte1 dataset=clouds"]),
-        ("shapes", ["Real clips", "latte1 dataset=shapes"]),
-    ]
+def test_two_configurations_of_one_variant_have_marks_of_their_own(make_run: MakeRun) -> None:
+    """Runs of 200 and of 1200 steps under one label were drawn as their mean."""
+    many = {f"config.eval.setting_{i}": i for i in range(5)}
+    make_run("latte1", 0, 93.0, **{"config.train.steps": 200})
+    drawn, _ = drawn_of(make_run("latte1", 0, 13.2, **{"config.train.steps": 1200}, **many).parent)
+    assert drawn[0].alt.endswith("latte1 steps=200: FVD 93 at 1.500 GMACs; latte1 steps=1200: FVD 13.20 at 1.500 GMACs")
+
+
+def test_intervals_are_in_the_words_and_references_in_the_plot(make_run: MakeRun) -> None:
+    figures = {"quality.fvd_interval": [90.0, 110.5], "quality.fvd_untrained": 900.0, "quality.fvd_real_vs_real": 2.5}
+    drawn, _ = drawn_of(make_run(**figures))
+    assert drawn[0].alt.endswith("latte1: FVD 100 [90, 110.5] at 1.500 GMACs")
+    texts = [text.get_text() for text in drawn[0].figure.axes[0].texts]
+    assert texts == ["untrained", "real against real", "latte1"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_many_configurations_with_long_names_are_drawn_without_a_warning(make_run: MakeRun) -> None:
+    for index in range(12):
+        name = f"a_variant_with_a_name_of_some_length_{index}"
+        run = make_run(name, 0, 100.0 + index, **{"config.train.lr": 0.1 / (1 + index)})
+    for plot in drawn_of(run.parent)[0]:
+        plot.figure.canvas.draw()
+        width, height = plot.figure.bbox.width, plot.figure.bbox.height
+        axes = plot.figure.axes[0].get_window_extent()
+        assert axes.width > width / 3 and axes.height > height / 2
+        for text in plot.figure.axes[0].texts:
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= width + 1 and box.y0 >= 0 and box.y1 <= height + 1, text.get_text()

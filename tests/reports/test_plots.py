@@ -2,55 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from stbench.reports import drawing, plots
-from stbench.reports.plots import Curve
-from stbench.reports.runs import load_runs
-
-MakeRun = Callable[..., Path]
+from stbench.reports.plots import Curve, Mark, Unscored
 
 
 def texts(figure: Figure) -> list[str]:
     return [child.get_text() for child in figure.axes[0].texts]
 
 
+COLOURS = {"latte1": "#0072B2", "latte2": "#D55E00"}
+MARKS = [Mark("latte1", 1.5, 105.0, (41.5, 168.5), (100.0, 110.0)), Mark("latte2", 1.4, 150.0, None, (150.0,))]
+
+
+def against(
+    marks: Sequence[Mark], unscored: Sequence[Unscored] = (), references: Mapping[str, float] | None = None
+) -> Axes:
+    figure = plots.fvd_against(marks, unscored, references or {}, "shapes3d", plots.COSTS["gmacs"], COLOURS, ", here")
+    return figure.axes[0]
+
+
 @pytest.mark.parametrize(
     ("cost", "title", "axis"),
     [
-        ("gmacs", "Quality against computation", "Cost of one forward pass (GMACs; 1 MAC = 2 FLOPs)"),
+        ("gmacs", "Quality against computation", "GMACs per clip and forward pass (1 MAC = 2 FLOPs)"),
         ("train_step_ms", "Quality against training time", "Training step (ms, median)"),
         ("peak_rss_mib", "Quality against memory", "Peak resident memory of the process (MiB)"),
         ("peak_allocated_mib", "Quality against memory", "Peak allocated device memory (MiB)"),
     ],
 )
-def test_axes_name_units_and_the_detector(cost: str, title: str, axis: str, make_run: MakeRun) -> None:
-    device = {"memory.peak_allocated_mib": 300.0}
-    make_run("latte1", 0, 100.0, **device)
-    make_run("latte1", 1, 110.0, **device)
-    reported = load_runs([make_run("latte2", 0, 150.0, **device).parent])
-    axes = plots.fvd_against(reported.table, "shapes3d", cost, reported.colours, ", here").axes[0]
+def test_axes_name_units_and_the_detector(cost: str, title: str, axis: str) -> None:
+    axes = plots.fvd_against(MARKS, [], {}, "shapes3d", plots.COSTS[cost], COLOURS, ", here").axes[0]
     assert axes.get_title(loc="left") == f"{title}, here"
     assert axes.get_xlabel() == axis
     assert axes.get_ylabel() == "FVD[shapes3d], lower is better"
+
+
+def test_means_single_seeds_and_intervals_are_drawn() -> None:
+    axes = against(MARKS)
     assert [text.get_text() for text in axes.texts] == ["latte1", "latte2"]
-    means = [line.get_ydata()[0] for line in axes.lines if line.get_markersize() == 9]
-    assert means == [105, 150]
-    assert [line.get_ydata().tolist() for line in axes.lines if line.get_alpha()] == [[100, 110]]  # single seeds
+    drawn = [(line.get_markersize(), np.asarray(line.get_ydata()).tolist()) for line in axes.lines]
+    assert drawn == [(8, [41.5, 168.5]), (5, [100, 110]), (9, [105]), (9, [150])]
 
 
-def test_run_without_score_is_marked(make_run: MakeRun, failed: dict[str, Any]) -> None:
-    make_run("latte1")
-    study = load_runs([make_run("latte2", **failed).parent])
-    figure = plots.fvd_against(study.table, "shapes3d", "gmacs", study.colours)
-    assert texts(figure) == ["latte2: no FVD (oom)", "latte1"]
+def test_axes_begin_at_zero_so_that_a_difference_keeps_its_size() -> None:
+    """Two dots at 12.7 and 13.2 stood in opposite corners."""
+    axes = against([Mark("latte1", 631.0, 13.2, (10.0, 15.0), (13.2,)), Mark("latte2", 638.0, 12.7, None, (12.7,))])
+    assert axes.get_xlim() == pytest.approx((0, 1.15 * 638))
+    assert axes.get_ylim() == pytest.approx((0, 1.15 * 15))
+
+
+def test_references_are_lines_within_the_axes() -> None:
+    axes = against(MARKS, references={"untrained": 900.0, "real against real": 2.5})
+    assert axes.get_yscale() == "log"
+    low, high = axes.get_ylim()
+    assert low < 2.5 and high > 900
+    assert [text.get_text() for text in axes.texts][:2] == ["untrained", "real against real"]
+
+
+def test_a_run_without_a_score_stands_on_the_upper_edge() -> None:
+    axes = against(MARKS, [Unscored("latte2", 1.0, {"oom": 1, "finished": 1})])
+    assert [text.get_text() for text in axes.texts][2:] == ["latte2: no FVD (oom)", "latte2: no FVD"]
+    edge = [line for line in axes.lines if line.get_marker() == "s"]
+    assert [np.asarray(line.get_xydata()).tolist() for line in edge] == [[[1.0, axes.get_ylim()[1]]]]
 
 
 def test_curve_of_a_failed_run_says_so() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from stbench.errors import StbenchError
 from stbench.reports.report import write_report
 
 MakeRun = Callable[..., Path]
@@ -81,6 +80,7 @@ def test_report_is_complete(report: Path) -> None:
         ),
         "runs.csv",
         "runs.md",
+        "runs.tex",
         "samples/shapes-00-real.webp",
         "samples/shapes-01-latte1-0.webp",
         "samples/shapes-02-latte1-1.webp",
@@ -144,9 +144,9 @@ def test_failed_rows_are_in_every_table(report: Path) -> None:
 def test_only_failed_runs_make_a_report(make_run: MakeRun, failed: dict[str, Any], tmp_path: Path) -> None:
     run = make_run(**failed)
     (run / "loss.csv").unlink()
-    files = write_report([run], tmp_path / "report")
-    text = Page(files.index.read_text()).text
-    assert [list((files.index.parent / name).iterdir()) for name in ("plots", "samples")] == [[], []]
+    made = write_report([run], tmp_path / "report")
+    text = Page(made.index.read_text()).text
+    assert [list((made.index.parent / name).iterdir()) for name in ("plots", "samples")] == [[], []]
     assert "No plot of training loss" in text
     assert "No run kept samples to show." in text
 
@@ -168,12 +168,19 @@ def test_later_report_replaces_an_earlier_one(make_run: MakeRun, failed: dict[st
     assert list((out / "samples").iterdir()) == []
 
 
-def test_damaged_run_leaves_no_report(make_run: MakeRun, tmp_path: Path) -> None:
+def test_damaged_files_of_a_run_are_listed_and_stop_nothing(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run()
     (run / "samples.npz").write_bytes(b"PK")
-    with pytest.raises(StbenchError, match=r"samples\.npz: cannot be read as \.npz"):
-        write_report([run], tmp_path / "report")
-    assert not (tmp_path / "report").exists()
+    (run / "loss.csv").write_bytes(b"\xff")
+    report = write_report([run], tmp_path / "report")
+    text = Page(report.index.read_text()).text
+    assert [reason.split(": ")[0] for reason in report.content.unread] == [f"{run}/loss.csv", f"{run}/samples.npz"]
+    assert "Files that cannot be read" in text and "samples.npz: " in text
+
+
+def test_a_paper_gets_the_results(report: Path) -> None:
+    text = (report / "runs.tex").read_text()
+    assert "latte1 & 105 [41.47, 168.5] & 32.48 & 1.500 & 30 & 2 (seeds 0, 1) \\\\\n" in text
 
 
 def test_records_and_reports_need_no_torch(make_run: MakeRun, tmp_path: Path, repository: Path) -> None:

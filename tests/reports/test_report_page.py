@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from stbench.reports.figures import Plot, SampleGrid, SampleRow
+from stbench.reports.figures import Plot
 from stbench.reports.media import Strip
-from stbench.reports.report_page import report_page
+from stbench.reports.report_page import ReportContent, report_page
 from stbench.reports.runs import load_runs
+from stbench.reports.samples import SampleGrid, SampleRow
+from stbench.reports.tables import shown_tables
 
 MakeRun = Callable[..., Path]
 STRIP = Strip(b"moving", b"still", 160, 80)
@@ -24,7 +26,12 @@ def body(
     folder: Path, grids: Sequence[SampleGrid] = (), plots: Sequence[Plot] = (), missing: Sequence[str] = ()
 ) -> str:
     """The page of the runs in a folder, from its header to its footer, without empty lines."""
-    page = report_page(load_runs([folder]), plots, missing, grids)
+    reported = load_runs([folder])
+    unread = list(reported.found.unreadable.values())
+    content = ReportContent(
+        ["found"], ["doubt"], shown_tables(reported), list(plots), list(missing), list(grids), unread
+    )
+    page = report_page(reported, content)
     visible = page[page.index("<header>") : page.index("</main>")]
     return "\n".join(line for line in visible.splitlines() if line)
 
@@ -49,13 +56,41 @@ def test_header_of_two_variants(make_run: MakeRun) -> None:
         "<h1>latte1 and latte2 on shapes</h1>\n"
         '<dl class="tiles">\n'
         "<div><dt>Runs finished</dt><dd>2 of 2</dd></div>\n"
-        "<div><dt>Seeds</dt><dd>0, 1</dd></div>\n"
+        "<div><dt>Seeds</dt><dd>2 (seeds 0, 1)</dd></div>\n"
         "<div><dt>Preset</dt><dd>demo</dd></div>\n"
         "<div><dt>Training steps</dt><dd>40</dd></div>\n"
         "<div><dt>Detector</dt><dd>shapes3d</dd></div>\n"
         "</dl>\n"
         "</header>\n"
     )
+
+
+def test_many_configurations_of_few_variants_are_told_apart(make_run: MakeRun) -> None:
+    for steps in range(8):
+        run = make_run("a" if steps else "b", **{"config.train.steps": steps})
+    lines = body(run.parent).splitlines()
+    assert lines[2:4] == ["<h1>2 variants in 8 configurations on shapes</h1>", '<dl class="tiles">']
+    assert "<div><dt>Training steps</dt><dd>0, 1, 2, 3, 4, 5, 6, 7</dd></div>" in lines
+
+
+def test_what_was_found_and_what_to_doubt_come_before_the_results(make_run: MakeRun) -> None:
+    page = body(make_run().parent)
+    places = [page.index(text) for text in ("<li>found</li>", "<li>doubt</li>", "<h2>Results</h2>", "<h2>Samples</h2>")]
+    assert places == sorted(places)
+
+
+def test_a_run_that_was_killed_is_counted_and_listed(make_run: MakeRun) -> None:
+    run = make_run()
+    (run.parent / "killed").mkdir()
+    (run.parent / "killed" / "config.json").write_text('{"variant": {"name": "uvit"}, "seed": 1}')
+    page = body(run.parent)
+    assert "<div><dt>Runs finished</dt><dd>1 of 2</dd></div>" in page
+    assert section(page, "What is missing, and why") == [
+        "<h3>Runs that did not finish</h3>",
+        '<ul class="reasons">',
+        "<li>uvit, seed 1 (killed): ended without a record, no checkpoint; --resume goes on</li>",
+        "</ul>",
+    ]
 
 
 def test_many_variants_are_counted_in_the_title_and_named_below_it(make_run: MakeRun) -> None:
@@ -71,9 +106,13 @@ def test_many_variants_are_counted_in_the_title_and_named_below_it(make_run: Mak
 
 def test_a_finished_run_has_no_section_about_what_is_missing(make_run: MakeRun) -> None:
     assert headings(body(make_run().parent)) == [
+        "Before you compare",
+        "Results",
         "Samples",
-        "Variants",
         "Plots",
+        "Quality in detail",
+        "Costs",
+        "Training",
         "Runs",
         "Protocol",
         "How it was measured",
@@ -106,7 +145,7 @@ def test_a_damaged_record_and_a_copied_run_are_listed_beside_the_others(make_run
     (run.parent / "damaged").mkdir()
     (run.parent / "damaged" / "result.json").write_text("{")
     lines = section(body(run.parent), "What is missing, and why")
-    assert lines[0] == "<h3>Records that cannot be read</h3>"
+    assert lines[0] == "<h3>Files that cannot be read</h3>"
     assert lines[2].startswith(f"<li>{run.parent}/damaged/result.json: not valid JSON")
     assert lines[4:] == [
         "<h3>Copies of runs, counted once</h3>",
@@ -165,10 +204,13 @@ def test_one_protocol_is_unfolded_and_several_are_not(make_run: MakeRun) -> None
 
 def test_how_a_run_was_measured(make_run: MakeRun) -> None:
     lines = section(body(make_run("latte1", 3).parent), "How it was measured")
-    assert lines[1:6] == [
+    assert lines[1:7] == [
         "<details>",
         "<summary>latte1, seed 3 (latte1-3)<span>Test CPU</span></summary>",
         '<dl class="fields">',
+        "<dt>repeat it with</dt><dd>stbench run variant=latte1 variant.size=S dataset=shapes dataset.image_size=16 "
+        "dataset.num_frames=4 preset=demo train.steps=40 train.batch_size=2 protocol=smoke precision=float32 "
+        "seed=3</dd>",
         "<dt>created</dt><dd>2026-01-02T03:04:05+00:00</dd>",
         "<dt>config_hash</dt><dd>hash-of-latte1-3</dd>",
     ]

@@ -141,10 +141,33 @@ def test_a_finished_run(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -
     )
 
 
-def test_a_report_is_its_table_and_the_place_of_its_page(
+def test_a_report_is_what_was_found_what_to_doubt_its_table_and_the_place_of_its_page(
     make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "report"
-    print_report(write_report([make_run("latte1", 0)], out))
-    table = (out / "runs.md").read_text(encoding="utf-8").rstrip()
-    assert capsys.readouterr().out == f"{table}\n\nreport: {out / 'index.html'}\n"
+    out, run = tmp_path / "out", make_run("latte1", 0)
+    (run / "samples.npz").write_bytes(b"PK")
+    report = write_report([run], out)
+    print_report(report)
+    assert capsys.readouterr().out == (
+        "Lowest FVD[shapes3d]: latte1 on shapes, 100 (one seed, so no interval).\n"
+        "warning: FVD[shapes3d] is not measured by I3D: its scale is another than that of published figures.\n"
+        f"cannot be read: {report.content.unread[0]}\n"
+        "\n"
+        "configuration  FVD[shapes3d]  params (M)  GMACs per clip  train step (ms, 2 clips)  seeds\n"
+        "latte1         100            32.48       1.500           30                        1 (seed 0)\n"
+        "\n"
+        f"report: {out / 'index.html'}\n"
+    )
+
+
+def test_a_report_fits_a_terminal_of_80_columns(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stbench.reports.terminal.terminal_width", lambda: 80)
+    for seed, size in ((0, "S"), (1, "S"), (0, "XL")):
+        changes = {"config.variant.arguments.size": size, "timing.train_step.waited_share": 0.5}
+        run = make_run("a_variant_with_quite_a_long_name", seed, 1234.5 + seed, **changes)
+    report = write_report([run.parent], tmp_path / "out")
+    print_report(report)
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("report: ")]
+    assert max(map(len, lines)) <= 80

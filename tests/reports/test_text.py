@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stbench.reports import text
-from stbench.reports.tables import to_csv
+from stbench.reports.formats import to_csv
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,8 @@ def test_divergence_and_memory_are_results(tmp_path: Path, monkeypatch: pytest.M
     assert records["latte1"].status == "nan"
     assert records["latte2"].status == "oom"
     assert "Tried to allocate 80 GiB" in str(records["latte2"].reason)
-    table = write_report([tmp_path], tmp_path / "report").runs_markdown.read_text()
+    write_report([tmp_path], tmp_path / "report")
+    table = (tmp_path / "report" / "runs.md").read_text()
     assert "nan" in table
     assert "oom" in table
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.storage.lock import LOCK_NAME, is_held, locked
+from stbench.storage.lock import LOCK_NAME, holder_of, is_held, locked
 
 # Holds a folder, has a child of its own as a loader of clips is one, and says so; then waits.
 HOLDER = """
@@ -35,10 +35,12 @@ def test_a_second_process_is_told_who_the_first_is_and_a_kill_frees_the_folder(t
     child = int(holder.stdout.readline())
     with pytest.raises(StbenchError, match=rf"{folder} is in use by process {holder.pid} on .*: wait"), locked(folder):
         pass
+    assert str(holder_of(folder)).startswith(f"process {holder.pid} on ")
     holder.kill()
     holder.wait()
+    assert holder_of(folder) is None
     with locked(folder):  # the child that the holder left behind has no part in it
-        assert is_held(folder)
+        assert is_held(folder) and holder_of(folder) == "this process"
     os.kill(child, signal.SIGKILL)
     assert list(folder.iterdir()) == []
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from stbench.records.statistics import ALPHA, FACTOR, ONE_PROCESS_FACTOR
 from stbench.reports import html, plots
 from stbench.reports.comparison.verdicts import BETTER, CHANGED, NOT_COMPARABLE, SAME, UNDECIDED, WORSE
-from stbench.reports.tables import to_markdown
+from stbench.reports.formats import to_markdown
 from stbench.reports.text import format_cell, format_number, markdown_text
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stbench.records.store import STUDY_NAME
-from stbench.reports import tables
 from stbench.reports.drawing import file_stem, write_figure
+from stbench.reports.formats import to_csv
 from stbench.reports.noise.page import noise_page
 from stbench.reports.noise.plots import bias_plot, response_plot
 from stbench.storage.files import write_json
@@ -30,7 +30,7 @@ def write_noise_study(study: Mapping[str, Any], folder: Path) -> None:
     stems = {"noise": "noise", "bias": f"bias-{file_stem(study['detector'])}", "gaussian": "bias-gaussian"}
     write_json(folder / STUDY_NAME, study)
     for name, table in csv_tables(study).items():
-        (folder / f"{name}.csv").write_text(tables.to_csv(table), encoding="utf-8")
+        (folder / f"{name}.csv").write_text(to_csv(table), encoding="utf-8")
     (folder / "plots").mkdir()
     for name, figure in drawn.items():
         write_figure(figure, folder / "plots", stems[name])

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stbench.reports.formats import to_csv
 from stbench.reports.noise.outcome import CONTENTS, csv_tables, draw_plots, write_noise_study
-from stbench.reports.tables import to_csv
 
 Make = Callable[..., dict[str, Any]]
 

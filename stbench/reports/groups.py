@@ -1,0 +1,156 @@
+"""Runs that differ in their seed alone, judged under one protocol, and what they say together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stbench.records.schema import Record, value_at
+from stbench.records.sections import CostConditions
+from stbench.records.statistics import mean, median, summarise_seeds, under_load
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score over seeds with its 95 % interval.
+
+    With several seeds that is the t interval of their mean. With one it is the record's own, which tells what its
+    clips leave open and nothing of other seeds.
+    """
+
+    values: tuple[float, ...]  # of each seed, of one that was run repeatedly the mean
+    mean: float
+    sd: float | None = None  # None for one seed
+    interval: tuple[float, float] | None = None
+    interval_of: Literal["seeds", "clips"] | None = None
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """The median time of one step over all samples of all seeds."""
+
+    ms: float
+    clips: int  # of a step
+    waited_share: float | None  # the largest of any seed
+
+    @property
+    def under_load(self) -> bool:
+        """Whether other work kept the machine busy, so that the time is no figure of the network's."""
+        return under_load(self.waited_share)
+
+
+@dataclass(frozen=True)
+class Group:
+    """One configuration under one protocol: a row of a table, a mark in a plot."""
+
+    label: str
+    records: tuple[Record, ...]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration; its seed is that of the first run."""
+        return self.records[0].config
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that were judged, in order, or of all runs where none was; each once."""
+        judged = [record for record in self.records if record.quality]
+        return sorted({record.config["seed"] for record in judged or self.records if "seed" in record.config})
+
+    @property
+    def status(self) -> str:
+        """How many runs came to which end, e.g. `2 finished, 1 oom`."""
+        return ", ".join(f"{count} {status}" for status, count in self.statuses.items())
+
+    @property
+    def statuses(self) -> Counter[str]:
+        """How many runs came to which end."""
+        return Counter(record.status for record in self.records)
+
+    @property
+    def protocol_hash(self) -> str | None:
+        """Of the protocol that the runs were judged by; None where none was."""
+        return next((record.quality.protocol_hash for record in self.records if record.quality), None)
+
+    @property
+    def detector(self) -> str | None:
+        """The detector that judged the runs; None where none did."""
+        return next((record.detector for record in self.records if record.detector), None)
+
+    @property
+    def conditions(self) -> tuple[CostConditions, ...]:
+        """What costs were measured under, but for the load; costs of several have no common figure."""
+        found = (record.conditions for record in self.records if record.conditions)
+        return tuple(dict.fromkeys(dataclasses.replace(each, load_average=None) for each in found))
+
+    def values(self, path: str) -> list[Any]:
+        """The field at a dotted path of every record that has it."""
+        return [value for record in self.records if (value := value_at(record, path)) is not None]
+
+    def score(self, name: str) -> Estimate | None:
+        """A score of the quality section over the seeds; None where no run has it."""
+        by_seed: dict[Any, list[float]] = {}
+        for record in self.records:
+            if (value := value_at(record, f"quality.{name}")) is not None:
+                by_seed.setdefault(record.config.get("seed"), []).append(value)
+        if not by_seed:
+            return None
+        values = tuple(mean(repeated) for repeated in by_seed.values())
+        summary = summarise_seeds(values)
+        if summary.low is not None and summary.high is not None:
+            return Estimate(values, summary.mean, summary.sd, (summary.low, summary.high), "seeds")
+        intervals = self.values(f"quality.{name}_interval")
+        return Estimate(values, values[0], None, *((intervals[0], "clips") if len(intervals) == 1 else (None, None)))
+
+    def time(self, step: str) -> StepTime | None:
+        """The time of a step: of the runs on a quiet machine, or where none was quiet of all.
+
+        None where no run was timed, or where the runs were timed under unequal conditions.
+        """
+        timings = self.values(f"timing.{step}")
+        if not timings or len(self.conditions) > 1:
+            return None
+        chosen = [each for each in timings if not under_load(each.waited_share)] or timings
+        shares = [each.waited_share for each in chosen if each.waited_share is not None]
+        samples = [sample for each in chosen for sample in each.samples]
+        return StepTime(1e3 * median(samples), chosen[0].batch_size, max(shares, default=None))
+
+    def figure(self, path: str) -> float | None:
+        """The median of a field that seeds leave alone, or nearly: a count, a peak of memory."""
+        values = self.values(path)
+        return median([float(value) for value in values]) if values else None
+
+    def cost(self, path: str) -> float | None:
+        """The same of what depends on the machine: None where the runs were made under unequal conditions."""
+        return self.figure(path) if len(self.conditions) < 2 else None
+
+
+def conditions_apart(groups: Iterable[Group]) -> dict[CostConditions, str]:
+    """Return all conditions that costs of these groups were measured under, and what sets each apart from the others.
+
+    Costs of unequal conditions are not compared. The words are empty where all are equal.
+    """
+    found = list(dict.fromkeys(each for group in groups for each in group.conditions))
+    names = CostConditions.__dataclass_fields__
+    differing = [name for name in names if len({getattr(each, name) for each in found}) > 1]
+    return {each: ", ".join(f"{name} {getattr(each, name)}" for name in differing) for each in found}
+
+
+def group_runs(labelled: Iterable[tuple[str, Record]]) -> list[Group]:
+    """Put runs of one configuration and one protocol together, in the order in which they first appear.
+
+    A run that failed before its protocol was known counts with the others of its configuration.
+    """
+    labelled = list(labelled)
+    known: dict[str, str] = {}
+    for _, record in labelled:
+        if record.quality:
+            known.setdefault(record.group_hash, record.quality.protocol_hash)
+    groups: dict[tuple[str, str | None], list[tuple[str, Record]]] = {}
+    for label, record in labelled:
+        protocol = record.quality.protocol_hash if record.quality else known.get(record.group_hash)
+        groups.setdefault((record.group_hash, protocol), []).append((label, record))
+    return [Group(members[0][0], tuple(record for _, record in members)) for members in groups.values()]
