@@ -118,8 +118,9 @@ def _counted(setup: Setup) -> list[Verdict]:
         counts = count(setup.construct_backbone, setup.workload)
     except StbenchError as error:
         return [Verdict("operations", "failed", str(error))]
-    attention = Verdict("attention", "passed", f"attention= reaches {counts.attention_modules} modules")
-    if not counts.attention_modules:
+    reached = counts.attention_modules
+    attention = Verdict("attention", "passed", f"attention= reaches {reached} module{'s' * (reached != 1)}")
+    if not reached:
         own = "attention= reaches no module; one that it reaches is stbench.Attend"
         attention = Verdict("attention", "n/a", own)
     if counts.incomplete:

@@ -59,7 +59,7 @@ def test_a_sound_backbone_passes(variant: str, capsys: pytest.CaptureFixture[str
     check = check_backbone([variant, *CPU, "variant.attention=own"])
     verdicts = found(check)
     assert {status for status, _ in verdicts.values()} == {"passed", "n/a"}
-    assert verdicts["attention"] == ("passed", "attention= reaches 1 modules")
+    assert verdicts["attention"] == ("passed", "attention= reaches 1 module")
     assert verdicts["parameters"] == ("n/a", "the file expects none (expect: {params_m: 12.34})")
     assert verdicts["operations"][1].endswith(" GMACs a clip, by torch, closed_form, fvcore")
     check.raise_if_failed()

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stbench.errors import StbenchError, unknown_name
+from stbench.errors import StbenchError, error_with_place, unknown_name
 from stbench.metrics.catalogue import DETECTORS, get_preprocessing
 from stbench.metrics.detector_weights import find_weights
 from stbench.metrics.protocol import DetectorFacts
@@ -253,8 +253,8 @@ def _build_plugin(class_path: str, arguments: dict[str, Any]) -> Detector:
     where = f"detector {class_path!r}"
     try:
         detector_class = pkgutil.resolve_name(class_path)
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise StbenchError(f"{where}: cannot be imported as module:Class: {error}") from error
+    except (Exception, SystemExit) as error:  # a module of the user's may do anything
+        raise StbenchError(f"{where}: cannot be imported as module:Class: {error_with_place(error)}") from error
     if not (isinstance(detector_class, type) and issubclass(detector_class, Detector)):
         raise StbenchError(f"{where}: expected a subclass of stbench's Detector, got {detector_class!r}")
     accepted = inspect.signature(detector_class).parameters
@@ -263,8 +263,8 @@ def _build_plugin(class_path: str, arguments: dict[str, Any]) -> Detector:
         raise StbenchError(f"{where}: its constructor does not take {' and '.join(refused)}")
     try:
         detector = detector_class(**arguments)
-    except (TypeError, ValueError) as error:
-        raise StbenchError(f"{where}: cannot be built: {error}") from error
+    except (Exception, SystemExit) as error:  # so may its constructor
+        raise StbenchError(f"{where}: cannot be built: {error_with_place(error)}") from error
     missing = [name for name in _REQUIRED_ATTRIBUTES if not hasattr(detector, name)]
     if missing:
         raise StbenchError(f"{where}: lacks {', '.join(missing)}; see Detector's attributes")
