@@ -254,7 +254,7 @@ def precisions(trial: Trial) -> Answer:
             if not out[precision].isfinite().all():
                 return "failed", f"not finite in {precision}"
     finally:
-        set_attention_backend(trial.backbone, runtime.attention, runtime.attention_choices)
+        set_attention_backend(trial.backbone, trial.task.attention)
     return "passed", f"float32 and bfloat16, {_share(_apart(out['float32'], out['bfloat16']))} apart"
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from stbench.backbones.base import Conditioning
 from stbench.runtime.attention.attend import set_attention_backend
+from stbench.runtime.attention.backends import AUTO
 from stbench.runtime.device import Runtime
 
 OTHER_NOISE = 1_000_000  # seeds from here on are no sample's
@@ -43,6 +44,11 @@ class Task:
     batch_size: int
     joint_images: int
     runtime: Runtime
+
+    @property
+    def attention(self) -> str:
+        """The backend to ask under: for "auto", which would time every shape first, one that runs everywhere."""
+        return "sdpa" if self.runtime.attention == AUTO else self.runtime.attention
 
     @property
     def timestep_range(self) -> tuple[float, float]:
@@ -114,9 +120,8 @@ class Trial:
 
     def build(self) -> nn.Module:
         """Another network of the same variant, as it was drawn, on the device and with the backend of the task."""
-        runtime = self.task.runtime
-        backbone = self.construct().to(runtime.device)
-        set_attention_backend(backbone, runtime.attention, runtime.attention_choices)
+        backbone = self.construct().to(self.task.runtime.device)
+        set_attention_backend(backbone, self.task.attention)
         return backbone
 
     def inputs(self, batch_size: int, num_images: int = 0) -> Inputs:

@@ -92,7 +92,9 @@ def test_training_leaves_nothing_behind() -> None:
     assert torch.equal(trial.predict(trial.inputs(2)), before)
 
 
-def test_the_network_has_the_attention_of_the_task() -> None:
-    trial = Trial(Normed, TASK)
-    assert trial.backbone.attend.backend == trial.build().attend.backend == "sdpa"
+@pytest.mark.parametrize(("attention", "backend"), [("math", "math"), ("sdpa", "sdpa"), ("auto", "sdpa")])
+def test_the_network_has_the_attention_of_the_task(attention: str, backend: str) -> None:
+    """Under "auto" nothing is timed, and the run's choices hold no shapes of a trial."""
+    trial = Trial(Normed, replace(TASK, runtime=replace(TASK.runtime, attention=attention)))
+    assert trial.backbone.attend.backend == trial.build().attend.backend == backend
     assert not trial.backbone.training
