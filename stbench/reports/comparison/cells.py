@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from stbench.errors import CheckFailed, FinishedInPart, NotComparable
 from stbench.reports.comparison.verdicts import (
     BETTER,
+    CHANGED,
     FAILING,
-    LARGER,
     NOT_COMPARABLE,
     RUNS_FINISHED,
-    SMALLER,
+    SAME,
     UNDECIDED,
     WORSE,
     Verdict,
 )
+
+DECIDED, OPEN = (SAME, BETTER, WORSE, CHANGED), (UNDECIDED, NOT_COMPARABLE)
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,11 @@ class Comparison:
             return CheckFailed.exit_status
         if self.unreadable:
             return FinishedInPart.exit_status
-        judged = any(verdict.verdict not in (NOT_COMPARABLE, LARGER, SMALLER) for verdict in self.verdicts)
-        return 0 if judged else NotComparable.exit_status
+        return 0 if self._metrics(*DECIDED, UNDECIDED) else NotComparable.exit_status
 
     @property
     def headline(self) -> str:
         """The outcome in one sentence, which says what the exit status does."""
-        obstacles = self._reasons(NOT_COMPARABLE)
         if self.regressions:
             return f"{_counted(len(self.regressions), 'regression')}: {'; '.join(self.regressions)}."
         if self.unreadable:
@@ -91,22 +91,25 @@ class Comparison:
         if self.missing:
             return f"{_counted(len(self.missing), 'run')} of the baseline missing: {', '.join(self.missing)}."
         if self.exit_status == NotComparable.exit_status:
-            return f"Not comparable: {'; '.join(obstacles) or 'neither side recorded a result'}."
-        undecided = f"undecided: {', '.join(self._metrics(UNDECIDED))}" if self._metrics(UNDECIDED) else ""
+            reasons = dict.fromkeys(each.reason for each in self.verdicts if each.verdict == NOT_COMPARABLE)
+            return f"Not comparable: {'; '.join(reasons) or 'neither side recorded a result'}."
+        open_ends = [f"{kind}: {', '.join(self._metrics(kind))}" for kind in OPEN if self._metrics(kind)]
         if any(cell.gated for cell in self.cells):
-            outcome = "No regression" + (" in what could be compared" if obstacles else "")
-            return "; ".join(filter(None, [outcome, undecided])) + "."
-        told = [f"{kind} in {', '.join(self._metrics(kind))}" for kind in (BETTER, WORSE) if self._metrics(kind)]
-        outcome = "; ".join(filter(None, [*told, undecided])) or "no difference in what could be compared"
-        return f"A candidate against a baseline (no check for regressions): {outcome}."
+            told = [f"No regression{self._where() if open_ends else ''}"]
+        else:
+            told = [f"{kind} in {', '.join(self._metrics(kind))}" for kind in (BETTER, WORSE) if self._metrics(kind)]
+            told = told or [f"no difference{self._where()}"]
+            told[0] = f"A candidate against a baseline (no check for regressions): {told[0]}"
+        return "; ".join([*told, *open_ends]) + "."
 
-    def _metrics(self, kind: str) -> list[str]:
-        """The metrics of a kind of verdict, each once."""
-        return list(dict.fromkeys(verdict.metric for verdict in self.verdicts if verdict.verdict == kind))
+    def _where(self) -> str:
+        """In which metrics every verdict fell."""
+        fell = [metric for metric in self._metrics(*DECIDED) if metric not in self._metrics(*OPEN)]
+        return f" in {', '.join(fell)}" if fell else " found"
 
-    def _reasons(self, kind: str) -> list[str]:
-        """The reasons of a kind of verdict, each once."""
-        return list(dict.fromkeys(verdict.reason for verdict in self.verdicts if verdict.verdict == kind))
+    def _metrics(self, *kinds: str) -> list[str]:
+        """The metrics of some kinds of verdict, each once."""
+        return list(dict.fromkeys(verdict.metric for verdict in self.verdicts if verdict.verdict in kinds))
 
 
 def _counted(count: int, noun: str) -> str:

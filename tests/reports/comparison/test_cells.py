@@ -34,12 +34,17 @@ def comparison(
     ("compared", "exit_status", "headline"),
     [
         (comparison(cell(SAME, BETTER)), 0, "No regression."),
-        (comparison(cell(SAME, OTHER_MACHINE), added=("new",)), 0, "No regression in what could be compared."),
-        (comparison(cell(SAME, UNDECIDED)), 0, "No regression; undecided: KVD[i3d]."),
+        (
+            comparison(cell(SAME, OTHER_MACHINE), added=("new",)),
+            0,
+            "No regression in GMACs; not comparable: peak RSS (MiB).",
+        ),
+        (comparison(cell(SAME, UNDECIDED)), 0, "No regression in GMACs; undecided: KVD[i3d]."),
+        (comparison(cell(UNDECIDED)), 0, "No regression found; undecided: KVD[i3d]."),
         (
             comparison(cell(UNDECIDED, OTHER_MACHINE), cell(UNDECIDED)),
             0,
-            "No regression in what could be compared; undecided: KVD[i3d].",
+            "No regression found; undecided: KVD[i3d]; not comparable: peak RSS (MiB).",
         ),
         (comparison(cell(SAME, WORSE)), 1, "1 regression: latte1 / shapes / demo: FVD[i3d] worse."),
         (
@@ -51,7 +56,7 @@ def comparison(
         (comparison(cell(OTHER_MACHINE)), 4, "Not comparable: another machine."),
         (comparison(cell(LARGER, OTHER_MACHINE)), 4, "Not comparable: another machine."),
         (comparison(cell(DIVERGED)), 4, "Not comparable: run: nan, step 3."),
-        (comparison(cell(DIVERGED), cell(SAME)), 0, "No regression in what could be compared."),
+        (comparison(cell(DIVERGED), cell(SAME)), 0, "No regression in GMACs; not comparable: runs finished."),
         (comparison(cell()), 4, "Not comparable: neither side recorded a result."),
         (
             comparison(cell(WORSE, BETTER, CHANGED, LARGER, UNDECIDED, gated=False)),
@@ -62,7 +67,7 @@ def comparison(
         (
             comparison(cell(SAME, gated=False)),
             0,
-            "A candidate against a baseline (no check for regressions): no difference in what could be compared.",
+            "A candidate against a baseline (no check for regressions): no difference in GMACs.",
         ),
         (
             comparison(cell(UNFINISHED, gated=False)),
