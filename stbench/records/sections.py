@@ -5,7 +5,7 @@ Names carry their unit. A `None` is a figure that was not measured, or does not 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from stbench.records.protocol import Protocol
@@ -86,7 +86,7 @@ class Timing:
 class CostConditions:
     """What times and peaks of memory were measured under, nothing left "auto" but attention, which chooses by call.
 
-    Costs are compared only where all of this is equal, but for the load.
+    Costs are compared only where `but_load` is equal.
     """
 
     machine: str  # its fingerprint: a run may be resumed on another
@@ -102,6 +102,11 @@ class CostConditions:
     batch_size: int
     joint_images: int
     load_average: float | None = None  # before: threads that wanted a processor, mean of the last minute
+
+    @property
+    def but_load(self) -> CostConditions:
+        """What must be equal where costs are compared."""
+        return replace(self, load_average=None)
 
 
 @dataclass(frozen=True, kw_only=True)

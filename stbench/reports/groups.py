@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 from stbench.records.schema import Record, value_at
 from stbench.records.sections import CostConditions
-from stbench.records.statistics import mean, median, summarise_seeds, under_load
+from stbench.records.statistics import mean, summarise_seeds, under_load
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class StepTime:
-    """The median time of one step over all samples of all seeds."""
+    """The time of one step: the mean over runs of each one's median, as `stbench compare` takes it."""
 
     ms: float
     clips: int  # of a step
@@ -84,7 +83,7 @@ class Group:
     def conditions(self) -> tuple[CostConditions, ...]:
         """What costs were measured under, but for the load; costs of several have no common figure."""
         found = (record.conditions for record in self.records if record.conditions)
-        return tuple(dict.fromkeys(dataclasses.replace(each, load_average=None) for each in found))
+        return tuple(dict.fromkeys(each.but_load for each in found))
 
     def values(self, path: str) -> list[Any]:
         """The field at a dotted path of every record that has it."""
@@ -115,13 +114,12 @@ class Group:
             return None
         chosen = [each for each in timings if not under_load(each.waited_share)] or timings
         shares = [each.waited_share for each in chosen if each.waited_share is not None]
-        samples = [sample for each in chosen for sample in each.samples]
-        return StepTime(1e3 * median(samples), chosen[0].batch_size, max(shares, default=None))
+        return StepTime(1e3 * mean([each.median for each in chosen]), chosen[0].batch_size, max(shares, default=None))
 
     def figure(self, path: str) -> float | None:
-        """The median of a field that seeds leave alone, or nearly: a count, a peak of memory."""
+        """The mean of a field that seeds leave alone, or nearly: a count, a peak of memory."""
         values = self.values(path)
-        return median([float(value) for value in values]) if values else None
+        return mean([float(value) for value in values]) if values else None
 
     def cost(self, path: str) -> float | None:
         """The same of what depends on the machine: None where the runs were made under unequal conditions."""

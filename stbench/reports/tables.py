@@ -27,10 +27,11 @@ INTERVALS = (
     f"In brackets: the 95 % interval of the mean over seeds (Student's t), or with {OF_ONE_SEED} what the clips of a "
     "single seed leave open (jackknife); another seed may well lie outside that."
 )
+TIMES = "Times are medians, of several runs the mean of theirs"
 NOTES = {
-    "Results": f"One row for each configuration and protocol. {INTERVALS} Times are medians.",
+    "Results": f"One row for each configuration and protocol. {INTERVALS} {TIMES}.",
     "Quality in detail": f"FVD, FVD∞ and KVD are better where lower, the others where higher. {INTERVALS}",
-    "Costs": "GMACs are of one forward pass. Times are medians, each step alone on data that lie ready; a step in "
+    "Costs": f"GMACs are of one forward pass. {TIMES}, each step alone on data that lie ready; a step in "
     "training also reads its clips, averages the weights and logs. Busy: other work kept the processors, so that the "
     "time is no figure of the network's. Empty where runs of a configuration were timed under unequal conditions.",
     "Training": "What each configuration was trained on; only equal training can be compared.",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stbench.reports.comparison.verdicts import judge
 from stbench.reports.groups import Estimate, Group, conditions_apart
 from stbench.reports.runs import load_runs
 
@@ -59,14 +60,16 @@ def test_a_group_that_nobody_judged_names_all_its_seeds(make_run: MakeRun, faile
     assert (group.seeds, group.protocol_hash, group.detector) == ([1], None, None)
 
 
-def test_a_time_is_the_median_of_all_samples_on_a_quiet_machine(make_run: MakeRun) -> None:
-    make_run("latte1", 0, **{"timing.forward.samples": [0.010, 0.020], "timing.forward.waited_share": 0.0})
-    make_run("latte1", 1, **{"timing.forward.samples": [0.030], "timing.forward.waited_share": 0.04})
-    run = make_run("latte1", 2, **{"timing.forward.samples": [9.0], "timing.forward.waited_share": 0.6})
+def test_a_time_is_the_mean_of_the_medians_on_a_quiet_machine_as_in_a_comparison(make_run: MakeRun) -> None:
+    make_run("latte1", 0, **{"timing.forward.median": 0.010, "timing.forward.waited_share": 0.0})
+    make_run("latte1", 1, **{"timing.forward.median": 0.030, "timing.forward.waited_share": 0.04})
+    run = make_run("latte1", 2, **{"timing.forward.median": 9.0, "timing.forward.waited_share": 0.6})
     [group] = groups(run)
     time = group.time("forward")
     assert time is not None and (time.ms, time.clips, time.waited_share) == (20, 2, 0.04)
     assert not time.under_load
+    verdicts = judge(group.records, group.records)
+    assert [each.base for each in verdicts if each.metric == "forward (ms)"] == [20]
 
 
 def test_a_time_that_was_only_taken_under_load_says_so(make_run: MakeRun) -> None:

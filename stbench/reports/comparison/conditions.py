@@ -10,9 +10,6 @@ from stbench.records.protocol import difference
 from stbench.records.schema import Record
 from stbench.records.sections import CostConditions, Quality
 
-# Recorded beside the conditions; it need not be equal.
-LOAD = "load_average"
-
 
 def obstacle(runs: Sequence[Record], section: str) -> str:
     """Why figures of a section of these records cannot be compared: what differs, with its values; "" where nothing.
@@ -23,11 +20,10 @@ def obstacle(runs: Sequence[Record], section: str) -> str:
     """
     if section == "quality":
         return _of_quality([record.quality for record in runs if record.quality])
-    conditions = [record.conditions for record in runs if record.conditions]
+    conditions = [record.conditions.but_load for record in runs if record.conditions]
     if len(conditions) < len(runs):
         return "the conditions are not recorded"
-    names = [each.name for each in dataclasses.fields(CostConditions) if each.name != LOAD]
-    fields = {name: [getattr(each, name) for each in conditions] for name in names}
+    fields = {each.name: [getattr(one, each.name) for one in conditions] for each in dataclasses.fields(CostConditions)}
     if section == "memory":
         fields["peak_rss_source"] = [record.memory and record.memory.peak_rss_source for record in runs]
     differing = _differing(fields)
