@@ -120,7 +120,7 @@ class Settings:
     )
     compile: str = setting("off", "torch.compile", choices=("off", "default", "max-autotune"))
     device: str = setting("auto", "auto | cpu | cuda | cuda:N", hashed=False)
-    seed: int = setting(0, "seed of weights, data order, noise and samples", at_least=0)
+    seed: int = setting(0, "seed of the weights, the order of the clips and the noise of training", at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)

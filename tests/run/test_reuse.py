@@ -38,11 +38,11 @@ def test_sample_and_evaluate_use_a_run_again(finished: Path, tmp_path: Path) -> 
         assert samples["clips"].shape == (5, 8, 16, 16, 3)
     same = evaluate_again(str(finished), [], tmp_path)
     assert same.fvd == pytest.approx(read_record(finished).quality.fvd, rel=1e-6)
-    guided = evaluate_again(str(finished), ["eval.cfg_scale=2"], tmp_path)
-    assert guided.protocol_hash != same.protocol_hash
-    assert {path.name for path in finished.glob("evaluation-*.json")} == {
-        f"evaluation-{quality.protocol_hash[:8]}.json" for quality in (same, guided)
-    }
+    guided = evaluate_again(str(finished), ["eval.cfg_scale=2", "eval.num_clips=8"], tmp_path)
+    rounded = evaluate_again(str(finished), ["precision=bfloat16", "eval.num_clips=8"], tmp_path)
+    written = {path.name for path in finished.glob("evaluation-*.json")}  # none in place of another
+    assert written == {f"evaluation-{quality.protocol_hash[:8]}.json" for quality in (same, guided, rounded)}
+    assert len(written) == 3
     with pytest.raises(StbenchError, match=r"train\.lr cannot be changed for a finished run"):
         evaluate_again(str(finished), ["train.lr=1"], tmp_path)
 
