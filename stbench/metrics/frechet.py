@@ -102,6 +102,9 @@ def frechet_between(a: GaussianStatistics, b: GaussianStatistics) -> FrechetResu
 def frechet_distance(features_a: ArrayLike | Tensor, features_b: ArrayLike | Tensor) -> float:
     """Squared Fréchet distance between two sets of features, as FVD and FID report it.
 
+    Defined from 2 samples on, and refused at no number: with no more samples than dimensions it says little but how few
+    they are, and `assess`, which runs and `stbench fvd` go by, calls it no FVD.
+
     Args:
         features_a: (N, D), array or tensor; not changed.
         features_b: (M, D); M may differ from N.
