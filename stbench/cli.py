@@ -1,14 +1,17 @@
 """The command line. Every command imports what it needs when it runs, so that `--help` and `list` answer at once.
 
-Exit status: 0 fine; 1 a regression or a failed check; 2 wrong use; 3 finished in part; 4 not comparable.
+Exit status: 0 fine; 1 a regression or a failed check; 2 wrong use; 3 finished in part; 4 not comparable; 128 and its
+number for a signal.
 What programs read goes to files or standard output; progress and messages go to standard error.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import signal
 import sys
 from enum import Enum
 from pathlib import Path
@@ -19,6 +22,7 @@ import typer
 from stbench import __version__, paths
 from stbench.errors import StbenchError
 from stbench.settings.options import FvdOptions, NoiseOptions, ProfileOptions, with_options
+from stbench.signals import Interrupted, heeded
 
 app = typer.Typer(
     name="stbench",
@@ -54,15 +58,32 @@ class Listing(str, Enum):
 
 
 def main() -> None:
-    """Entry point: run the command and turn errors into one line and an exit status."""
+    """Entry point: run the command, and turn errors and signals into one line and an exit status."""
+    sys.exit(_status())  # not below `except`, where the error would keep alive what the command was at
+
+
+def _status() -> str | int | None:
     try:
-        app()
-    except StbenchError as error:
-        print(f"stbench: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_status) from None
-    except KeyboardInterrupt:
-        print("stbench: interrupted; --resume goes on from the newest checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
+        with heeded():
+            app()
+    except SystemExit as ended:  # as typer ends every command
+        broken = isinstance(ended.__context__, BrokenPipeError) or not _flushed()
+        return 128 + signal.SIGPIPE if broken else ended.code
+    except (StbenchError, Interrupted) as error:
+        with contextlib.suppress(BrokenPipeError):
+            print(f"stbench: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+def _flushed() -> bool:
+    """Whether standard output took everything; where nobody reads it any more (`| head`), the rest goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _show_version(asked: bool) -> None:

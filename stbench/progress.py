@@ -1,25 +1,42 @@
-"""Progress bars on standard error, so that standard output stays free for what programs read."""
+"""Progress on standard error, so that standard output stays free for what programs read: a bar, or lines in a log."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 
 Advance = Callable[..., None]
 """advance(count=1, note="") moves the bar and sets the text behind it."""
 
+# How often a log is told: after every twentieth of the steps, and at least every ten minutes.
+LOG_SHARES, LOG_SECONDS = 20, 600
+
+
+class _StandardError(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on in silence where nobody reads any more (`2>&1 | head`): what counts is in files."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
 
 def console() -> Console:
     """The console that people read: standard error."""
-    return Console(stderr=True, highlight=False)
+    return _StandardError(stderr=True, highlight=False)
+
+
+def say(message: str) -> None:
+    """Tell people something, in one line as it is."""
+    console().print(message, markup=False, emoji=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
 def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
-    """Show a bar of `total` steps while the block runs.
+    """Show a bar of `total` steps while the block runs; where standard error is no terminal, a line now and then.
 
     Args:
         label: what is going on.
@@ -33,12 +50,41 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console(), refresh_per_second=4) as progress:  # the work needs the cores
-        task = progress.add_task(label, total=total, completed=done, note="")
+    screen = console()
+    in_lines = not screen.is_terminal
+    # Four times a second are enough: the work needs the cores.
+    with Progress(*columns, console=screen, refresh_per_second=4, disable=in_lines) as progress:
+        bar = progress.add_task(label, total=total, completed=done, note="")
+        log = _Log(progress.tasks[0])
 
         def advance(count: int = 1, note: str | None = None) -> None:
-            progress.advance(task, count)
+            progress.advance(bar, count)
             if note is not None:
-                progress.update(task, note=note)
+                progress.update(bar, note=note)
+            if in_lines:
+                log.tell_when_due()
 
         yield advance
+
+
+class _Log:
+    """The lines of one bar."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.told_share, self.told_at = task, self._share(task), 0.0
+
+    def tell_when_due(self) -> None:
+        """Write a line where enough was done, or enough time has passed, since the last."""
+        task = self.task
+        share, seconds = self._share(task), task.elapsed or 0.0
+        if share == self.told_share and seconds - self.told_at < LOG_SECONDS:
+            return
+        self.told_share, self.told_at = share, seconds
+        parts = [f"{task.description}: {task.completed:.0f}/{task.total:.0f}", task.fields["note"]]
+        if task.time_remaining and not task.finished:
+            parts.append(f"{timedelta(seconds=round(task.time_remaining))} left")
+        say(", ".join(filter(None, parts)))
+
+    @staticmethod
+    def _share(task: Task) -> int:
+        return int(LOG_SHARES * task.completed / max(task.total or 0, 1))

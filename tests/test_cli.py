@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from stbench.run.setup import prepare
 from stbench.run.stages import run
 from stbench.settings.options import FvdOptions, NoiseOptions, ProfileOptions
 from stbench.settings.resolve import resolve
+from stbench.signals import Interrupted
 from stbench.storage.clips import Clips
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu"]
@@ -174,9 +177,10 @@ def test_options_reach_the_code_as_one_object(
         (CheckFailed("worse"), 1, "stbench: worse\n"),
         (FinishedInPart("half"), 3, "stbench: half\n"),
         (NotComparable("apples"), 4, "stbench: apples\n"),
-        (KeyboardInterrupt(), 130, "stbench: interrupted; --resume goes on from the newest checkpoint\n"),
+        (Interrupted(15), 143, "stbench: stopped by SIGTERM\n"),
+        (Interrupted(2, "--resume goes on"), 130, "stbench: stopped by SIGINT: --resume goes on\n"),
     ],
-    ids=["wrong use", "regression", "in part", "not comparable", "interrupted"],
+    ids=["wrong use", "regression", "in part", "not comparable", "terminated", "interrupted"],
 )
 def test_errors_become_one_line_and_a_status(
     error: BaseException, status: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -189,6 +193,22 @@ def test_errors_become_one_line_and_a_status(
         main()
     assert ended.value.code == status
     assert capsys.readouterr() == ("", message)
+
+
+def test_a_signal_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("stbench.cli.app", lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "stbench: stopped by SIGINT\n")
+
+
+def test_who_stops_reading_is_no_failed_check() -> None:
+    """As `stbench list | head -1`: an exit status of 1 would say that a check had failed."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "stbench.cli", "list"], stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import stbench
 PACKAGE = Path(stbench.__file__).parent
 # From the ground up; CONTRIBUTING.md says what each room holds.
 FLOORS = (
-    {"errors", "paths", "progress"},
+    {"errors", "paths", "progress", "signals"},
     {"records", "settings", "storage"},
     {"runtime"},
     {"backbones", "data"},

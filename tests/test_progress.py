@@ -1,48 +1,80 @@
-"""Progress: shown on standard error, with the count, the note, and what was done before."""
+"""Progress: shown on standard error, as a bar or in lines, with the count, the note, and what was done before."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from stbench.progress import console, progress_bar
+from stbench.progress import LOG_SECONDS, LOG_SHARES, _Log, progress_bar, say
 
 
-@pytest.fixture(autouse=True)
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal of 100 columns that draws no colours."""
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("NO_COLOR", "1")
-
-
-def last_line(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """The words of the bar as it stands at the end; what it left on standard output is nothing."""
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was written to standard error, but for the time left; what was written to standard output is nothing."""
     out, err = capsys.readouterr()
     assert out == ""
-    return [word for word in err.splitlines()[-1].split() if not set(word) <= set("━╸╺-:0123456789")]
+    return [line.removesuffix(" left").rpartition(", 0:")[0] or line for line in err.splitlines()]
 
 
-def test_a_bar_that_was_begun_before(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bar("training", total=10, done=4) as advance:
-        advance()
-        advance(2, note="loss 0.25")
-        advance(note="loss 0.125")
-    assert last_line(capsys) == ["training", "8/10", "loss", "0.125"]
+def test_a_log_gets_a_line_for_every_twentieth_and_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("training", total=1000, done=890) as advance:
+        for step in range(890, 1000):
+            advance(note=f"loss {step}")
+    assert lines(capsys) == [
+        "training: 900/1000, loss 899",
+        "training: 950/1000, loss 949",
+        "training: 1000/1000, loss 999",
+    ]
+
+
+def test_a_log_is_told_what_takes_long(capsys: pytest.CaptureFixture[str]) -> None:
+    task: Any = SimpleNamespace(
+        completed=1, total=100 * LOG_SHARES, elapsed=0.0, time_remaining=7384.4, finished=False, description="training",
+        fields={"note": "loss 0.25"},
+    )  # fmt: skip
+    log = _Log(task)
+    for share in (0.5, 0.9, 1.0, 1.5, 1.9, 2.1):
+        task.elapsed = share * LOG_SECONDS
+        log.tell_when_due()
+    assert capsys.readouterr().err.splitlines() == ["training: 1/2000, loss 0.25, 2:03:04 left"] * 2
 
 
 def test_a_note_stays_until_the_next_one(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar("sampling", total=3) as advance:
         advance(note="first")
         advance(2)
-    assert last_line(capsys) == ["sampling", "3/3", "first"]
+    assert lines(capsys) == ["sampling: 1/3, first", "sampling: 3/3, first"]
 
 
-def test_an_error_inside_ends_the_bar_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ValueError, match="broken"), progress_bar("decoding", total=3) as advance:
+def test_nothing_to_do_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("training", total=0) as advance:
+        advance(0)
+    assert lines(capsys) == []
+
+
+def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TTY_COMPATIBLE": "1", "COLUMNS": "100", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="broken"), progress_bar("decoding", total=3, done=1) as advance:
         advance()
         raise ValueError("broken")
-    assert last_line(capsys) == ["decoding", "1/3"]
+    assert "decoding" in (shown := capsys.readouterr().err) and "2/3" in shown and "━" in shown
 
 
-def test_messages_go_to_standard_error_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    console().print("resumed at step 3 of run-1")
-    assert capsys.readouterr() == ("", "resumed at step 3 of run-1\n")
+@pytest.mark.parametrize("message", ["resumed at step 3 of run-1", "[red]runs/[a][/red] :warning:", "x" * 300])
+def test_messages_go_to_standard_error_as_they_are(message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    say(message)
+    assert capsys.readouterr() == ("", message + "\n")
+
+
+def test_work_goes_on_where_nobody_reads_its_progress() -> None:
+    code = "from stbench.progress import *\nwith progress_bar('a', 9) as go:\n for _ in range(9): go()\nprint('done')"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], stderr=writing, stdout=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, "done\n")

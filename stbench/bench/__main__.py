@@ -20,7 +20,7 @@ from stbench.bench.metrics import measure_metrics
 from stbench.bench.outcome import write_outcome
 from stbench.bench.training_step import measure_training_steps
 from stbench.errors import StbenchError
-from stbench.progress import console
+from stbench.progress import say
 from stbench.records.sections import Machine
 from stbench.records.store import BENCH_NAME
 from stbench.runtime.device import choose_device
@@ -59,7 +59,7 @@ def main(
             raise StbenchError(f"{folder / BENCH_NAME} was measured on another machine ({fingerprint})")
         outcome = {**earlier, **outcome}
     for part in parts or list(Part):
-        console().print(f"measuring {part.value}")
+        say(f"measuring {part.value}")
         outcome[part.value] = {"software": asdict(software_versions()), **MEASURE[part]()}
         write_outcome(outcome, folder)  # part by part: what was measured is not lost with what fails after it
     print(folder / "bench.md")

@@ -76,8 +76,9 @@ def _settings() -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("setting", "default", "expected", "meaning")]
     for key, declared in dotted_settings().items():
         about, kind = declared.metadata, describe_type(setting_types()[key])
-        low, high = about["at_least"], about["at_most"]
+        low, high, bound = about["at_least"], about["at_most"], about["more_than"]
         limits = "" if low is None else f", at least {low}" if high is None else f", {low} to {high}"
+        limits += "" if bound is None else f", more than {bound}"
         expected = " | ".join(about["choices"]) if about["choices"] else kind + limits
         default = "null" if declared.default is None else str(declared.default)
         rows.append((key, default, expected, about["about"] + ("" if about["hashed"] else "; moves no result")))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stbench.errors import check_whole
-from stbench.progress import console
+from stbench.progress import say
 from stbench.records.protocol import FIRST_FRAME
 from stbench.storage.hashing import hash_uint64, sha256_of
 
@@ -185,7 +185,7 @@ class ClipDataset(ABC):
         """
         if video.video_id not in {known.video_id for known in self.dropped}:
             self.dropped.append(video)
-            console().print(f"left out: {video.video_id}: {video.reason}")
+            say(f"left out: {video.video_id}: {video.reason}")
 
     def batch(self, indices: Sequence[int], draws: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Return clip `draws[i]` of video `indices[i]` for every i: uint8 (B,F,H,W,3) and labels int64 (B,)."""

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from stbench.data.clips import Clip, ClipDataset, Dropped
 from stbench.data.video import UnreadableVideoError
 from stbench.errors import StbenchError
+from stbench.signals import leave_to_parent
 from stbench.storage.hashing import hash_uint64
 
 # The video and the draw of every clip of a batch.
@@ -180,6 +181,7 @@ def _load(
         num_workers=num_workers,
         # Without a generator of its own, a DataLoader draws from the global one, and shifts the training noise.
         generator=torch.Generator(),
+        worker_init_fn=leave_to_parent,
     )
     for item in items:
         if isinstance(item, StbenchError):

@@ -36,7 +36,7 @@ from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.kernel import MIN_CLIPS_FOR_KERNEL, kernel_distance
 from stbench.metrics.protocol import ClipFacts, DetectorFacts, filled_in
 from stbench.metrics.quality import assess
-from stbench.progress import console
+from stbench.progress import say
 from stbench.records.protocol import OFFSET_RULES, OPEN, Protocol, SideName
 from stbench.records.sections import Quality
 from stbench.reports.media import COLUMNS, make_sheet
@@ -232,7 +232,7 @@ def _side_features(
     control = not options.no_control and name == "fake"
     path = None if options.out is None else options.out / f"{name}_features.npz"
     if path and path.is_file() and still_valid(kept := load_features(path), side, protocol, name, control):
-        console().print(f"{path}: nothing has changed, taken again")
+        say(f"{path}: nothing has changed, taken again")
         return kept
     found = compute_features(
         side, detector, protocol, name, asked=asked, batch_size=options.batch_size, control=control
@@ -254,7 +254,7 @@ def _told_by_clips(protocol: Protocol, done: Pair[SideFeatures]) -> Protocol:
     count = protocol.num_real
     if count is not None and len(done.real.features) < count:
         count = len(done.real.features)
-        console().print(
+        say(
             f"{count} real videos, fewer than the protocol's {protocol.num_real}: all are taken, "
             f"and the protocol of this figure says num_real={count}"
         )

@@ -39,6 +39,7 @@ from stbench.data.video import (
     read_frames,
 )
 from stbench.errors import StbenchError
+from stbench.signals import leave_to_parent
 from stbench.storage.arrays import read_header
 from stbench.storage.hashing import file_sha256, hash_uint64
 
@@ -129,6 +130,7 @@ class FolderSource(ClipSource):
             num_workers=self.num_workers,
             collate_fn=partial(read_video, rule),  # runs in the workers
             generator=torch.Generator(),  # without one of its own, a DataLoader draws from the global one
+            worker_init_fn=leave_to_parent,
         )
 
     def fingerprints(self, video_ids: Sequence[str], rule: ClipRule) -> Iterator[tuple[str, str]]:

@@ -155,6 +155,9 @@ def _check_meaning(record: Record) -> None:
             raise StbenchError(f"{name}: expected a non-empty string")
     if not record.finished and not record.reason:
         raise StbenchError(f"reason: a run with status {record.status!r} must say why it did not finish")
+    asked = value_at(record.config, "train.steps")
+    if record.finished and record.training and isinstance(asked, int) and record.training.steps != asked:
+        raise StbenchError(f"training.steps: a finished run of {asked} steps cannot have taken {record.training.steps}")
     try:
         # Python 3.10's fromisoformat does not know the suffix Z.
         time = datetime.fromisoformat(record.created.replace("Z", "+00:00"))

@@ -167,6 +167,7 @@ class Training:
     """How training went. `loss_final` is the mean over the last tenth of the steps."""
 
     steps: int
+    unlogged_steps: int = 0  # whose lines of the loss curve were lost; the next four are of the others
     loss_curve: str  # name of the file
     loss_final: float | None = None
     wall_s: float  # of the steps alone, without evaluations and checkpoints

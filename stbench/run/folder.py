@@ -24,9 +24,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from stbench.errors import StbenchError
+from stbench.errors import StbenchError, first_line
+from stbench.progress import say
 from stbench.records.schema import Record
 from stbench.records.sections import AttentionChoice, Cost, CurvePoint
 from stbench.records.store import RECORD_NAME, read_record
@@ -35,7 +36,7 @@ from stbench.settings.resolve import from_dict
 from stbench.settings.schema import RunConfig
 from stbench.settings.targets import is_foreign
 from stbench.storage.clips import Clips
-from stbench.storage.files import write_arrays, write_bytes, write_json
+from stbench.storage.files import UNFINISHED, read_sealed, write_arrays, write_bytes, write_sealed
 from stbench.storage.lock import LOCK_NAME
 
 T = TypeVar("T")
@@ -61,13 +62,23 @@ class RunFolder:
 
     def is_finished(self) -> bool:
         """Whether its record says that it finished."""
-        return self.has_record and read_record(self.path).finished
+        try:
+            return self.has_record and read_record(self.path).finished
+        except StbenchError as error:
+            raise StbenchError(f"{error}; delete it, and --resume writes it again") from error
+
+    def remove_leftovers(self) -> None:
+        """Remove what a process that was killed had half written, and say so."""
+        begun_by_safetensors = (self.path / "checkpoints").glob(".tmp*")
+        for path in [*self.path.glob(f"*{UNFINISHED}"), *self.path.glob(f"*/*{UNFINISHED}"), *begun_by_safetensors]:
+            say(f"removed {path} ({path.stat().st_size} bytes), which a killed process left half written")
+            path.unlink()
 
     def begin(self, config: RunConfig, cost: Cost) -> None:
         """Write what was asked for, the code that it names, and what it costs."""
         copy_code(config, self.path / CODE)
-        write_json(self.path / "config.json", config.to_dict())
-        write_json(self.path / "cost.json", asdict(cost))
+        write_sealed(self.path / "config.json", config.to_dict())
+        self._write("cost.json", asdict(cost))
 
     def read_config(self, trust_code: bool = False) -> RunConfig:
         """The configuration that the folder was made with.
@@ -81,7 +92,10 @@ class RunFolder:
         """
         if not (self.path / "config.json").is_file():
             raise StbenchError(f"{self.path} is not a run's folder: it has no config.json")
-        content = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        try:
+            content = read_sealed(self.path / "config.json")
+        except StbenchError as error:
+            raise StbenchError(f"{error}; the run's own command with --resume writes it again") from error
         targets = [content["variant"]["backbone"], content["dataset"]["dataset"], content["protocol"]]
         foreign = [target for target in targets if ":" in target and is_foreign(target)]
         if foreign and not trust_code:
@@ -92,24 +106,28 @@ class RunFolder:
         return from_dict(content, self.path / CODE)
 
     def read_cost(self) -> Cost | None:
-        """What the backbone costs."""
-        return self._read("cost.json", Cost)
+        """What the backbone costs; None where that is to be measured, also for a second time."""
+        try:
+            return self._read("cost.json", Cost)
+        except StbenchError as error:
+            say(f"{error}; not used")
+            return None
 
     def read_curve(self) -> tuple[CurvePoint, ...]:
         """Quality before and during training, as far as it went; the points' hashes tell their protocols."""
-        return self._read("curve.json", tuple[CurvePoint, ...]) or ()
+        return self._read_rows("curve.json", tuple[CurvePoint, ...], "the points so far are then lost")
 
     def write_curve(self, points: Sequence[CurvePoint]) -> None:
         """Keep these points."""
-        write_json(self.path / "curve.json", [asdict(point) for point in points])
+        self._write("curve.json", [asdict(point) for point in points])
 
     def read_attention_choices(self) -> tuple[AttentionChoice, ...]:
         """What `attention=auto` chose in an earlier process of this run."""
-        return self._read("attention.json", tuple[AttentionChoice, ...]) or ()
+        return self._read_rows("attention.json", tuple[AttentionChoice, ...], "the choices are then made anew")
 
     def write_attention_choices(self, choices: Sequence[AttentionChoice]) -> None:
         """Keep what `attention=auto` chose, so that a resumed run computes as it began."""
-        write_json(self.path / "attention.json", [asdict(choice) for choice in choices])
+        self._write("attention.json", [asdict(choice) for choice in choices])
 
     def write_clips(self, samples: Clips, real: Clips) -> dict[str, str]:
         """Keep clips for the report; returns the files' names for the record."""
@@ -131,9 +149,24 @@ class RunFolder:
         text = json.dumps(record.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         write_bytes(self.path / RECORD_NAME, text.encode())
 
+    def _write(self, name: str, content: Any) -> None:
+        write_sealed(self.path / name, {"run": self.path.name, "content": content})
+
     def _read(self, name: str, kind: type[T]) -> T | None:
         path = self.path / name
         if not path.exists():
             return None
-        content: Any = TypeAdapter(kind)
-        return content.validate_json(path.read_text(encoding="utf-8"))
+        sealed = read_sealed(path)
+        if sealed.get("run") != self.path.name:
+            raise StbenchError(f"{path} is of another run, {sealed.get('run')}")
+        adapter: Any = TypeAdapter(kind)
+        try:
+            return adapter.validate_python(sealed.get("content"))
+        except ValidationError as error:
+            raise StbenchError(f"{path} was written by another stbench: {first_line(error)}") from error
+
+    def _read_rows(self, name: str, kind: type[tuple[T, ...]], without: str) -> tuple[T, ...]:
+        try:
+            return self._read(name, kind) or ()
+        except StbenchError as error:
+            raise StbenchError(f"{error}; delete it: {without}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
@@ -15,7 +14,7 @@ from stbench.data.loading import training_batches
 from stbench.errors import FinishedInPart, StbenchError, first_line
 from stbench.profiling.profile import measure_costs
 from stbench.profiling.workbench import Conditions, Subject
-from stbench.progress import console, progress_bar
+from stbench.progress import progress_bar, say
 from stbench.records.schema import Record
 from stbench.records.sections import Cost, CurvePoint, Training
 from stbench.run.evaluation import Evaluation, Evaluator
@@ -25,11 +24,13 @@ from stbench.runtime.compilation import compile_in_place, forget_compiled_code
 from stbench.runtime.failure import value_of
 from stbench.runtime.machine import describe_machine, is_out_of_memory, software_versions
 from stbench.settings.schema import RunConfig
+from stbench.signals import Interrupted
 from stbench.storage.files import check_folder
-from stbench.storage.lock import locked
+from stbench.storage.lock import is_held, locked
 from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
 from stbench.training.divergence import TrainingDiverged
 from stbench.training.loop import TrainingJob, new_state, train
+from stbench.training.loss_curve import summarise_loss_curve
 from stbench.training.start import initialise_from
 
 
@@ -58,18 +59,19 @@ def run(config: RunConfig, out: Path, resume: bool = False) -> Path:
                 f"{folder.path} was {so_far} before: --resume goes on with it, another --out starts anew"
             )
         if resume and not folder.begun:
-            console().print(f"{folder.path} is new: there is nothing to go on with")
+            say(f"{folder.path} is new: there is nothing to go on with")
         if folder.is_finished():
-            console().print(f"{folder.path} is finished: nothing to do")
+            say(f"{folder.path} is finished: nothing to do")
         else:
             _run_stages(RunStages(setup, folder))
     return folder.path
 
 
 def _run_stages(stages: RunStages) -> None:
+    stages.folder.remove_leftovers()
     if stages.settings.compile != "off":
         forget_compiled_code()
-    with stages.recording_failures():
+    with stages.saying_how_to_go_on(), stages.recording_failures():
         stages.check_backbone()
         cost = stages.profile()
         state = stages.initial_state()
@@ -87,6 +89,8 @@ class RunStages:
         self.evaluator = self.curve_evaluator = Evaluator(setup)
         if setup.during_training.protocol != setup.protocol:
             self.curve_evaluator = Evaluator(setup.during_training)
+        self.cost = folder.read_cost()
+        self.state: TrainingState | None = None  # once there is one
         self._latest: tuple[Evaluator, int, Evaluation] | None = None
         self._kept_choices = 0
         self.job = TrainingJob(
@@ -117,14 +121,27 @@ class RunStages:
                 status, reason = "nan", str(error)
             elif is_out_of_memory(error):
                 status, reason = "oom", f"out of memory: {first_line(error)}"
-            elif self.folder.begun:
+            elif self.folder.begun and is_held(self.folder.path):
                 status, reason = "failed", first_line(error)
             else:
                 raise
-            self._write(status, self.folder.read_cost(), reason=reason, files={})
+            try:
+                self._write(status, self.cost, reason=reason, files={})
+            except StbenchError as unwritten:
+                raise StbenchError(f"{reason}; and no record of it: {unwritten}") from error
             if status == "failed":
                 raise
             raise FinishedInPart(f"{self.folder.path}: {reason}") from error
+
+    @contextlib.contextmanager
+    def saying_how_to_go_on(self) -> Iterator[None]:
+        """Tell who interrupts the run what is kept of it."""
+        try:
+            yield
+        except Interrupted as error:
+            kept = list_checkpoints(self.job.checkpoints)
+            advice = f"--resume goes on from {kept[-1]}" if kept else "before the first step: nothing is kept"
+            raise Interrupted(error.signum, advice) from None
 
     def check_backbone(self) -> None:
         """Refuse a backbone that breaks the contract, and tell what else is odd about it; once per run.
@@ -132,23 +149,23 @@ class RunStages:
         Raises:
             StbenchError: naming the variant and the rule.
         """
-        if self.folder.read_cost():
+        if self.cost:
             return
         name = f"variant {self.setup.config.variant.name!r}"
         for verdict in refuse_broken(self.setup.construct_backbone, self.setup.task, name):
-            console().print(f"warning: {name}: {verdict.name}: {verdict.reason}", soft_wrap=True)
+            say(f"warning: {name}: {verdict.name}: {verdict.reason}")
 
     def profile(self) -> Cost:
         """The cost of the backbone, measured on weights of its own that are thrown away; once per run."""
-        known = self.folder.read_cost()
-        if known:
-            return known
+        if self.cost:
+            return self.cost
         setup, settings = self.setup, self.settings
         [cost] = measure_costs(
             [Subject(setup.construct_backbone, setup.workload)],
             Conditions(setup.runtime, settings.diffusion.objective, settings.train.batch_size, settings.compile),
         )
-        return value_of(cost)
+        self.cost = value_of(cost)
+        return self.cost
 
     def initial_state(self) -> TrainingState:
         """The newest checkpoint, or the weights that training starts from."""
@@ -156,12 +173,16 @@ class RunStages:
         self.setup.runtime.attention_choices.recall(self.folder.read_attention_choices())
         backbone = self.setup.build_backbone()
         if config.init:
-            console().print(f"starting from {initialise_from(backbone, config.init, self.setup.architecture)}")
+            say(f"starting from {initialise_from(backbone, config.init, self.setup.architecture)}")
         state = new_state(backbone, config)
         checkpoints = list_checkpoints(self.job.checkpoints)
         if checkpoints:
             load_checkpoint(state, checkpoints[-1], self.job.config_hash)
-            console().print(f"resuming from {checkpoints[-1].name}")
+            say(f"resuming from {checkpoints[-1].name}")
+        self.state = state
+        if lost := [step for step in range(state.step) if self._owed(step)]:
+            steps = ", ".join(map(str, lost))
+            say(f"{self.folder.path}/curve.json lacks the points of the steps {steps}, which cannot be measured again")
         compile_in_place(state.backbone, self.settings.compile)
         compile_in_place(state.ema.module, self.settings.compile)
         return state
@@ -182,6 +203,7 @@ class RunStages:
 
             def after_step(state: TrainingState, loss: float) -> None:
                 advance(1, note=f"loss {loss:.4f}")
+                self._check_held(state)
                 self._evaluate_on_the_way(state)
                 choices = self.setup.runtime.attention_choices.rows()
                 if len(choices) != self._kept_choices:
@@ -192,6 +214,7 @@ class RunStages:
 
     def evaluate(self, state: TrainingState, cost: Cost) -> None:
         """Evaluate the averaged weights, and keep the clips and features, then the record, last and whole."""
+        self._check_held(state)
         evaluation = self._judge(state, self.evaluator)
         files = {
             **self.folder.write_clips(evaluation.samples, self.evaluator.real_examples()),
@@ -210,6 +233,7 @@ class RunStages:
         self, status: Literal["finished", "failed", "oom", "nan"], cost: Cost | None, files: dict[str, str], **rest: Any
     ) -> None:
         config, runtime = self.setup.config, self.setup.runtime
+        steps = self.state.step if self.state else 0
         record = Record(
             run_id=self.folder.path.name,
             status=status,
@@ -224,7 +248,7 @@ class RunStages:
             timing=cost.timing if cost else {},
             memory=cost.memory if cost else None,
             training=Training(
-                **summarise_loss_curve(self.job.loss_curve, self.settings.train.batch_size),
+                **summarise_loss_curve(self.job.loss_curve, steps, self.settings.train.batch_size),
                 precision=runtime.precision,
                 attention=None if cost and cost.counts.attention_modules == 0 else runtime.attention,
                 attention_choices=runtime.attention_choices.rows(),
@@ -236,18 +260,26 @@ class RunStages:
         )
         self.folder.write_record(record)
 
+    def _check_held(self, state: TrainingState) -> None:
+        if not is_held(self.folder.path):
+            raise StbenchError(f"{self.folder.path} was deleted under its run, at step {state.step}: nothing is kept")
+
     def _evaluate_on_the_way(self, state: TrainingState) -> None:
         """Keep the points that are due. A point that a resumed run meets again is not computed twice."""
-        for evaluator in self._due(state.step):
+        for evaluator in self._owed(state.step):
             points = self.folder.read_curve()
-            if any((point.step, point.protocol_hash) == (state.step, evaluator.protocol_hash) for point in points):
-                continue
             quality = self._judge(state, evaluator).quality
             if quality.fvd is not None:
                 point = CurvePoint(
                     step=state.step, fvd=quality.fvd, n_fake=quality.n_fake, protocol_hash=quality.protocol_hash
                 )
                 self.folder.write_curve([*points, point])
+
+    def _owed(self, step: int) -> list[Evaluator]:
+        """Who is to judge after this many steps, and did not yet."""
+        due = self._due(step)
+        kept = {(point.step, point.protocol_hash) for point in self.folder.read_curve()} if due else set()
+        return [each for each in due if (step, each.protocol_hash) not in kept]
 
     def _due(self, step: int) -> list[Evaluator]:
         """Who judges after this many steps: nearly always nobody; before the first also the final figure's protocol."""
@@ -269,23 +301,3 @@ class RunStages:
             evaluation = evaluator.evaluate(state.ema.module, f"sampling, step {state.step}")
             self._latest = (evaluator, state.step, evaluation)
         return self._latest[2]
-
-
-def summarise_loss_curve(path: Path, batch_size: int) -> dict[str, Any]:
-    """What the loss curve tells of the training: the first fields of the record's `Training`.
-
-    The final loss is a mean over the last tenth of the steps, because single steps are drawn at random timesteps.
-    """
-    lines = []
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
-    seconds = sum(float(line["seconds"]) for line in lines)
-    last = [float(line["loss"]) for line in lines[-max(1, len(lines) // 10) :]]
-    return {
-        "steps": len(lines),
-        "loss_curve": path.name,
-        "loss_final": sum(last) / len(last) if last else None,
-        "wall_s": round(seconds, 3),
-        "clips_per_s": round(len(lines) * batch_size / seconds, 3) if seconds else None,
-    }

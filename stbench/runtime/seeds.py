@@ -29,3 +29,14 @@ def derived_seed(seed: int, *purpose: str | int) -> int:
 def generator(device: torch.device, seed: int, *purpose: str | int) -> torch.Generator:
     """A random generator on `device` for one purpose of a seed."""
     return torch.Generator(device=device).manual_seed(derived_seed(seed, *purpose))
+
+
+def seed_networks_own_draws(device: torch.device, seed: int, *purpose: str | int) -> None:
+    """Seed the generators that a network draws from by itself, as dropout does: they belong to the whole process.
+
+    `torch.manual_seed` does the same for every kind of device, and takes longer than a small network's layer.
+    """
+    drawn = derived_seed(seed, *purpose)
+    torch.default_generator.manual_seed(drawn)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed_all(drawn)

@@ -152,6 +152,8 @@ def _checked_setting(key: str, value: Any, declared: dataclasses.Field[Any]) -> 
         return None
     if about["choices"] and value not in about["choices"]:
         raise unknown_name(f"value of {key}", brief(value), about["choices"])
+    if about["more_than"] is not None and value <= about["more_than"]:
+        raise StbenchError(f"{key}={value}: expected more than {about['more_than']} ({about['about']})")
     if about["at_least"] is not None and value < about["at_least"]:
         raise StbenchError(f"{key}={value}: expected at least {about['at_least']}")
     if about["at_most"] is not None and value > about["at_most"]:

@@ -21,13 +21,14 @@ def setting(
     about: str,
     *,
     at_least: float | None = None,
+    more_than: float | None = None,
     at_most: float | None = None,
     choices: tuple[str, ...] | None = None,
     hashed: bool = True,
 ) -> Any:
     """Declare one setting: its default, one line of meaning, its range, and whether it can move a result."""
-    metadata = {"about": about, "at_least": at_least, "at_most": at_most, "choices": choices, "hashed": hashed}
-    return field(default=default, metadata=metadata)
+    limits = {"at_least": at_least, "more_than": more_than, "at_most": at_most, "choices": choices}
+    return field(default=default, metadata={"about": about, **limits, "hashed": hashed})
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class TrainConfig:
     ema_decay: float = setting(
         0.9999, "decay of the averaged weights, which are what is evaluated", at_least=0, at_most=1
     )
-    gradient_clip_norm: float = setting(1.0, "largest gradient norm", at_least=0)
+    gradient_clip_norm: float | None = setting(1.0, "largest gradient norm; null: no limit", more_than=0)
     gradient_clip_from_step: int = setting(0, "first step whose gradient is clipped", at_least=0)
     class_dropout: float = setting(0.1, "share of labels replaced by the null class", at_least=0, at_most=1)
     joint_images: int = setting(0, "random frames appended to each clip as images", at_least=0)

@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from stbench.errors import StbenchError
+from stbench.storage.hashing import sha256_of
 
 UNFINISHED = ".partial"  # ends the name of a file that is being written
 
@@ -72,6 +73,23 @@ def read_json(path: Path) -> Any:
         raise StbenchError(f"cannot read {path}: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
         raise StbenchError(f"{path} is damaged: not JSON: {error}") from error
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object with a hash of itself, so that damage is seen when it is read."""
+    write_json(path, {**content, "sha256": sha256_of(content)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read what `write_sealed` wrote.
+
+    Raises:
+        StbenchError: it cannot be read, or is not what was written.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or content.pop("sha256", None) != sha256_of(content):
+        raise StbenchError(f"{path} is damaged: it is not what was written (by the hash that it holds)")
+    return content
 
 
 def check_folder(folder: Path) -> None:

@@ -1,15 +1,16 @@
 """The training loop: AdamW, gradient clipping, averaged weights, a loss curve written as it goes.
 
-Step s draws its clips, timesteps, noise and dropped labels from (seed, s) alone. So a run that is resumed at step s
-goes on exactly as if it had never stopped, and nothing depends on how many processes read the clips.
+Step s draws its clips, timesteps, noise, dropped labels and the network's own dropout from (seed, s) alone. So a run
+that is resumed at step s goes on exactly as if it had never stopped, and nothing depends on how many processes read the
+clips.
 """
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +22,14 @@ from stbench.data.autoencoders import Autoencoder
 from stbench.data.loading import Batch
 from stbench.diffusion.loss import LossTerms, diffusion_loss, sample_timesteps
 from stbench.runtime.device import Runtime
-from stbench.runtime.seeds import generator
+from stbench.runtime.seeds import generator, seed_networks_own_draws
 from stbench.runtime.timing import Stopwatch
 from stbench.settings.schema import TrainConfig
+from stbench.signals import Interrupted, deferred
 from stbench.training.checkpoint import TrainingState, list_checkpoints, save_checkpoint
 from stbench.training.divergence import TrainingDiverged, first_non_finite
 from stbench.training.ema import Ema
-
-LOSS_COLUMNS = ("step", "loss", "mse", "vb", "grad_norm", "lr", "seconds")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepLog:
-    """One step, as the loss curve keeps it; terms of the loss are means over the batch."""
-
-    step: int  # optimizer steps taken, with this one
-    loss: float
-    mse: float
-    vb: float | None  # None for objectives that learn no variance
-    grad_norm: float  # before clipping
-    lr: float
-
-    def line(self, seconds: float) -> dict[str, str]:
-        """The texts of `LOSS_COLUMNS`; `seconds` is how long the step took, the wait for its batch included."""
-        values = {name: "" if value is None else f"{value:.7g}" for name, value in asdict(self).items()}
-        return {**values, "step": str(self.step), "seconds": f"{seconds:.6f}"}
+from stbench.training.loss_curve import LossCurve, StepLog
 
 
 @dataclass(frozen=True)
@@ -110,21 +94,32 @@ def train(
 
     Raises:
         TrainingDiverged: when the loss or a gradient is not finite, before the step is taken.
+        Interrupted: by a signal, after the step that it came in; a checkpoint of that step is written first.
     """
-    last_step = job.config.steps
-    _keep_lines_up_to(job.loss_curve, state.step)
-    with job.loss_curve.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, LOSS_COLUMNS)
-        while state.step < last_step:
-            with Stopwatch(job.runtime.device) as watch:
-                log = training_step(state, job, next(batches))
-            writer.writerow(log.line(watch.seconds))
-            file.flush()
-            if state.step % job.config.checkpoint_every == 0 or state.step == last_step:
-                save_checkpoint(state, job.checkpoints, job.config_hash, job.architecture)
-            after_step(state, log.loss)
-    if not list_checkpoints(job.checkpoints):  # no steps were asked for: what was started from is the result
-        save_checkpoint(state, job.checkpoints, job.config_hash, job.architecture)
+    last_step, saved = job.config.steps, state.step
+    with contextlib.closing(LossCurve(job.loss_curve, state.step)) as curve:
+
+        def save() -> None:
+            nonlocal saved
+            curve.flush()
+            save_checkpoint(state, job.checkpoints, job.config_hash, job.architecture)
+            saved = state.step
+
+        try:
+            while state.step < last_step:
+                with deferred():
+                    with Stopwatch(job.runtime.device) as watch:
+                        log = training_step(state, job, next(batches))
+                    curve.append(log.line(watch.seconds))
+                    if state.step % job.config.checkpoint_every == 0 or state.step == last_step:
+                        save()
+                after_step(state, log.loss)
+        except Interrupted:
+            if state.step != saved:
+                save()
+            raise
+        if not list_checkpoints(job.checkpoints):  # no steps were asked for: what was started from is the result
+            save()
 
 
 def training_step(state: TrainingState, job: TrainingJob, batch: Batch) -> StepLog:
@@ -138,8 +133,8 @@ def training_step(state: TrainingState, job: TrainingJob, batch: Batch) -> StepL
     total = terms.total.mean()
     state.optimizer.zero_grad(set_to_none=True)
     total.backward()
-    max_norm = config.gradient_clip_norm if step >= config.gradient_clip_from_step else math.inf
-    norm = nn.utils.clip_grad_norm_(state.backbone.parameters(), max_norm)
+    limit = config.gradient_clip_norm if step >= config.gradient_clip_from_step else None
+    norm = nn.utils.clip_grad_norm_(state.backbone.parameters(), math.inf if limit is None else limit)
     means = [term.mean() for term in (terms.mse, terms.vb) if term is not None]
     loss, grad_norm, mse, *vb = torch.stack([total, norm, *means]).tolist()  # one synchronisation
     if not (math.isfinite(loss) and math.isfinite(grad_norm)):
@@ -170,6 +165,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> LossTerms:
     """The loss of one batch under the randomness of one step."""
     device = job.runtime.device
+    seed_networks_own_draws(device, job.seed, "step", step)
     random = generator(device, job.seed, "train", step)
     latents = job.autoencoder.encode(batch.clips.to(device, non_blocking=True), random)  # (B, C, F, H, W)
     labels = None if batch.labels is None else batch.labels.to(device)  # (B,)
@@ -199,13 +195,3 @@ def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> Los
     conditioning = Conditioning(class_labels=labels, num_images=K, image_labels=image_labels)
     with job.runtime.autocast():
         return diffusion_loss(backbone, latents, timesteps, noise, conditioning, job.objective)
-
-
-def _keep_lines_up_to(loss_curve: Path, step: int) -> None:
-    """Start the loss curve, or cut off what was written after the checkpoint that is resumed from."""
-    lines = [list(LOSS_COLUMNS)]
-    if step and loss_curve.is_file():
-        with loss_curve.open(newline="", encoding="utf-8") as file:
-            lines += [line for line in csv.reader(file) if line and line[0].isdigit() and int(line[0]) <= step]
-    with loss_curve.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(lines)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from stbench.run.folder import RunFolder
 from stbench.settings.resolve import resolve
 from stbench.settings.schema import Contents
 from stbench.storage.clips import Clips, load_clips
+from stbench.storage.files import write_sealed
+from stbench.storage.hashing import sha256_of
 from stbench.storage.lock import locked
 
 WORDS = ["variant=latte1", "dataset=shapes", "preset=smoke", "dataset.motions=[left,right]"]
@@ -63,7 +67,7 @@ def test_code_that_a_folder_names_is_not_imported_unless_it_is_trusted(
     (code / "harmful.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'RUN')!r}).touch()\n")
     content = CONFIG.to_dict()
     (content[section] if section else content)[key] = "harmful:Net"
-    (tmp_path / "config.json").write_text(json.dumps(content))
+    write_sealed(tmp_path / "config.json", content)
     with pytest.raises(StbenchError, match=r"config\.json names code that is not stbench's, harmful:Net: --trust-code"):
         folder.read_config()
     assert not (tmp_path / "RUN").exists()
@@ -77,7 +81,7 @@ def test_code_that_a_folder_names_is_not_imported_unless_it_is_trusted(
 def test_a_folder_calls_nothing_but_backbones(target: str, tmp_path: Path) -> None:
     content = CONFIG.to_dict()
     content["variant"] = {"name": "latte1", "backbone": target, "arguments": {"command": f"touch {tmp_path}/RUN"}}
-    (tmp_path / "config.json").write_text(json.dumps(content))
+    write_sealed(tmp_path / "config.json", content)
     with pytest.raises(StbenchError, match=target):
         RunFolder(tmp_path).read_config()
     with pytest.raises(StbenchError):
@@ -85,26 +89,111 @@ def test_a_folder_calls_nothing_but_backbones(target: str, tmp_path: Path) -> No
     assert not (tmp_path / "RUN").exists()
 
 
-def test_what_is_kept_on_the_way(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    points = [CurvePoint(step=step, fvd=9.5 - step, n_fake=16, protocol_hash="p") for step in (0, 4)]
-    choice = AttentionChoice(
-        device="cpu",
-        dtype="float32",
-        autocast=False,
-        shapes=((1, 2, 8, 4),) * 3,
-        strides=((64, 32, 4, 1),) * 3,
-        backward=True,
-        backend="sdpa",
-        median_s={"sdpa": 0.5, "math": 1.0},
-    )
-    folder.write_curve(points)
-    folder.write_attention_choices([choice])
-    assert folder.read_curve() == tuple(points)
-    assert folder.read_attention_choices() == (choice,)
-    assert json.loads((tmp_path / "curve.json").read_text())[1] == {
+POINTS = tuple(CurvePoint(step=step, fvd=9.5 - step, n_fake=16, protocol_hash="p") for step in (0, 4))
+CHOICE = AttentionChoice(
+    device="cpu",
+    dtype="float32",
+    autocast=False,
+    shapes=((1, 2, 8, 4),) * 3,
+    strides=((64, 32, 4, 1),) * 3,
+    backward=True,
+    backend="sdpa",
+    median_s={"sdpa": 0.5, "math": 1.0},
+)
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> RunFolder:
+    """The folder of a run that is on its way, with every file that it reads again."""
+    folder = RunFolder(tmp_path / "one")
+    folder.path.mkdir()
+    folder.begin(CONFIG, COST)
+    folder.write_curve(POINTS)
+    folder.write_attention_choices([CHOICE])
+    return folder
+
+
+def test_what_is_kept_on_the_way(begun: RunFolder) -> None:
+    assert begun.read_curve() == POINTS
+    assert begun.read_attention_choices() == (CHOICE,)
+    assert json.loads((begun.path / "curve.json").read_text())["content"][1] == {
         "step": 4, "fvd": 5.5, "n_fake": 16, "protocol_hash": "p",
     }  # fmt: skip
+
+
+def _resealed(text: bytes, **changes: object) -> bytes:
+    """As another run, or another stbench, would have written it."""
+    sealed = json.loads(text)
+    if "run" not in sealed:
+        return text
+    changed = {"run": sealed["run"], "content": sealed["content"], **changes}
+    return json.dumps({**changed, "sha256": sha256_of(changed)}).encode()
+
+
+def _one_digit(text: bytes) -> bytes:
+    return re.sub(rb"(\d\.)\d", rb"\g<1>7", text, count=1)
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda text: b"",
+    "cut": lambda text: text[: len(text) // 2],
+    "not text": lambda text: b"\xff\xfe" + text,
+    "null": lambda text: b"null",
+    "a list": lambda text: b"[1]",
+    "an object": lambda text: b"{}",
+    "deep": lambda text: b"[" * 100_000,
+    "a digit changed": _one_digit,
+    "a key changed": lambda text: re.sub(rb'"(\w\w\w+)":', rb'"_\1":', text, count=3),
+    "of another run": lambda text: _resealed(text, run="another"),
+    "of another stbench": lambda text: _resealed(text, content=[{"old": 1}]),
+    "without content": lambda text: _resealed(text, content=None),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", ["config.json", "cost.json", "curve.json", "attention.json"])
+def test_what_is_damaged_is_named_with_what_to_do_or_measured_again(
+    name: str, damage: str, begun: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = begun.path / name
+    before = path.read_bytes()
+    path.write_bytes(DAMAGE[damage](before))
+    if path.read_bytes() == before:
+        pytest.skip("there is no such thing in this file")
+    read: dict[str, tuple[Callable[[], object], str]] = {
+        "config.json": (begun.read_config, "the run's own command with --resume writes it again"),
+        "curve.json": (begun.read_curve, "delete it: the points so far are then lost"),
+        "attention.json": (begun.read_attention_choices, "delete it: the choices are then made anew"),
+    }
+    if name == "cost.json":
+        assert begun.read_cost() is None
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and told.startswith(f"{path} ") and told.endswith("; not used\n")
+        return
+    reading, remedy = read[name]
+    with pytest.raises(StbenchError, match=f"^{path} .*{remedy}$"):
+        reading()
+
+
+def test_a_record_that_is_damaged_says_what_to_do(begun: RunFolder) -> None:
+    (begun.path / "result.json").write_text('{"schema": 3')
+    with pytest.raises(StbenchError, match=r"result\.json.*; delete it, and --resume writes it again$"):
+        begun.is_finished()
+
+
+def test_leftovers_of_a_kill_are_removed_and_told(begun: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoints = begun.path / "checkpoints"
+    checkpoints.mkdir()
+    left = [checkpoints / ".tmpA1b2C3", checkpoints / "step-00000003.safetensors.7.partial", begun.path / "a.7.partial"]
+    for path in left:
+        path.write_bytes(b"half")
+    kept = sorted(path for path in begun.path.rglob("*") if path not in left)
+    begun.remove_leftovers()
+    assert sorted(begun.path.rglob("*")) == kept
+    told = capsys.readouterr().err.splitlines()
+    assert sorted(told) == sorted(
+        f"removed {path} (4 bytes), which a killed process left half written" for path in left
+    )
 
 
 def test_what_is_kept_for_the_report(tmp_path: Path) -> None:

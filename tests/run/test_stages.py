@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import nn
 
 from stbench.errors import FinishedInPart, StbenchError
@@ -26,7 +20,7 @@ from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
 from stbench.run.reuse import evaluate_again
 from stbench.run.setup import prepare
-from stbench.run.stages import RunStages, run, summarise_loss_curve
+from stbench.run.stages import RunStages, run
 from stbench.settings.resolve import resolve
 from stbench.training.start import read_any_weights
 
@@ -170,33 +164,6 @@ def test_the_batch_size_of_sampling_changes_nothing(judged: list[str], finished:
     assert evaluation.quality.fvd == pytest.approx(read_record(finished).quality.fvd, rel=1e-3)
 
 
-def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
-    words = ["variant=latte1", *SMOKE, "train.steps=80", "train.checkpoint_every=10", "train.class_dropout=0.5"]
-    config = resolve(words)
-    straight = run(config, tmp_path / "straight")
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-m", "stbench.cli", "run", *words, "--out", str(tmp_path / "killed")]
-    folder = tmp_path / "killed" / straight.name
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(folder.glob("checkpoints/*.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    with pytest.raises(StbenchError, match=f"{folder} is in use by process {process.pid} on"):
-        run(config, tmp_path / "killed", resume=True)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (folder / "result.json").exists(), "the run was over before it could be killed"
-    assert run(config, tmp_path / "killed", resume=True) == folder
-    name = "step-00000080.safetensors"
-    expected, resumed = (load_file(path / "checkpoints" / name) for path in (straight, folder))
-    assert expected.keys() == resumed.keys()
-    assert [key for key in expected if not torch.equal(expected[key], resumed[key])] == []
-    losses = [(path / "loss.csv").read_text().splitlines() for path in (straight, folder)]
-    without_seconds = [[line.rsplit(",", 1)[0] for line in lines] for lines in losses]
-    assert without_seconds[0] == without_seconds[1]
-    assert read_record(folder).quality == read_record(straight).quality
-
-
 WRONG = [
     (["variant=latte1", "dataset=ucf101"], r"dataset\.root"),
     (["variant=latte1", "dataset=ucf101", "dataset.root=/nowhere"], "/nowhere"),
@@ -281,26 +248,3 @@ def test_image_pretraining_by_a_run_of_the_image_model(tmp_path: Path, capsys: p
     for theirs, ours in ((0, 0), (1, 2)):
         assert torch.equal(loaded[f"blocks.{ours}.mlp.0.weight"], source[f"blocks.{theirs}.mlp.0.weight"])
     assert read_record(video).training.steps == 0
-
-
-@pytest.mark.parametrize(("steps", "loss_final"), [(3, 2.0), (20, 18.5), (30, 28.0)])
-def test_the_final_loss_is_the_mean_of_the_last_tenth(steps: int, loss_final: float, tmp_path: Path) -> None:
-    path = tmp_path / "loss.csv"
-    path.write_text("step,loss,seconds\n" + "".join(f"{step + 1},{step},0.25\n" for step in range(steps)))
-    assert summarise_loss_curve(path, batch_size=4) == {
-        "steps": steps,
-        "loss_curve": "loss.csv",
-        "loss_final": loss_final,
-        "wall_s": 0.25 * steps,
-        "clips_per_s": 16.0,
-    }
-
-
-def test_a_run_that_ended_before_its_first_step_has_no_loss(tmp_path: Path) -> None:
-    assert summarise_loss_curve(tmp_path / "loss.csv", batch_size=4) == {
-        "steps": 0,
-        "loss_curve": "loss.csv",
-        "loss_final": None,
-        "wall_s": 0,
-        "clips_per_s": None,
-    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stbench.runtime.seeds import derived_seed, generator
+from stbench.runtime.seeds import derived_seed, generator, seed_networks_own_draws
 from stbench.storage.hashing import hash_uint64
 
 CPU = torch.device("cpu")
@@ -62,3 +62,14 @@ def test_a_generator_leaves_the_global_state_alone() -> None:
 
 def test_generators_repeat() -> None:
     assert torch.equal(*(torch.randn(3, generator=generator(CPU, 0, "train", 7)) for _ in range(2)))
+
+
+def test_what_a_network_draws_itself_is_a_function_of_the_purpose() -> None:
+    def dropped(step: int) -> torch.Tensor:
+        seed_networks_own_draws(CPU, 0, "step", step)
+        return torch.dropout(torch.ones(64), 0.5, train=True)
+
+    assert torch.equal(dropped(1), dropped(1))
+    assert not torch.equal(dropped(1), dropped(2))
+    torch.manual_seed(derived_seed(0, "step", 1))
+    assert torch.equal(torch.dropout(torch.ones(64), 0.5, train=True), dropped(1))  # as torch itself seeds it

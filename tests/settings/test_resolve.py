@@ -85,6 +85,10 @@ def test_a_preset_block_may_change_settings_of_the_run() -> None:
         ([*BASE, "train.steps=-1"], "train.steps=-1: expected at least 0"),
         ([*BASE, "train.ema_decay=1.5"], "train.ema_decay=1.5: expected at most 1"),
         ([*BASE, "train.batch_size=0"], "train.batch_size=0: expected at least 1"),
+        ([*BASE, "train.gradient_clip_norm=0"], r"norm=0.0: expected more than 0 \(largest .*; null: no limit\)"),
+        ([*BASE, "train.gradient_clip_norm=.inf"], r"norm=inf: expected a finite number"),
+        ([*BASE, "train.lr=.inf"], r"train\.lr=inf: expected a finite number"),
+        ([*BASE, "eval.cfg_scale=.nan"], r"eval\.cfg_scale=nan: expected a finite number"),
         ([*BASE, "precision=fp8"], "unknown value of precision 'fp8': known: auto, bfloat16, float32"),
         ([*BASE, "eval.sampler=euler"], "eval.sampler=euler does not sample diffusion.objective=ddpm"),
         ([*BASE, "diffusion.timestep_density=logit_normal"], "is for diffusion.objective=flow, not ddpm"),
@@ -97,6 +101,10 @@ def test_wrong_use_is_one_line_that_names_it(words: list[str], message: str) -> 
     with pytest.raises(StbenchError, match=message) as caught:
         resolve(words)
     assert "\n" not in str(caught.value)
+
+
+def test_no_limit_of_the_gradient_is_null() -> None:
+    assert resolve([*BASE, "train.gradient_clip_norm=null"]).settings.train.gradient_clip_norm is None
 
 
 def test_off_is_a_word_here_though_yaml_reads_it_as_false() -> None:

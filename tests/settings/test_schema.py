@@ -62,11 +62,13 @@ def test_samplers_belong_to_the_objectives_that_train_for_them() -> None:
 def test_a_setting_says_what_it_means_and_its_default_lies_in_its_range(key: str) -> None:
     declared, default = KNOWN[key].metadata, lookup(Settings(), key)
     assert len(declared["about"]) > 5
-    assert set(declared) == {"about", "at_least", "at_most", "choices", "hashed"}
+    assert set(declared) == {"about", "at_least", "more_than", "at_most", "choices", "hashed"}
     if declared["choices"]:
         assert default in declared["choices"]
     if default is not None and declared["at_least"] is not None:
         assert default >= declared["at_least"]
+    if default is not None and declared["more_than"] is not None:
+        assert default > declared["more_than"]
     if default is not None and declared["at_most"] is not None:
         assert default <= declared["at_most"]
 
@@ -77,6 +79,7 @@ def test_a_setting_is_a_field_with_its_declaration_beside_it() -> None:
     assert dict(field.metadata) == {
         "about": "of a thing",
         "at_least": 1,
+        "more_than": None,
         "at_most": None,
         "choices": None,
         "hashed": False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,18 +17,18 @@ from stbench.data.loading import Batch, training_batches
 from stbench.data.synthetic.shapes import Shapes
 from stbench.runtime.device import Runtime
 from stbench.settings.schema import TrainConfig
+from stbench.signals import ENDING, Interrupted, heeded
 from stbench.training import loop
 from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
 from stbench.training.divergence import TrainingDiverged
 from stbench.training.loop import (
-    LOSS_COLUMNS,
-    StepLog,
     TrainingJob,
     learning_rate,
     new_state,
     train,
     training_step,
 )
+from stbench.training.loss_curve import LOSS_COLUMNS, StepLog
 
 DATASET = Shapes(image_size=8, num_frames=4, frame_stride=1, num_shapes=1, shapes=["disc"], motions=["right", "left"])
 
@@ -48,6 +49,7 @@ class Recorder(nn.Module):
 def job(folder: Path, **options: object) -> TrainingJob:
     config = replace(TrainConfig(steps=4, batch_size=6, lr=1e-2, checkpoint_every=2), **options)  # type: ignore[arg-type]
     runtime = Runtime(torch.device("cpu"), "float32", "math")
+    folder.mkdir(exist_ok=True)
     return TrainingJob(config, "flow", "uniform", 0, 2, runtime, Autoencoder(), folder, "hash", {})
 
 
@@ -69,14 +71,6 @@ def test_loss_curve_and_checkpoints(tmp_path: Path) -> None:
         "step-00000002.safetensors",
         "step-00000004.safetensors",
     ]
-
-
-def test_the_line_of_a_step() -> None:
-    log = StepLog(step=12, loss=0.123456789, mse=1.0, vb=2.5e-7, grad_norm=1234567.89, lr=1e-4)
-    assert tuple(log.line(0.5)) == LOSS_COLUMNS
-    assert list(log.line(0.5).values()) == ["12", "0.1234568", "1", "2.5e-07", "1234568", "0.0001", "0.500000"]
-    without_bound = replace(log, step=10_000_000, vb=None).line(1234.5678901)
-    assert (without_bound["vb"], without_bound["step"], without_bound["seconds"]) == ("", "10000000", "1234.567890")
 
 
 def test_the_whole_text_of_a_loss_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +118,64 @@ def test_lines_after_the_checkpoint_are_written_anew(tmp_path: Path) -> None:
     after = work.loss_curve.read_text().splitlines()
     assert after[:3] == before[:3]
     assert [line.rpartition(",")[0] for line in after] == [line.rpartition(",")[0] for line in before]  # but seconds
+
+
+class Dropping(nn.Module):
+    """A backbone that draws from the global generator, as dropout does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3, 1, 1, 1))
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        return self.dropout(self.scale * x)
+
+
+def resumed(work: TrainingJob, network: nn.Module) -> TrainingState:
+    """The state after the last step, resumed from the newest checkpoint."""
+    state = new_state(network, work.config)
+    load_checkpoint(state, list_checkpoints(work.checkpoints)[-1], work.config_hash)
+    batches = training_batches(DATASET, 6, 0, state.step, work.config.steps - state.step)
+    train(state, work, batches, lambda state, loss: None)
+    return state
+
+
+def tensors(state: TrainingState) -> list[Tensor]:
+    moments = [tensor for each in state.optimizer.state.values() for tensor in each.values()]
+    return [*state.backbone.state_dict().values(), *state.ema.module.state_dict().values(), *moments]
+
+
+@pytest.mark.parametrize("signum", ENDING)
+@pytest.mark.parametrize("where", ["in the step", "after the step"])
+def test_a_signal_ends_training_after_a_step_with_a_checkpoint_and_dropout_goes_on_bit_for_bit(
+    signum: signal.Signals, where: str, tmp_path: Path
+) -> None:
+    work = job(tmp_path, checkpoint_every=100)
+    straight = new_state(Dropping(), work.config)
+    batches = training_batches(DATASET, 6, 0, 0, 4)
+    (tmp_path / "straight").mkdir()
+    train(straight, replace(work, folder=tmp_path / "straight"), batches, lambda state, loss: None)
+
+    state, told = new_state(Dropping(), work.config), []
+    if where == "in the step":
+        hook = lambda *_: signal.raise_signal(signum) if state.step == 2 else None  # noqa: E731
+        state.backbone.register_forward_hook(hook)
+
+    def after_step(state: TrainingState, loss: float) -> None:
+        told.append(state.step)
+        if where == "after the step" and state.step == 3:
+            signal.raise_signal(signum)
+
+    batches = training_batches(DATASET, 6, 0, 0, 4)
+    with pytest.raises(Interrupted) as caught, heeded():
+        train(state, work, batches, after_step)
+    assert caught.value.exit_status == 128 + signum
+    assert told == ([1, 2] if where == "in the step" else [1, 2, 3])
+    assert [path.name for path in list_checkpoints(work.checkpoints)] == ["step-00000003.safetensors"]
+    torch.manual_seed(123)  # another process draws other numbers
+    assert all(map(torch.equal, tensors(resumed(work, Dropping())), tensors(straight)))
+    assert len(work.loss_curve.read_text().splitlines()) == 1 + 4
 
 
 def test_no_steps_leave_what_was_started_from(tmp_path: Path) -> None:
@@ -235,6 +287,15 @@ def test_without_classes_there_are_no_labels(tmp_path: Path) -> None:
     training_step(new_state(network, work.config), work, replace(batch, labels=None))
     _, _, conditioning = network.seen[0]
     assert (conditioning.class_labels, conditioning.image_labels, conditioning.num_images) == (None, None, 2)
+
+
+def test_no_limit_leaves_the_gradient_as_it_is(tmp_path: Path) -> None:
+    norms = []
+    for limit in (1e30, None):
+        network = Recorder()
+        run(job(tmp_path / str(limit), gradient_clip_norm=limit, steps=1), network)
+        norms.append(network.scale.grad.norm().item())
+    assert norms[0] == norms[1] > 0
 
 
 def test_gradient_clipping_begins_where_it_is_told(tmp_path: Path) -> None:
