@@ -199,6 +199,7 @@ def _filled_in(protocol: Protocol, sides: Pair[Side], detector: Detector | None)
             spatial_rule=protocol.spatial_rule,
             dataset=None if protocol.dataset is OPEN else protocol.dataset,
             dataset_manifest_sha256=OPEN,
+            dataset_code_sha256=None,
             split=protocol.split,
         ),
     )

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.catalogue import DETECTORS
 from stbench.records.protocol import HASHED_OFFSET, OPEN, Protocol, fields_where, open_fields
+from stbench.runtime.code import code_sha256
 
 if TYPE_CHECKING:
     from stbench.data.clips import ClipDataset
+    from stbench.settings.components import Component
 
 
 def _preset(detector: str, **fields: Any) -> Protocol:
@@ -66,6 +68,7 @@ class DetectorFacts:
     preprocessing: str
     feature_dim: int
     detector_weights_sha256: str
+    detector_code_sha256: str | None
     bn_eps: float | None
 
 
@@ -79,6 +82,7 @@ class ClipFacts:
     spatial_rule: str
     dataset: str | None
     dataset_manifest_sha256: str
+    dataset_code_sha256: str | None
     split: str
 
 
@@ -100,17 +104,18 @@ class SamplingFacts:
     sampling_seed: int
 
 
-def clip_facts(dataset: ClipDataset, name: str, split: str) -> ClipFacts:
-    """What a dataset of real clips tells, with its name and its part."""
+def clip_facts(dataset: ClipDataset, component: Component) -> ClipFacts:
+    """What a dataset of real clips tells, and the component that it was built of."""
     about = dataset.describe()
     return ClipFacts(
         num_frames=dataset.num_frames,
         frame_stride_real=dataset.frame_stride,
         resolution=dataset.image_size,
         spatial_rule=about.resize or "drawn at this resolution",
-        dataset=name,
+        dataset=component.name,
         dataset_manifest_sha256=about.manifest_sha256,
-        split=split,
+        dataset_code_sha256=code_sha256(component.target, component.folder),
+        split=getattr(dataset, "split", "all"),
     )
 
 

@@ -83,6 +83,9 @@ class Protocol:
         "frames of a judged clip", OPEN, at_least=1, told_by="dataset", in_fvd="executed", decides_features=True
     )
     detector_weights_sha256: str = condition("of the weights file", OPEN, told_by="detector", decides_features=True)
+    detector_code_sha256: str | None = condition(
+        "of its code; None for what comes with stbench", OPEN, told_by="detector", decides_features=True
+    )
     detector_precision: str = condition("arithmetic of the detector", "float32", decides_features=True)
     bn_eps: float | None = condition(
         "epsilon of its batch norms, None without any; published I3D code has 1e-3 and 1e-5 for the same names",
@@ -117,6 +120,9 @@ class Protocol:
         "name of the real clips' data set, None where nobody named it", OPEN, told_by="dataset", in_fvd="told"
     )
     dataset_manifest_sha256: str = condition("of the list of its files", OPEN, told_by="dataset")
+    dataset_code_sha256: str | None = condition(
+        "of the code that reads or draws it; None for what comes with stbench", OPEN, told_by="dataset"
+    )
     split: str = condition(
         "part of the data set that the real clips come from", "train", told_by="dataset", in_fvd="told"
     )

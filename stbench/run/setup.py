@@ -249,11 +249,11 @@ def _guided_channels(setup: Setup) -> int | None:
 
 def _filled_in(setup: Setup) -> Protocol:
     """The preset protocol with what only the run knows."""
-    evaluation, dataset = setup.config.settings.eval, setup.config.dataset
+    evaluation = setup.config.settings.eval
     return filled_in(
         setup.protocol,
         detector=setup.detector.facts,
-        clips=clip_facts(setup.reference, dataset.name, getattr(setup.reference, "split", "all")),
+        clips=clip_facts(setup.reference, setup.config.dataset),
         sampling=SamplingFacts(
             num_real=None if setup.protocol.num_real is None else evaluation.num_clips,
             num_fake=evaluation.num_clips,

@@ -151,6 +151,6 @@ def prepare(words: Iterable[str], options: NoiseOptions) -> NoiseStudy:
         num_real=options.num,
         num_fake=options.num,
     )
-    clips = clip_facts(dataset, component.name, component.arguments.get("split", "all"))
+    clips = clip_facts(dataset, component)
     protocol = filled_in(protocol, detector=detector.facts, clips=clips)
     return NoiseStudy(component, dataset, detector, protocol, options)

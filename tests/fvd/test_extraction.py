@@ -52,8 +52,14 @@ def first_value(name: str) -> int:
 
 
 def protocol_of(resolution: int) -> Protocol:
-    filled = {"num_frames": 16, "frame_stride_real": 1, "resolution": resolution, "detector_weights_sha256": "0" * 64}
-    return replace(PROTOCOLS["builtin"], **filled)  # type: ignore[arg-type]
+    return replace(
+        PROTOCOLS["builtin"],
+        num_frames=16,
+        frame_stride_real=1,
+        resolution=resolution,
+        detector_weights_sha256="0" * 64,
+        detector_code_sha256=None,
+    )
 
 
 def compute(count: int, asked: int | None, batch_size: int = 8, resolution: int = 16) -> SideFeatures:

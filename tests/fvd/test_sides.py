@@ -32,6 +32,7 @@ PROTOCOL = replace(
     frame_stride_real=2,
     resolution=8,
     detector_weights_sha256="0" * 64,
+    detector_code_sha256=None,
     num_real=3,
     num_fake=2,
 )
@@ -62,6 +63,7 @@ def test_what_decides_the_features_of_a_side() -> None:
         "num_frames": 4,
         "detector_weights_sha256": "0" * 64,
         "detector_precision": "float32",
+        "detector_code_sha256": None,
         "bn_eps": 1e-5,
         "resolution": 8,
         "spatial_rule": "crop-resize-lanczos",

@@ -23,8 +23,15 @@ from stbench.metrics.protocol import (
     get_protocol,
 )
 from stbench.records.protocol import HASHED_OFFSET, OPEN, Protocol, fields_where, open_fields, protocol_hash
+from stbench.settings.components import load_component
 
-DETECTOR = DetectorFacts(preprocessing="resize32", feature_dim=64, detector_weights_sha256="0" * 64, bn_eps=1e-5)
+DETECTOR = DetectorFacts(
+    preprocessing="resize32",
+    feature_dim=64,
+    detector_weights_sha256="0" * 64,
+    detector_code_sha256=None,
+    bn_eps=1e-5,
+)
 CLIPS = ClipFacts(
     num_frames=8,
     frame_stride_real=2,
@@ -32,6 +39,7 @@ CLIPS = ClipFacts(
     spatial_rule="drawn at this resolution",
     dataset="shapes",
     dataset_manifest_sha256="1" * 64,
+    dataset_code_sha256=None,
     split="all",
 )
 SAMPLING = SamplingFacts(
@@ -146,7 +154,7 @@ def test_the_manifest_may_come_later_but_must_come() -> None:
 def test_what_a_dataset_tells() -> None:
     dataset = Shapes(16, 8, 2, length=3)
     expected = replace(CLIPS, dataset_manifest_sha256=dataset.describe().manifest_sha256)
-    assert clip_facts(dataset, "shapes", "all") == expected
+    assert clip_facts(dataset, load_component("dataset", "shapes")) == expected
 
 
 def test_names_can_be_listed_without_torch() -> None:

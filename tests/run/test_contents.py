@@ -14,8 +14,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from stbench.errors import StbenchError
-from stbench.run.contents import code_of, copy_code
+from stbench.run.contents import copy_code
 from stbench.run.setup import prepare
+from stbench.runtime.code import code_of
 from stbench.settings.components import load_component
 from stbench.settings.resolve import from_dict, override, resolve
 from stbench.settings.schema import RunConfig
@@ -29,7 +30,6 @@ class Net(nn.Module):
         super().__init__()
         self.mixer = Mixer(in_channels, in_channels, 1)
 """
-EMPTY_NET = "from torch.nn import Module\nclass Net(Module):\n    pass\n"
 
 
 def project(folder: Path, name: str = "own_net") -> Path:
@@ -104,25 +104,6 @@ def test_another_configuration_of_the_autoencoder_is_another_run(tmp_path: Path)
     assert runs[0].run_id == runs[1].run_id != runs[2].run_id
 
 
-def test_code_is_what_the_module_imports_from_beside_it(tmp_path: Path) -> None:
-    files = {
-        "whole/__init__.py": "",
-        "whole/nets/__init__.py": "from . import first\n",
-        "whole/nets/first.py": f"from ..parts.mixer import *\n{EMPTY_NET}",
-        "whole/parts/__init__.py": "",
-        "whole/parts/mixer.py": "def late():\n    import whole.parts.late, stbench.errors, beside_whole\n",
-        "whole/parts/late.py": "from whole.nets.first import Net\n",  # in a circle
-        "whole/unused.py": "",
-        "beside_whole.py": "",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    code = code_of("whole.nets.first:Net", tmp_path)
-    assert code.files == {name: text.encode() for name, text in sorted(files.items()) if name != "whole/unused.py"}
-    assert not code.installed
-
-
 def test_of_an_installed_package_the_code_counts_and_is_not_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,15 +116,6 @@ def test_of_an_installed_package_the_code_counts_and_is_not_copied(
     assert list(code_of("installed_net:Net", tmp_path).files) == ["installed_net.py"]  # others' packages have versions
     copy_code(config, tmp_path / "code")
     assert not (tmp_path / "code").exists()
-
-
-def test_code_of_no_file_and_code_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "late_net.py").write_text("def late():\n    import not_python\n")
-    (tmp_path / "not_python.py").write_text("class:\n")
-    with pytest.raises(StbenchError, match=r"not_python\.py: is imported, but not Python: invalid syntax"):
-        code_of("late_net:Net", tmp_path)
-    with pytest.raises(StbenchError, match=r"^sys:Net: .* expected a module that is a \.py file$"):
-        code_of("sys:Net", None)
 
 
 def test_a_trained_run_is_used_again_with_what_it_was_made_of(tmp_path: Path) -> None:

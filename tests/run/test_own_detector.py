@@ -9,6 +9,7 @@ from torch import Tensor
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector
 from stbench.run.setup import Setup, prepare
+from stbench.runtime.code import code_sha256
 from stbench.settings.resolve import resolve
 
 
@@ -43,6 +44,11 @@ def test_the_protocol_is_the_builtin_one_with_what_the_detector_says_of_itself()
     assert (protocol.detector, protocol.feature_dim, protocol.preprocessing) == (f"{__name__}:Motion", 6, "as-is")
     assert (protocol.detector_weights_sha256, protocol.bn_eps) == ("none", None)
     assert protocol.num_frames == setup.dataset.num_frames
+    assert setup.config.contents is not None
+    assert (
+        protocol.detector_code_sha256 == setup.config.contents.detector_code == code_sha256(f"{__name__}:Motion", None)
+    )
+    assert protocol.dataset_code_sha256 is None
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from stbench.metrics.catalogue import DETECTORS, get_preprocessing
 from stbench.metrics.detector_weights import find_weights
 from stbench.metrics.protocol import DetectorFacts
 from stbench.progress import progress_bar
+from stbench.runtime.code import code_sha256
 from stbench.storage.hashing import file_sha256
 
 # Decoders overshoot a little; the first FVD code asserts the same bound.
@@ -104,6 +105,7 @@ class Detector(nn.Module, ABC):
             preprocessing=self.preprocessing,
             feature_dim=self.feature_dim,
             detector_weights_sha256=self.weights_sha256,
+            detector_code_sha256=code_sha256(f"{type(self).__module__}:{type(self).__name__}", None),
             bn_eps=self.bn_eps,
         )
 
