@@ -9,6 +9,7 @@ from stbench.errors import StbenchError, unknown_name
 from stbench.metrics.catalogue import DETECTORS
 from stbench.records.protocol import HASHED_OFFSET, OPEN, Protocol, fields_where, open_fields
 from stbench.runtime.code import code_sha256
+from stbench.storage.hashing import sha256_of
 
 if TYPE_CHECKING:
     from stbench.data.clips import ClipDataset
@@ -104,6 +105,10 @@ class SamplingFacts:
     sampling_seed: int
 
 
+# Arguments of datasets of which a protocol tells in other fields, or that cannot move a real clip.
+_TOLD_OTHERWISE = ("root", "seed", "image_size", "num_frames", "frame_stride", "spatial_rule")
+
+
 def clip_facts(dataset: ClipDataset, component: Component) -> ClipFacts:
     """What a dataset of real clips tells, and the component that it was built of."""
     about = dataset.describe()
@@ -114,9 +119,16 @@ def clip_facts(dataset: ClipDataset, component: Component) -> ClipFacts:
         spatial_rule=about.resize or "drawn at this resolution",
         dataset=component.name,
         dataset_manifest_sha256=about.manifest_sha256,
-        dataset_code_sha256=code_sha256(component.target, component.folder),
+        dataset_code_sha256=_own_sha256(component),
         split=getattr(dataset, "split", "all"),
     )
+
+
+def _own_sha256(component: Component) -> str | None:
+    """SHA-256 of a dataset's code and arguments, of which its manifest need not tell; None where it is stbench's."""
+    code = code_sha256(component.target, component.folder)
+    arguments = {name: value for name, value in component.arguments.items() if name not in _TOLD_OTHERWISE}
+    return code and sha256_of([code, arguments])
 
 
 def filled_in(

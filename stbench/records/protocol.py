@@ -121,7 +121,9 @@ class Protocol:
     )
     dataset_manifest_sha256: str = condition("of the list of its files", OPEN, told_by="dataset")
     dataset_code_sha256: str | None = condition(
-        "of the code that reads or draws it; None for what comes with stbench", OPEN, told_by="dataset"
+        "of the code that reads or draws it and its arguments; None for what comes with stbench",
+        OPEN,
+        told_by="dataset",
     )
     split: str = condition(
         "part of the data set that the real clips come from", "train", told_by="dataset", in_fvd="told"

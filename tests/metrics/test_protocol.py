@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,6 +156,32 @@ def test_what_a_dataset_tells() -> None:
     dataset = Shapes(16, 8, 2, length=3)
     expected = replace(CLIPS, dataset_manifest_sha256=dataset.describe().manifest_sha256)
     assert clip_facts(dataset, load_component("dataset", "shapes")) == expected
+
+
+OWN_DATASET = """
+from dataclasses import dataclass
+from stbench.data.synthetic import Clouds
+
+@dataclass(eq=False, kw_only=True)
+class Brighter(Clouds):
+    gain: float = 1.0
+"""
+
+
+def test_a_dataset_of_ones_own_tells_of_its_code_and_arguments(tmp_path: Path) -> None:
+    """Its manifest need not know of them."""
+    (tmp_path / "brighter.yaml").write_text("dataset: brighter_clouds:Brighter\nimage_size: 8\nnum_frames: 4\n")
+    (tmp_path / "brighter_clouds.py").write_text(OWN_DATASET)
+    component = load_component("dataset", str(tmp_path / "brighter.yaml")).with_arguments({"frame_stride": 1})
+    dataset = component.construct()
+
+    def told(**arguments: object) -> ClipFacts:
+        return clip_facts(dataset, component.with_arguments(arguments))
+
+    assert told() == told(seed=3, frame_stride=2, image_size=16)
+    assert told().dataset_code_sha256 is not None
+    louder = told(gain=2.0)
+    assert replace(louder, dataset_code_sha256=told().dataset_code_sha256) == told() != louder
 
 
 def test_names_can_be_listed_without_torch() -> None:
