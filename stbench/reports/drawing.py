@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ LABEL_POINTS = 9  # from the middle of a mark to its label
 LABEL_CHARACTERS = 28  # of a line of a label
 ABOVE_THE_LARGEST = 1.15  # end of an axis that begins at zero, over its largest value
 ROOM_FACTOR = 1.6  # height of a figure over that of all its labels, one above the other
-LOG_FROM_RANGE = 8  # an axis whose values span more than this factor is logarithmic
+LOG_FROM_RANGE, LOG_TO_RANGE = 8, 1e12  # an axis whose values span a factor between these is logarithmic
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "stbench",
@@ -47,6 +49,14 @@ STYLE = {
     "axes.titlelocation": "left",
 }
 End = tuple[float, float, str, str]
+
+
+@contextlib.contextmanager
+def any_glyph() -> Iterator[None]:
+    """Let text have characters that no font here has: an SVG keeps them as text, a PNG shows a box."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield
 
 
 def new_figure(title: str, x_axis: str, y_axis: str) -> tuple[Figure, Axes]:
@@ -73,7 +83,7 @@ def scale_axis(axes: Axes, which: str, values: Sequence[float]) -> None:
     """Make an axis logarithmic where its values span orders of magnitude; numbers are written out either way."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = min(values, default=1), max(values, default=1)
-    if low > 0 and high / low > LOG_FROM_RANGE:
+    if low > 0 and LOG_FROM_RANGE < high / low < LOG_TO_RANGE:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_minor_formatter(NullFormatter())
@@ -102,6 +112,7 @@ def format_tick(value: float, _: int | None) -> str:
     return f"{value:.4g}" if abs(value) < 1e4 else format_number(value)
 
 
+@any_glyph()
 def label_points(axes: Axes, points: Sequence[End], outside: bool = False) -> None:
     """Write each label beside its point, on the side and at the height where it overlaps no mark and no other label.
 
@@ -167,6 +178,7 @@ def _free_place(box: Bbox, sides: Sequence[float], taken: Sequence[Bbox], page: 
     return sides[0], 0.0
 
 
+@any_glyph()
 @matplotlib.rc_context(STYLE)
 def to_svg(figure: Figure, transparent: bool = False) -> str:
     """Return a figure as an SVG document, the same text for the same figure.
@@ -180,6 +192,7 @@ def to_svg(figure: Figure, transparent: bool = False) -> str:
     return buffer.getvalue()
 
 
+@any_glyph()
 @matplotlib.rc_context(STYLE)
 def write_figure(figure: Figure, folder: Path, stem: str) -> None:
     """Write a figure as `stem`.svg, and at twice the nominal resolution as `stem`.png, into a folder that exists."""

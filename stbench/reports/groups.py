@@ -57,7 +57,8 @@ class Group:
     def seeds(self) -> list[int]:
         """The seeds that were judged, in order, or of all runs where none was; each once."""
         judged = [record for record in self.records if record.quality]
-        return sorted({record.config["seed"] for record in judged or self.records if "seed" in record.config})
+        seeds = {record.config.get("seed") for record in judged or self.records}
+        return sorted(seed for seed in seeds if seed is not None)
 
     @property
     def status(self) -> str:

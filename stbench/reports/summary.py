@@ -127,7 +127,9 @@ def _initial_weights(groups: Sequence[Group]) -> Iterator[str]:
     for group in groups:
         decay, steps = value_at(group.config, "train.ema_decay"), value_at(group.config, "train.steps")
         if group.detector and decay is not None and steps is not None and decay**steps > INITIAL_SHARE:
-            held = f"{decay**steps:.0%} of them from before the training (train.ema_decay={decay}, {steps} steps)"
+            held = (
+                f"{100 * decay**steps:.0f} % of them from before the training (train.ema_decay={decay}, {steps} steps)"
+            )
             shares.setdefault(held, []).append(group.label)
     if shares:
         said = "; ".join(f"{held}: {_named(labels)}" for held, labels in shares.items())

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stbench.records.sections import Quality
+from stbench.records.sections import Quality, Timing
 
 if TYPE_CHECKING:
     from stbench.reports.report import Report
@@ -82,10 +82,10 @@ def print_record(folder: Path) -> None:
     assert counts and training and record.quality  # as of every finished run
     rows = [
         ("run", str(folder)),
-        ("parameters", f"{counts.params_trainable / 1e6:.2f} M trainable"),
+        ("parameters", f"{counts.params_total / 1e6:.2f} M, {counts.params_trainable / 1e6:.2f} M of them trainable"),
         ("operations", f"{counts.gmacs:.3f} GMACs ({counts.gflops:.3f} GFLOPs) per clip and network evaluation"),
-        ("training step", f"{step.median * 1e3:.1f} ms, {step.batch_size} clips"),
-        ("training", f"{training.steps} steps, {training.wall_s:.0f} s, {training.precision}"),
+        ("training step", f"{step.median * 1e3:.1f} ms alone, {step.batch_size} clips{_load(step)}"),
+        ("training", f"{training.steps} steps, {training.wall_s:.0f} s with data and averaging, {training.precision}"),
     ]
     print_rows(rows)
     print_quality(record.quality)
@@ -97,6 +97,9 @@ def print_quality(quality: Quality) -> None:
     fvd = distance_or_reason(quality.fvd, quality.refused) + _interval(quality.fvd_interval, f".{FVD_DECIMALS}f")
     rows = [("FVD", "", f"{fvd}  ({clips})")]
     rows += [("FVD", f" at step {point.step}", f"{point.fvd:.{FVD_DECIMALS}f}") for point in quality.curve]
+    for what, reference in (("untrained", quality.fvd_untrained), ("real against real", quality.fvd_real_vs_real)):
+        if reference is not None:
+            rows.append(("FVD", f", {what}", f"{reference:.{FVD_DECIMALS}f}"))
     for title, distance, bounds, spec in (
         ("FVD∞", quality.fvd_inf, quality.fvd_inf_interval, f".{FVD_DECIMALS}f"),
         ("KVD", quality.kvd, quality.kvd_interval, ".4g"),
@@ -116,6 +119,13 @@ def print_quality(quality: Quality) -> None:
     print_rows([*table, ("protocol", quality.protocol_hash[:12])])
 
 
+def _load(timing: Timing) -> str:
+    """What to say of a time that was taken while other work kept the machine busy."""
+    from stbench.records.statistics import under_load, waiting
+
+    return f"; {waiting(timing.waited_share)}" if timing.waited_share and under_load(timing.waited_share) else ""
+
+
 def _interval(bounds: tuple[float, float] | None, spec: str) -> str:
     return f" (95 % interval {bounds[0]:{spec}} to {bounds[1]:{spec}})" if bounds else ""
 
@@ -124,19 +134,20 @@ def print_report(report: Report) -> None:
     """Print what a report found, what forbids to believe it, its main table, and where its page lies."""
     content = report.content
     for sentence in content.findings:
-        print(_filled(sentence))
+        print_sentence(sentence)
     for sentence in content.warnings:
-        print(_filled(f"warning: {sentence}"))
+        print_sentence(f"warning: {sentence}")
     for reason in content.unread:
-        print(_filled(f"cannot be read: {reason}"))
+        print_sentence(f"cannot be read: {reason}")
     print()
     print_rows([tuple(content.results.columns), *content.results.itertuples(index=False, name=None)])
     print(f"\nreport: {report.index}")
 
 
-def _filled(sentence: str) -> str:
+def print_sentence(sentence: str) -> None:
+    """Print a sentence, on a terminal in lines that it has room for."""
     room = terminal_width()
-    return sentence if room is None else textwrap.fill(sentence, room, subsequent_indent=GAP)
+    print(sentence if room is None else textwrap.fill(sentence, room, subsequent_indent=GAP))
 
 
 def distance_or_reason(value: float | None, refused: str | None) -> str:

@@ -65,6 +65,7 @@ def test_a_new_figure_is_titled_and_named() -> None:
         ([1.0, 8.1], "log"),
         ([0.0, 1000.0], "linear"),
         ([-1.0, 1000.0], "linear"),
+        ([5e-324, 1.0], "linear"),
         ([], "linear"),
     ],
 )
@@ -104,6 +105,14 @@ def test_a_label_stands_to_the_left_of_a_mark_near_the_right_edge() -> None:
         assert box.x0 > mark[0] if text == "left" else box.x1 < mark[0]
     outside = labelled(points, outside=True)
     assert all(label.get_window_extent().x0 > 0 and label.xyann[0] > 0 for label in labels(outside))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_name_in_any_script_is_drawn_without_a_warning(tmp_path: Path) -> None:
+    figure, axes = drawing.new_figure("変種", "x", "y")
+    drawing.label_points(axes, [(1.0, 2.0, "変種 ✓", BLACK)])
+    assert "変種" in drawing.to_svg(figure)
+    drawing.write_figure(figure, tmp_path, "a")
 
 
 def test_svg_is_the_same_for_the_same_figure() -> None:

@@ -91,3 +91,9 @@ def test_load_alone_does_not_set_conditions_apart(make_run: MakeRun) -> None:
     make_run("latte1", 0)
     [group] = groups(make_run("latte1", 1, **{"conditions.load_average": 3.0}))
     assert list(conditions_apart([group]).values()) == [""]
+
+
+def test_a_run_whose_seed_is_not_recorded_is_none_of_the_seeds(make_run: MakeRun) -> None:
+    [group] = groups(make_run(**{"config.seed": None}))
+    assert group.seeds == []
+    assert group.score("fvd") == Estimate((100.0,), 100.0)

@@ -126,7 +126,7 @@ def test_a_figure_no_better_than_the_untrained_network_s_is_warned_of(
     assert doubts(run) == ([warning] if worthless else [])
 
 
-@pytest.mark.parametrize(("decay", "held"), [(0.99, "67%"), (0.9, None)])  # 0.99^40 = 0.669, 0.9^40 = 0.015
+@pytest.mark.parametrize(("decay", "held"), [(0.99, "67 %"), (0.9, None)])  # 0.99^40 = 0.669, 0.9^40 = 0.015
 def test_an_average_that_still_holds_the_initial_weights_is_warned_of(
     make_run: MakeRun, decay: float, held: str | None
 ) -> None:

@@ -124,20 +124,23 @@ def test_points_during_training(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_finished_run(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = make_run("latte1", 0)
+    references = {"quality.fvd_untrained": 900.0, "quality.fvd_real_vs_real": 2.5}
+    folder = make_run("latte1", 0, **references, **{"timing.train_step.waited_share": 0.4})
     print_record(folder)
     assert capsys.readouterr().out == (
         f"run            {folder}\n"
-        "parameters     32.00 M trainable\n"
+        "parameters     32.48 M, 32.00 M of them trainable\n"
         "operations     1.500 GMACs (3.000 GFLOPs) per clip and network evaluation\n"
-        "training step  30.0 ms, 2 clips\n"
-        "training       40 steps, 4 s, float32\n"
-        "FVD [shapes3d]             100.00  (64 real, 64 generated clips)\n"
-        "FVD [shapes3d] at step 0   900.00\n"
-        "FVD [shapes3d] at step 20  300.00\n"
-        "FVD [shapes3d] at step 40  120.00\n"
-        "KVD [shapes3d]             0.25 (95 % interval 0.2 to 0.3)\n"
-        "protocol                   protocol-a\n"
+        "training step  30.0 ms alone, 2 clips; threads stood 40 % of their time waiting for a processor\n"
+        "training       40 steps, 4 s with data and averaging, float32\n"
+        "FVD [shapes3d]                     100.00  (64 real, 64 generated clips)\n"
+        "FVD [shapes3d] at step 0           900.00\n"
+        "FVD [shapes3d] at step 20          300.00\n"
+        "FVD [shapes3d] at step 40          120.00\n"
+        "FVD [shapes3d], untrained          900.00\n"
+        "FVD [shapes3d], real against real  2.50\n"
+        "KVD [shapes3d]                     0.25 (95 % interval 0.2 to 0.3)\n"
+        "protocol                           protocol-a\n"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from stbench.records.costs import BatchSizeSearch, Profile, VariantCost, cost_row, largest_parts
 from stbench.records.statistics import under_load, waiting
-from stbench.reports.terminal import print_rows
+from stbench.reports.terminal import print_rows, print_sentence
 from stbench.reports.text import csv_cell
 from stbench.storage.files import write_json
 from stbench.storage.folder import check_replaceable, swapped_in
@@ -63,11 +63,16 @@ def print_costs(profile: Profile) -> None:
     for each in profile.variants:
         for step, timing in (each.cost.timing if each.cost else {}).items():
             if timing.waited_share is not None and under_load(timing.waited_share):
-                print(f"{each.variant['name']}: {step} is slowed by other work: {waiting(timing.waited_share)}")
+                print_sentence(
+                    f"{each.variant['name']}: {step} is slowed by other work: {waiting(timing.waited_share)}"
+                )
     if profile.ceilings:
         ceilings = profile.ceilings
         speeds = ", ".join(f"{speed:.0f} GFLOP/s {name}" for name, speed in ceilings.matmul_gflops_per_s.items())
-        print(f"\nmeasured ceilings: {speeds}, {ceilings.copy_gb_per_s:.1f} GB/s; data sheet: {ceilings.datasheet}")
+        print()
+        print_sentence(
+            f"measured ceilings: {speeds}, {ceilings.copy_gb_per_s:.1f} GB/s; data sheet: {ceilings.datasheet}"
+        )
 
 
 def check_costs_folder(folder: Path) -> None:
@@ -145,7 +150,7 @@ def _print_one(of: VariantCost) -> None:
         print_rows([("batch size", "status", "peak (MiB)", "reason"), *trials])
         print(f"largest batch of a training step that fits: {_largest(of.batch_size_search)}")
     for name, note in zip(counts.conventions, counts.convention_notes, strict=True):
-        print(f"{name}: {note}")
+        print_sentence(f"{name}: {note}")
 
 
 def _per_what(profile: Profile) -> str:

@@ -123,7 +123,7 @@ def test_several_variants_fit_a_terminal_of_80_columns(
     several: Profile, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stbench.reports.terminal.terminal_width", lambda: 80)
-    print_costs(replace(several, ceilings=None))
+    print_costs(several)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
