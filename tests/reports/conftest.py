@@ -129,6 +129,8 @@ def run_maker(protocol: Protocol, conditions: CostConditions) -> Callable[[Path]
             variant: str = "latte1", seed: int = 0, fvd: float = 100.0, folder: str = "runs", **changes: Any
         ) -> Path:
             content = merged(record_content(protocol, conditions, variant, seed, fvd), copy.deepcopy(changes))
+            if content["training"]:  # a finished run took the steps that it was asked for
+                content["training"]["steps"] = content["config"]["train"]["steps"]
             run_dir = root / folder / f"{len(list((root / folder).glob('*')))}"
             run_dir.mkdir(parents=True)
             (run_dir / "loss.csv").write_text("step,loss\n" + "".join(f"{i},{1 / (i + 1)}\n" for i in range(40)))
