@@ -88,9 +88,18 @@ def error_with_place(error: BaseException) -> str:
     what = f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({_short(error.filename)}:{error.lineno})"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
+    own = _own_frames(error)
     return f"{what} ({_short(own[-1].filename)}:{own[-1].lineno})" if own else what
+
+
+def is_of_own_code(error: BaseException) -> bool:
+    """Whether an error came from code that a user wrote, or passed through it."""
+    return bool(_own_frames(error))
+
+
+def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    frames = traceback.extract_tb(error.__traceback__)
+    return [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
 
 
 def _short(filename: str) -> str:

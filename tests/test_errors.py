@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from stbench.errors import (
     check_whole,
     error_with_place,
     first_line,
+    is_of_own_code,
     unknown_name,
 )
 
@@ -94,6 +96,15 @@ def test_an_error_of_a_users_code_names_their_line(
 
 def test_an_error_without_a_traceback_has_no_place() -> None:
     assert error_with_place(ValueError("narrow")) == "ValueError: narrow"
+    assert not is_of_own_code(ValueError("narrow"))
+
+
+def test_whose_code_an_error_comes_from(tmp_path: Path) -> None:
+    assert is_of_own_code(raised_by("import json\njson.loads('[')", tmp_path / "mine.py"))
+    with pytest.raises(FileNotFoundError) as caught:
+        json.loads((tmp_path / "nowhere").read_text())
+    assert is_of_own_code(caught.value)  # of this test
+    assert not is_of_own_code(caught.value.with_traceback(caught.tb.tb_next))
 
 
 def test_whole_numbers() -> None:

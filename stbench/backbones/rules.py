@@ -94,21 +94,23 @@ def gradients(trial: Trial) -> Answer:
     named = {name: each for name, each in trial.backbone.named_parameters() if each.requires_grad}
     if not named:
         return "failed", "no parameter requires a gradient, so nothing can be trained"
-    silent = named
     with trial.training(), torch.enable_grad():
         for _ in range(GRADIENT_PASSES):
-            if not silent:
-                break
             out = trial.forward(trial.inputs(2, trial.task.joint_images))
             if not out.requires_grad:
                 return "failed", "the prediction carries no gradient: detached, or made under no_grad?"
             out.backward(torch.randn_like(out))
-            silent = {name: each for name, each in named.items() if each.grad is None or not each.grad.count_nonzero()}
-        wild = [name for name, each in named.items() if each.grad is not None and not each.grad.isfinite().all()]
-    if silent:
-        values, total = (sum(each.numel() for each in some.values()) for some in (silent, named))
-        return "failed", f"{values:,} of {total:,} parameters get none: {_some(silent)}: use, remove or freeze them"
-    return ("failed", f"not finite in {_some(wild)}") if wild else ("passed", f"reach all {len(named)} tensors")
+            if all(each.grad is not None and each.grad.count_nonzero() for each in named.values()):
+                break
+        found = {name: each.grad for name, each in named.items() if each.grad is not None}
+    if missing := [name for name in named if name not in found]:
+        values, total = sum(named[name].numel() for name in missing), sum(each.numel() for each in named.values())
+        return "failed", f"{values:,} of {total:,} parameters get none: {_some(missing)}: use, remove or freeze them"
+    if wild := [name for name, gradient in found.items() if not gradient.isfinite().all()]:
+        return "failed", f"not finite in {_some(wild)}"
+    if dead := [name for name, gradient in found.items() if not gradient.count_nonzero()]:
+        return "note", f"exactly zero in {_some(dead)}: does a norm take away what it adds?"
+    return "passed", f"reach all {len(named)} tensors"
 
 
 def untouched(trial: Trial) -> Answer:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from stbench.backbones.contract import refuse_broken
 from stbench.data.loading import training_batches
-from stbench.errors import FinishedInPart, StbenchError, first_line
+from stbench.errors import FinishedInPart, StbenchError, error_with_place, first_line, is_of_own_code
 from stbench.profiling.profile import measure_costs
 from stbench.profiling.workbench import Conditions, Subject
 from stbench.progress import progress_bar, say
@@ -71,13 +71,29 @@ def _run_stages(stages: RunStages) -> None:
     stages.folder.remove_leftovers()
     if stages.settings.compile != "off":
         forget_compiled_code()
-    with stages.saying_how_to_go_on(), stages.recording_failures():
+    with stages.saying_how_to_go_on(), stages.recording_failures(), _telling_of_own_code():
         stages.check_backbone()
         cost = stages.profile()
         state = stages.initial_state()
         stages.folder.begin(stages.setup.config, cost)
         stages.train(state)
         stages.evaluate(state, cost)
+
+
+@contextlib.contextmanager
+def _telling_of_own_code() -> Iterator[None]:
+    """Tell in one line what a backbone, dataset or detector of the user's raises, or that it ends the process.
+
+    Raises:
+        StbenchError: with the file and line of theirs.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        told = isinstance(error, StbenchError) or is_out_of_memory(error)
+        if told or not (is_of_own_code(error) or isinstance(error, SystemExit)):
+            raise
+        raise StbenchError(error_with_place(error)) from error
 
 
 class RunStages:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from stbench.errors import StbenchError
+from stbench.profiling import profile
 from stbench.records.store import read_record
 from stbench.run.stages import run
 from stbench.settings.resolve import resolve
@@ -20,7 +22,7 @@ from torch import nn
 class Own(nn.Module):
     def __init__(self, way: str = "sound", in_channels: int = 3, num_classes: int = 0) -> None:
         super().__init__()
-        self.way = way
+        self.way, self.steps = way, 0
         self.enter, self.leave = nn.Conv3d(in_channels, 8, 1), nn.Conv3d(8, in_channels, 1)
         self.time, self.label = nn.Linear(1, 8) if way != "timeless" else None, nn.Embedding(num_classes + 1, 8)
         self.wrong = nn.Linear(5, 5) if way == "width" else None
@@ -40,8 +42,19 @@ class Own(nn.Module):
             out = out[:, :, :1]
         if self.way == "mixing":
             out = out - out.mean(0)
+        self.steps += self.training and len(x) == 4
+        if self.steps > 40 and self.way == "late exit":
+            sys.exit(0)
+        if self.steps > 40 and self.way == "late error":
+            raise KeyError("late")
         return out
 """
+
+
+@pytest.fixture(autouse=True)
+def short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the networks cost does not matter here."""
+    monkeypatch.setattr(profile, "MAX_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -49,7 +62,8 @@ def words(tmp_path: Path) -> list[str]:
     """Words of the smallest run of a variant whose module lies beside its file."""
     (tmp_path / "own_backbone.py").write_text(MODULE)
     (tmp_path / "own.yaml").write_text("backbone: own_backbone:Own\n")
-    return [f"variant={tmp_path}/own.yaml", "dataset=shapes", "preset=smoke", "device=cpu", "precision=float32"]
+    tiny = ["dataset=shapes", "dataset.num_frames=4", "dataset.image_size=8", "preset=smoke"]
+    return [f"variant={tmp_path}/own.yaml", *tiny, "device=cpu", "precision=float32"]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +72,7 @@ def words(tmp_path: Path) -> list[str]:
         ("exit", r"answers: SystemExit: 0 \(.*own_backbone\.py:20\)"),
         ("own error", r"answers: ValueError: too narrow \(.*own_backbone\.py:22\)"),
         ("width", r"answers: RuntimeError: mat1 and mat2 shapes cannot be multiplied .* \(.*own_backbone\.py:24\)"),
-        ("one frame", r"shape: returned \(2, 3, 1, 16, 16\), expected \(B, C, F, H, W\) = \(2, 3, 8, 16, 16\)"),
+        ("one frame", r"shape: returned \(2, 3, 1, 8, 8\), expected \(B, C, F, H, W\) = \(2, 3, 4, 8, 8\)"),
         ("mixing", "clips apart: another clip in the batch moves a prediction by .* %: clips see each other"),
     ],
 )
@@ -70,6 +84,25 @@ def test_a_broken_backbone_is_refused_and_leaves_nothing_behind(
         run(resolve([*words, f"variant.way='{way}'"]), tmp_path / "runs")
     assert caught.value.exit_status == 2
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        ("late exit", r"SystemExit: 0 \(.*own_backbone\.py:32\)"),
+        ("late error", r"KeyError: 'late' \(.*own_backbone\.py:34\)"),
+    ],
+)
+def test_what_goes_wrong_later_is_one_line_and_a_record(
+    way: str, reason: str, words: list[str], tmp_path: Path
+) -> None:
+    """A sys.exit(0) used to end a training as if all were well, without a record."""
+    with pytest.raises(StbenchError, match=f"^{reason}$"):
+        run(resolve([*words, f"variant.way='{way}'", "train.steps=500"]), tmp_path / "runs")
+    (folder,) = (tmp_path / "runs").iterdir()
+    record = read_record(folder)
+    assert record.status == "failed"
+    assert re.search(reason, str(record.reason))
 
 
 def test_what_may_be_meant_is_told(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
