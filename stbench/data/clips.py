@@ -141,6 +141,7 @@ class ClipDataset(ABC):
         seed: decides, together with a clip's index and draw, which frames the clip holds.
         class_names: names of the labels 0, 1, ...; empty when the dataset is unconditional.
         dropped: videos that were found but cannot be used.
+        lost: videos that turned out to be unreadable while clips were read, and why.
     """
 
     seed_draws_videos: ClassVar[bool] = False
@@ -151,6 +152,7 @@ class ClipDataset(ABC):
     seed: int = 0
     class_names: tuple[str, ...] = field(init=False, repr=False, default=())
     dropped: list[Dropped] = field(init=False, repr=False, default_factory=list)
+    lost: dict[str, str] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = {name: getattr(self, name) for name in ("image_size", "num_frames", "frame_stride")}
@@ -183,8 +185,8 @@ class ClipDataset(ABC):
         Raises:
             StbenchError: so many that the dataset is no longer what its name says.
         """
-        if video.video_id not in {known.video_id for known in self.dropped}:
-            self.dropped.append(video)
+        if video.video_id not in self.lost:
+            self.lost[video.video_id] = video.reason
             say(f"left out: {video.video_id}: {video.reason}")
 
     def batch(self, indices: Sequence[int], draws: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -209,4 +209,4 @@ def _stand_in(dataset: ClipDataset, index: int, draw: int) -> Clip:
             return dataset.clip(other, draw)
         except UnreadableVideoError as error:
             dataset.lose(Dropped(dataset.video_id(other), error.reason))
-    raise StbenchError(f"none of {len(dataset)} videos can be read: {dataset.dropped[-1].reason}")
+    raise StbenchError(f"none of {len(dataset)} videos can be read: {dataset.lost[dataset.video_id(index)]}")

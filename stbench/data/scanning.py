@@ -162,7 +162,8 @@ class FolderDataset(ClipDataset):
     def lose(self, video: Dropped) -> None:
         """Note it, and refuse to go on when more are lost than `max_broken` allows."""
         super().lose(video)
-        self._check_broken([known for known in self.dropped if known.reason != self.rule.too_short])
+        broken = [known for known in self.dropped if known.reason != self.rule.too_short]
+        self._check_broken([*broken, *(Dropped(*each) for each in self.lost.items())])
 
     def with_reading(self, *, frame_stride: int, spatial_rule: str, seed: int) -> FolderDataset:
         """Return the same videos read otherwise, without looking at them again; this dataset when nothing would differ.

@@ -177,6 +177,8 @@ class Training:
     attention_choices: tuple[AttentionChoice, ...] = ()
     device: str
     freed_memory: str  # "kept" for the next tensor, or "returned" to the operating system
+    dropped_videos: dict[str, int] = field(default_factory=dict)  # how many were found and not used, for each reason
+    lost_videos: dict[str, str] = field(default_factory=dict)  # that could not be read after all, and why
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ runs/<run_id>/
   checkpoints/              the newest two
   curve.json                quality before and during training
   attention.json            what attention=auto chose, for --resume
+  lost.json                 videos that could not be read after all
   samples.npz, real.npz     clips for the report
   features.npz              of every judged clip
   result.json               the record, written last
@@ -17,7 +18,7 @@ runs/<run_id>/
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,6 +129,14 @@ class RunFolder:
     def write_attention_choices(self, choices: Sequence[AttentionChoice]) -> None:
         """Keep what `attention=auto` chose, so that a resumed run computes as it began."""
         self._write("attention.json", [asdict(choice) for choice in choices])
+
+    def read_lost(self) -> dict[str, str]:
+        """The videos that an earlier process of this run could not read, and why."""
+        return dict(self._read_rows("lost.json", tuple[tuple[str, str], ...], "they are then found again"))
+
+    def write_lost(self, videos: Mapping[str, str]) -> None:
+        """Keep the videos that could not be read, so that a resumed run tells of them too."""
+        self._write("lost.json", list(videos.items()))
 
     def write_clips(self, samples: Clips, real: Clips) -> dict[str, str]:
         """Keep clips for the report; returns the files' names for the record."""

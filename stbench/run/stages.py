@@ -108,7 +108,9 @@ class RunStages:
         self.cost = folder.read_cost()
         self.state: TrainingState | None = None  # once there is one
         self._latest: tuple[Evaluator, int, Evaluation] | None = None
-        self._kept_choices = 0
+        self.lost = setup.dataset.lost
+        self.lost |= folder.read_lost()
+        self._kept_choices, self._kept_lost = 0, len(self.lost)
         self.job = TrainingJob(
             config=self.settings.train,
             objective=self.settings.diffusion.objective,
@@ -225,6 +227,9 @@ class RunStages:
                 if len(choices) != self._kept_choices:
                     self.folder.write_attention_choices(choices)
                     self._kept_choices = len(choices)
+                if len(self.lost) != self._kept_lost:
+                    self.folder.write_lost(self.lost)
+                    self._kept_lost = len(self.lost)
 
             train(state, self.job, batches, after_step)
 
@@ -270,6 +275,8 @@ class RunStages:
                 attention_choices=runtime.attention_choices.rows(),
                 device=str(runtime.device),
                 freed_memory=runtime.freed_memory,
+                dropped_videos=self.setup.dataset.describe().dropped_by_reason,
+                lost_videos={**self.lost, **self.setup.reference.lost},
             ),
             files={**files, "loss_curve": self.job.loss_curve.name},
             **rest,

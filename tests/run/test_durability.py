@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from stbench.data.synthetic.shapes import Shapes
@@ -199,3 +200,22 @@ def test_a_record_that_was_cut_is_written_again(ended: Path, tiny: Path) -> None
         run(resolve(TINY), ended.parent, resume=True)
     (ended / "result.json").unlink()
     assert read_record(run(resolve(TINY), ended.parent, resume=True)).finished
+
+
+def test_a_video_that_cannot_be_read_ends_no_run_and_is_in_its_record(tmp_path: Path, unprofiled: None) -> None:
+    """Found by no look at names and sizes; a resumed run, which may not meet it again, tells of it too."""
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / "videos" / name).mkdir(parents=True)
+        for index in range(6):
+            Image.new("RGB", (8, 8), (40 * index, 0, 0)).save(tmp_path / "videos" / name / f"{index}.png")
+    for frame in (tmp_path / "videos" / "b").iterdir():
+        frame.write_bytes(frame.read_bytes()[:40])
+    words = [word for word in TINY if not word.startswith("dataset")]
+    words += ["dataset=video_folder", f"dataset.root={tmp_path / 'videos'}", "dataset.max_broken=0.3"]
+    words += ["dataset.num_frames=4", "dataset.image_size=8", "dataset.frame_stride=1"]
+    folder = run(resolve(words), tmp_path / "runs")
+    [(name, reason)] = read_record(folder).training.lost_videos.items()
+    assert (name, reason.partition(" (")[0]) == ("b", "unreadable image")
+    (folder / "result.json").unlink()
+    run(resolve(words), tmp_path / "runs", resume=True)
+    assert read_record(folder).training.lost_videos == {name: reason}

@@ -110,12 +110,14 @@ def begun(tmp_path: Path) -> RunFolder:
     folder.begin(CONFIG, COST)
     folder.write_curve(POINTS)
     folder.write_attention_choices([CHOICE])
+    folder.write_lost({"a.mp4": "cut off"})
     return folder
 
 
 def test_what_is_kept_on_the_way(begun: RunFolder) -> None:
     assert begun.read_curve() == POINTS
     assert begun.read_attention_choices() == (CHOICE,)
+    assert begun.read_lost() == {"a.mp4": "cut off"}
     assert json.loads((begun.path / "curve.json").read_text())["content"][1] == {
         "step": 4, "fvd": 5.5, "n_fake": 16, "protocol_hash": "p",
     }  # fmt: skip
@@ -151,7 +153,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("name", ["config.json", "cost.json", "curve.json", "attention.json"])
+@pytest.mark.parametrize("name", ["config.json", "cost.json", "curve.json", "attention.json", "lost.json"])
 def test_what_is_damaged_is_named_with_what_to_do_or_measured_again(
     name: str, damage: str, begun: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +166,7 @@ def test_what_is_damaged_is_named_with_what_to_do_or_measured_again(
         "config.json": (begun.read_config, "the run's own command with --resume writes it again"),
         "curve.json": (begun.read_curve, "delete it: the points so far are then lost"),
         "attention.json": (begun.read_attention_choices, "delete it: the choices are then made anew"),
+        "lost.json": (begun.read_lost, "delete it: they are then found again"),
     }
     if name == "cost.json":
         assert begun.read_cost() is None
