@@ -17,7 +17,7 @@ class Machine:
 
     cpu: str  # model
     cores: int
-    threads: int
+    threads: int  # of the processor; how many torch used is in `CostConditions`
     memory_gib: int
     gpu: str | None = None  # name of the first
     gpu_memory_gib: int | None = None

@@ -31,7 +31,7 @@ from stbench.errors import StbenchError, first_line
 from stbench.progress import say
 from stbench.records.schema import Record
 from stbench.records.sections import AttentionChoice, Cost, CurvePoint
-from stbench.records.store import RECORD_NAME, read_record
+from stbench.records.store import CONFIG_NAME, RECORD_NAME, read_record
 from stbench.run.contents import copy_code
 from stbench.settings.resolve import from_dict
 from stbench.settings.schema import RunConfig
@@ -78,7 +78,7 @@ class RunFolder:
     def begin(self, config: RunConfig, cost: Cost) -> None:
         """Write what was asked for, the code that it names, and what it costs."""
         copy_code(config, self.path / CODE)
-        write_sealed(self.path / "config.json", config.to_dict())
+        write_sealed(self.path / CONFIG_NAME, config.to_dict())
         self._write("cost.json", asdict(cost))
 
     def read_config(self, trust_code: bool = False) -> RunConfig:
@@ -91,10 +91,10 @@ class RunFolder:
             StbenchError: when the folder is not a run's, names code that is not trusted, or its configuration no
                 longer fits this stbench.
         """
-        if not (self.path / "config.json").is_file():
+        if not (self.path / CONFIG_NAME).is_file():
             raise StbenchError(f"{self.path} is not a run's folder: it has no config.json")
         try:
-            content = read_sealed(self.path / "config.json")
+            content = read_sealed(self.path / CONFIG_NAME)
         except StbenchError as error:
             raise StbenchError(f"{error}; the run's own command with --resume writes it again") from error
         targets = [content["variant"]["backbone"], content["dataset"]["dataset"], content["protocol"]]
