@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from decimal import Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any
 
 import torch
@@ -90,8 +90,10 @@ def print_check(check: BackboneCheck) -> None:
 
 def _describe(setup: Setup) -> str:
     config, latents = setup.config, "x".join(map(str, setup.latent_shape))
-    objective, batch = setup.config.settings.diffusion.objective, setup.task.batch_size
-    return f"dataset {config.dataset.name}, preset {config.preset}, {objective}, {batch} latents of {latents}"
+    objective, batch = config.settings.diffusion.objective, setup.task.batch_size
+    code = config.contents.variant_code if config.contents else None
+    words = [f"dataset {config.dataset.name}", f"preset {config.preset}", objective, f"{batch} latents of {latents}"]
+    return ", ".join(words + ([f"code {code[:12]}"] if code else []))
 
 
 def _expected_parameters(as_written: Component, setup: Setup) -> Verdict:
@@ -101,15 +103,16 @@ def _expected_parameters(as_written: Component, setup: Setup) -> Verdict:
         return Verdict(name, "failed", f"expect: unknown key {unknown[0]!r}: known: params_m")
     if "params_m" not in expect:
         return Verdict(name, "n/a", "the file expects none (expect: {params_m: 12.34})")
+    if type(expect["params_m"]) not in (int, float):
+        return Verdict(name, "failed", f"expect: params_m={expect['params_m']}: expected a number, in millions")
     without_default = [key for key, each in signature_parameters(as_written).items() if each.default is each.empty]
     facts = {key: value for key, value in setup.backbone_arguments.items() if key in without_default}
     with torch.device("meta"):
-        millions = count_parameters(as_written.construct(facts))[1] / 1e6
-    printed = Decimal(str(expect["params_m"]))
-    last_digit = 10.0 ** int(printed.as_tuple().exponent)
-    if abs(millions - float(printed)) >= last_digit:
-        return Verdict(name, "failed", f"{millions:.4f} M trained, expect: {printed} M")
-    return Verdict(name, "passed", f"{millions:.4f} M trained, as expected ({printed} M)")
+        millions = Decimal(count_parameters(as_written.construct(facts))[1]) / 10**6
+    printed = Decimal(str(expect["params_m"]))  # some papers cut, some round
+    agrees = printed in (millions.quantize(printed, ROUND_FLOOR), millions.quantize(printed, ROUND_HALF_UP))
+    comparison = f"as expected ({printed} M)" if agrees else f"expect: {printed} M"
+    return Verdict(name, "passed" if agrees else "failed", f"{millions:.4f} M trained, {comparison}")
 
 
 def _counted(setup: Setup) -> list[Verdict]:

@@ -94,7 +94,7 @@ class CostConditions:
     device: str  # "cpu" or "cuda"
     threads: int  # of torch's operators (OMP_NUM_THREADS), not of the processor
     precision: str
-    attention: str
+    attention: str  # as asked for; how many modules of a network it reaches: `Counts.attention_modules`
     compile: str
     freed_memory: str  # as in `Training`
     objective: str

@@ -3,7 +3,7 @@
 backbone: stbench.backbones.latte:Latte     # or `dataset: module:Class`; any module beside this file, or importable
 size: S                                     # every other key is a constructor argument
 source: "arXiv 2401.03048, section 3.2"     # where it comes from
-expect: {params_m: 32.48}                   # what the tests check
+expect: {params_m: 32.48}                   # what `stbench check` compares
 presets:
   demo: {size: tiny}                        # arguments under a preset; a key with a dot is a setting of the run
 """
@@ -50,7 +50,7 @@ class Component:
         arguments: constructor arguments.
         presets: per preset, arguments that differ there and (dotted) settings of the run.
         source: where the thing is described.
-        expect: figures that the tests check.
+        expect: figures that `stbench check` compares with the network's.
         folder: where the target's module is looked for first: that of the file, or of a run's copy of the code.
     """
 

@@ -65,7 +65,7 @@ def test_a_sound_backbone_passes(variant: str, capsys: pytest.CaptureFixture[str
     check.raise_if_failed()
     print_check(check)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"variant {variant[8:]}: dataset shapes, preset smoke, flow, 4 latents of 3x4x8x8"
+    assert lines[0][:-12] == f"variant {variant[8:]}: dataset shapes, preset smoke, flow, 4 latents of 3x4x8x8, code "
     assert lines[1] == "  passed  builds            0.00 M parameters"
     assert lines[6] == "  -       joint images      train.joint_images=0"
     assert len(lines) == 1 + len(check.verdicts)
@@ -102,7 +102,9 @@ def test_what_needs_values_cannot_be_counted(variant: str) -> None:
         ("{params_m: 32.48}", "passed", "32.4807 M trained, as expected (32.48 M)"),
         ("{params_m: 32.5}", "passed", "32.4807 M trained, as expected (32.5 M)"),
         ("{params_m: 32}", "passed", "32.4807 M trained, as expected (32 M)"),
-        ("{params_m: 32.49}", "passed", "32.4807 M trained, as expected (32.49 M)"),
+        ("{params_m: 32.49}", "failed", "32.4807 M trained, expect: 32.49 M"),
+        ("{params_m: 32.481}", "passed", "32.4807 M trained, as expected (32.481 M)"),
+        ("{params_m: lots}", "failed", "expect: params_m=lots: expected a number, in millions"),
         ("{params_m: 32.50}", "passed", "32.4807 M trained, as expected (32.5 M)"),
         ("{params_m: 32.47}", "failed", "32.4807 M trained, expect: 32.47 M"),
         ("{params_m: 99}", "failed", "32.4807 M trained, expect: 99 M"),

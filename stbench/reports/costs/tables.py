@@ -134,7 +134,9 @@ def _print_one(of: VariantCost) -> None:
     if energy and energy.train_step_j is not None:
         rows.append(("energy", f"{energy.train_step_j:.2f} J a training step"))
     if under := of.cost.conditions:
-        rows += [(name, str(getattr(under, name))) for name in ("precision", "attention", "device", "threads")]
+        reached = ", which reaches no module" if counts.attention_modules == 0 else ""
+        rows += [("precision", under.precision), ("attention", under.attention + reached)]
+        rows += [("device", under.device), ("threads", str(under.threads))]
     print_rows(rows)
     print()
     total = sum(counts.gmacs_by_part.values())

@@ -104,6 +104,16 @@ def test_one_variant_that_was_measured(measured: Profile, capsys: pytest.Capture
     assert capsys.readouterr().out == MEASURED + SCALING + CEILINGS
 
 
+def test_attention_that_the_network_does_not_take_is_named(
+    measured: Profile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (variant,) = measured.variants
+    assert variant.cost is not None
+    counts = replace(variant.cost.counts, attention_modules=0)
+    print_costs(replace(measured, variants=(replace(variant, cost=replace(variant.cost, counts=counts)),)))
+    assert "\nattention           math, which reaches no module\n" in capsys.readouterr().out
+
+
 def test_times_taken_under_load_are_named(measured: Profile, capsys: pytest.CaptureFixture[str]) -> None:
     [of] = measured.variants
     assert of.cost is not None
