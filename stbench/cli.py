@@ -1,7 +1,7 @@
 """The command line. Every command imports what it needs when it runs, so that `--help` and `list` answer at once.
 
 Exit status: 0 fine; 1 a regression or a failed check; 2 wrong use; 3 finished in part; 4 not comparable; 128 and its
-number for a signal.
+number for a signal; 70 an error of stbench itself.
 What programs read goes to files or standard output; progress and messages go to standard error.
 """
 
@@ -11,8 +11,10 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import sys
+import traceback
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from stbench import __version__, paths
-from stbench.errors import StbenchError
+from stbench.errors import FinishedInPart, StbenchError, error_with_place, first_line
 from stbench.settings.options import FvdOptions, NoiseOptions, ProfileOptions, with_options
 from stbench.signals import Interrupted, heeded
 
@@ -73,7 +75,32 @@ def _status() -> str | int | None:
         with contextlib.suppress(BrokenPipeError):
             print(f"stbench: {error}", file=sys.stderr)
         return error.exit_status
+    except Exception as error:  # the last door
+        told, status = _told(error)
+        print(f"stbench: {told}", file=sys.stderr)
+        return status
     return 0
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """What is said of an error that nobody expected, and its exit status."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'}: {error.strerror}", StbenchError.exit_status
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"out of memory: {first_line(error)}", FinishedInPart.exit_status
+    return f"internal error: {error_with_place(error)}; {_kept_traceback(error)}", os.EX_SOFTWARE
+
+
+def _kept_traceback(error: Exception) -> str:
+    """Write down what only those who mend stbench can read, and say where it is."""
+    lines = traceback.format_exception(error)
+    path = paths.user_state() / f"error-{os.getpid()}.txt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join([f"stbench {__version__}: {shlex.join(sys.argv)}\n\n", *lines]), "utf-8", "replace")
+    except OSError:
+        return "".join(["its traceback cannot be kept:\n", *lines]).rstrip()
+    return f"please report it with {path}"
 
 
 def _flushed() -> bool:
@@ -229,7 +256,6 @@ def fvd(
     json_path: Json = None,
 ) -> None:
     """Distances between two sets of videos; exit status 3 where there are too few clips for an FVD, or an FID."""
-    from stbench.errors import FinishedInPart
     from stbench.fvd.measure import measure
     from stbench.fvd.terminal import print_fvd
     from stbench.fvd.words import protocol_from_words

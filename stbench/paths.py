@@ -41,6 +41,11 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stbench"
 
 
+def user_state() -> Path:
+    """Where what went wrong in stbench itself is kept: `$XDG_STATE_HOME/stbench` or `~/.local/state/stbench`."""
+    return Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local" / "state")) / "stbench"
+
+
 def checkout_root() -> Path | None:
     """The repository that stbench runs from, or None for an installed package."""
     root = PACKAGE.parent

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from stbench import __version__
@@ -313,3 +314,50 @@ def test_doctor() -> None:
     assert done.returncode == 0, done.stderr
     for word in ("precision=auto", "math", "cudnn", "shapes3d", "STBENCH_SD_VAE"):
         assert word in done.stdout
+
+
+def test_an_error_of_stbench_itself_is_one_line_and_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its exit status is nobody's regression."""
+
+    def broken(what: str) -> None:
+        raise ZeroDivisionError("nobody thought of it")
+
+    monkeypatch.setattr("stbench.checks.listing.print_listing", broken)
+    monkeypatch.setattr(sys, "argv", ["stbench", "list", "variants"])
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == os.EX_SOFTWARE == 70
+    told = capsys.readouterr().err
+    [kept] = (tmp_path / "stbench").iterdir()
+    assert told.count("\n") == 1
+    assert told.startswith("stbench: internal error: ZeroDivisionError: nobody thought of it")
+    assert told.endswith(f"; please report it with {kept}\n")
+    assert kept.read_text().startswith(f"stbench {__version__}: stbench list variants\n\nTraceback")
+    monkeypatch.setenv("XDG_STATE_HOME", str(kept))  # where nothing can be written
+    with pytest.raises(SystemExit):
+        main()
+    assert "its traceback cannot be kept:\nTraceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "status"),
+    [
+        (OSError(28, "No space left on device", "a/b.png"), "stbench: a/b.png: No space left on device\n", 2),
+        (MemoryError("8 GiB"), "stbench: out of memory: 8 GiB\n", 3),
+        (torch.OutOfMemoryError("8 GiB"), "stbench: out of memory: 8 GiB\n", 3),
+    ],
+)
+def test_what_a_machine_lacks_is_no_error_of_stbench(
+    error: Exception, told: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(what: str) -> None:
+        raise error
+
+    monkeypatch.setattr("stbench.checks.listing.print_listing", broken)
+    monkeypatch.setattr(sys, "argv", ["stbench", "list", "variants"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (status, told)
