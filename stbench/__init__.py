@@ -20,12 +20,17 @@ _EXPORTS = {
     "build_detector": "stbench.metrics.detectors",
     "frechet_distance": "stbench.metrics.frechet",
     "load_records": "stbench.records.store",
+    "load_run": "stbench.run.reuse",
+    "sample": "stbench.run.reuse",
+    "evaluate": "stbench.run.reuse",
     "StbenchError": "stbench.errors",
 }
-__all__ = ["__version__", *_EXPORTS]
+__all__ = ["__version__", "run", *_EXPORTS]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "run":  # a package, which can be called
+        return importlib.import_module("stbench.run")
     if name not in _EXPORTS:
         raise AttributeError(f"module 'stbench' has no attribute {name!r}")
     return getattr(importlib.import_module(_EXPORTS[name]), name)

@@ -224,7 +224,10 @@ def sample(
 def evaluate(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a weights file with KEY=VALUEs.")],
     overrides: Overrides = None,
-    out: Out = paths.DEFAULT_RUNS,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of runs for the record; by default the run's, for weights runs/."),
+    ] = None,
     trust_code: TrustCode = False,
     json_path: Json = None,
 ) -> None:

@@ -46,10 +46,31 @@ def test_a_promised_name_is_there(name: str) -> None:
     assert name in dir(stbench)
     if name == "__version__":
         assert value.count(".") == 2
-    else:
+    elif name != "run":  # which is a package, too
         assert value.__name__ == name
         assert value.__module__.startswith("stbench.")
         assert value.__doc__
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import stbench; room = stbench.run; import stbench.run.stages; assert stbench.run is room",
+        "import stbench.run.stages; import stbench",
+        "import stbench; from stbench.run.folder import RunFolder; from stbench import run; assert run is stbench.run",
+        "import stbench, stbench.run.reuse; stbench.sample; stbench.load_run",
+    ],
+)
+def test_a_run_is_called_by_the_name_of_its_room_whatever_was_imported_first(code: str) -> None:
+    refused = """
+try:
+    stbench.run(["variant=latte1", "dataset=shaeps"])
+except stbench.StbenchError as error:
+    assert "did you mean 'shapes'" in str(error), error
+else:
+    raise AssertionError
+"""
+    assert imported((), code + refused) == []
 
 
 def test_no_other_name_is_there() -> None:

@@ -1,33 +1,190 @@
-"""`stbench sample` and `stbench evaluate`: a trained run, or published weights, used again."""
+"""A trained run, or published weights, used again: from Python, and as `stbench sample` and `stbench evaluate`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
 from stbench.errors import StbenchError
-from stbench.progress import progress_bar
+from stbench.paths import DEFAULT_RUNS
+from stbench.progress import console, progress_bar
+from stbench.records.schema import Record
 from stbench.records.sections import Quality
 from stbench.records.store import read_record
 from stbench.reports.media import make_sheet
-from stbench.run.evaluation import Evaluator
+from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
 from stbench.run.generation import generate, labels_of_samples
 from stbench.run.setup import Setup, prepare
-from stbench.run.stages import run
-from stbench.settings.resolve import override, resolve
+from stbench.run.stages import run as run_stages
+from stbench.runtime.machine import describe_machine, software_versions
+from stbench.settings.resolve import Words, override, parse_overrides, resolve
+from stbench.settings.schema import RunConfig
 from stbench.storage.clips import Clips
-from stbench.storage.files import check_folder, making, write_bytes, write_json
+from stbench.storage.files import check_folder, making, write_bytes
+from stbench.storage.lock import locked
 from stbench.training.start import initialise_from
 
 REUSABLE = ("eval.", "protocol", "precision", "attention", "device", "dataset.root", "autoencoder.weights")
 
 
-def sample_from(source: str, words: Iterable[str], num: int, out: Path | None, trust_code: bool = False) -> Path:
+@dataclass(frozen=True)
+class TrainedRun:
+    """A trained backbone, and what it was trained under.
+
+    Attributes:
+        path: the run's folder, or a weights file.
+        setup: what a run works with, such as its dataset, its autoencoder and its detector.
+        backbone: in evaluation mode, on the run's device, with the averaged weights.
+    """
+
+    path: Path
+    setup: Setup
+    backbone: nn.Module
+
+    @property
+    def config(self) -> RunConfig:
+        """What it was trained under; `config.settings.train.lr`, `config.variant.arguments`."""
+        return self.setup.config
+
+    @property
+    def record(self) -> Record | None:
+        """What came of the run; None before its end, and for a weights file."""
+        return read_record(self.path) if RunFolder(self.path).has_record else None
+
+    def under(self, settings: Words) -> TrainedRun:
+        """The same weights under other settings, of which those that made the weights cannot be changed.
+
+        Raises:
+            StbenchError: for such a setting, and for whatever is missing or does not fit together.
+        """
+        setup = prepare(override(self.config, settings, REUSABLE))
+        backbone = setup.build_backbone().eval()
+        backbone.load_state_dict(self.backbone.state_dict())
+        return replace(self, setup=setup, backbone=backbone)
+
+
+def load_run(path: Path | str, settings: Words = (), trust_code: bool = False) -> TrainedRun:
+    """Load a trained run, with what it was trained on: its dataset must be there.
+
+    Args:
+        path: a run's folder, of which the newest checkpoint is taken; or a weights file.
+        settings: that differ from the run's, such as `{"device": "cpu", "dataset.root": "..."}`; for a file all
+            settings, as of a run.
+        trust_code: whether code that a run's folder names, and that is not stbench's, may be imported.
+
+    Raises:
+        StbenchError: when there is nothing to load, it does not fit, or it would run code that is not trusted.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise StbenchError(f"{path} does not exist: expected a run's folder or a weights file")
+    is_run = path.is_dir()
+    setup = prepare(
+        override(RunFolder(path).read_config(trust_code), settings, REUSABLE) if is_run else resolve(settings)
+    )
+    backbone = setup.build_backbone().eval()
+    initialise_from(backbone, str(path), setup.architecture)
+    return TrainedRun(path, setup, backbone)
+
+
+def sample(run: TrainedRun | Path | str, num: int = 16, settings: Words = (), trust_code: bool = False) -> Clips:
+    """Draw samples. Sample i is a function of weights, settings, `eval.seed` and i: 16 are the first of any 32.
+
+    Args:
+        run: a trained run; or what `load_run` takes, with `settings` and `trust_code`.
+        num: how many.
+        settings: that differ from the run's, such as `{"eval.cfg_scale": 2}`.
+        trust_code: as of `load_run`.
+
+    Returns:
+        Clips: `clips` (num, F, H, W, 3), uint8, and their `labels` (num,), the classes in turn.
+    """
+    if num < 1:
+        raise StbenchError(f"num={num}: expected at least 1")
+    trained = _opened(run, settings, trust_code)
+    setup, batches = trained.setup, []
+    with progress_bar("sampling", num) as advance:
+        seed = setup.config.settings.eval.seed
+        for batch in generate(trained.backbone, setup.autoencoder, setup.runtime, setup.sampling, num, seed):
+            batches.append(batch)
+            advance(len(batch))
+    labels = labels_of_samples(range(num), setup.dataset.num_classes)
+    return Clips(np.concatenate(batches), labels, setup.dataset.class_names)
+
+
+def evaluate(
+    run: TrainedRun | Path | str, settings: Words = (), out: Path | str | None = None, trust_code: bool = False
+) -> Quality:
+    """Measure quality again, under the run's settings or others.
+
+    Args:
+        run: a trained run; or what `load_run` takes, with `settings` and `trust_code`.
+        settings: that differ from the run's, such as `{"eval.num_sampling_steps": 100}`.
+        out: folder of runs, in which the evaluation gets a folder and a record of its own: the run's costs and
+            training with this quality. None keeps nothing.
+        trust_code: as of `load_run`.
+
+    Returns:
+        The record's section on quality.
+
+    Raises:
+        StbenchError: wrong settings, or an evaluation to keep of something that is no finished run.
+    """
+    trained = _opened(run, settings, trust_code)
+    if out is None:
+        return Evaluator(trained.setup).evaluate(trained.backbone, "sampling").quality
+    before = trained.record
+    if before is None or not before.finished:
+        raise StbenchError(f"{trained.path} is no finished run: its evaluation cannot be kept beside those of others")
+    config = replace(trained.config, trained_as=before.group_hash[:12])
+    folder = RunFolder(Path(out) / config.run_id)
+    with locked(folder.path):
+        evaluator = Evaluator(trained.setup)
+        evaluation = evaluator.evaluate(trained.backbone, "sampling")
+        _keep(folder, config, before, evaluation, evaluator.real_examples())
+    console().print(f"record: {folder.path}", soft_wrap=True)
+    return evaluation.quality
+
+
+def _opened(run: TrainedRun | Path | str, settings: Words, trust_code: bool) -> TrainedRun:
+    """A run under some settings, its backbone in evaluation mode."""
+    if not isinstance(run, TrainedRun):
+        return load_run(run, settings, trust_code)
+    trained = run.under(settings) if settings else run
+    trained.backbone.eval()
+    return trained
+
+
+def _keep(folder: RunFolder, config: RunConfig, before: Record, evaluation: Evaluation, real: Clips) -> None:
+    """Write a record that differs from the run's in how its weights were judged, with the clips and the features."""
+    quality = evaluation.quality
+    if before.quality and before.quality.protocol_hash == quality.protocol_hash:
+        quality = replace(quality, fvd_untrained=before.quality.fvd_untrained)
+    files = {
+        **folder.write_clips(evaluation.samples, real),
+        **folder.write_features(evaluation.real_features, evaluation.fake_features),
+    }
+    record = replace(
+        before,
+        run_id=config.run_id,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        config=config.to_dict(),
+        config_hash=config.config_hash,
+        group_hash=config.group_hash,
+        machine=describe_machine(),
+        software=software_versions(),
+        quality=quality,
+        files=files,
+    )
+    folder.write_record(record)
+
+
+def sample_from(source: str, words: Words, num: int, out: Path | None, trust_code: bool = False) -> Path:
     """Draw clips and write `samples.npz` and `samples.webp`.
 
     Args:
@@ -42,53 +199,31 @@ def sample_from(source: str, words: Iterable[str], num: int, out: Path | None, t
     """
     folder = out or (Path(source) if Path(source).is_dir() else Path(source).parent) / "sampled"
     check_folder(folder)
-    setup, backbone = _trained(source, words, trust_code)
-    with progress_bar("sampling", num) as advance:
-        batches = []
-        seed = setup.config.settings.eval.seed
-        for batch in generate(backbone, setup.autoencoder, setup.runtime, setup.sampling, num, seed):
-            batches.append(batch)
-            advance(len(batch))
-    labels = labels_of_samples(range(num), setup.dataset.num_classes)
-    clips = Clips(np.concatenate(batches), labels, setup.dataset.class_names)
+    clips = sample(source, num, words, trust_code)
     with making(folder):
         clips.save(folder / "samples.npz")
         write_bytes(folder / "samples.webp", make_sheet(clips).webp)
     return folder / "samples.webp"
 
 
-def evaluate_again(source: str, words: Iterable[str], out: Path, trust_code: bool = False) -> Quality:
-    """Measure quality again, or for the first time.
+def evaluate_again(source: str, words: Words, out: Path | None, trust_code: bool = False) -> Quality:
+    """Measure quality again, or for the first time, and keep it as a record in a folder of its own.
 
     Args:
-        source: a run's folder: its averaged weights are measured, and `evaluation-<hash>.json` is written into it.
-            A weights file: a run without training steps is made of it in `out`, with a record of its own.
+        source: a run's folder: its averaged weights are measured; of a run that is not finished nothing is kept.
+            A weights file: a run without training steps is made of it.
         words: settings that differ from the run's; for a file all settings, as of a run.
-        out: folder of runs, for a weights file.
+        out: folder of runs for the record; by default that of the run, and "runs" for a file.
         trust_code: as of `sample_from`.
 
     Returns:
         The quality section.
     """
-    if Path(source).is_file():
-        config = resolve([*words, f"train.init={source}", "train.steps=0"])
-        measured = read_record(run(config, out, resume=True)).quality
-        assert measured is not None  # of a finished run
-        return measured
-    setup, backbone = _trained(source, words, trust_code)
-    check_folder(Path(source))
-    quality = Evaluator(setup).evaluate(backbone, "sampling").quality
-    write_json(Path(source) / f"evaluation-{quality.protocol_hash[:8]}.json", asdict(quality))
-    return quality
-
-
-def _trained(source: str, words: Iterable[str], trust_code: bool) -> tuple[Setup, nn.Module]:
-    """A run with some settings changed, or the one that `words` describe for a weights file; and its backbone."""
     path = Path(source)
-    if not path.exists():
-        raise StbenchError(f"{path} does not exist: expected a run's folder or a weights file")
-    is_run = path.is_dir()
-    setup = prepare(override(RunFolder(path).read_config(trust_code), words, REUSABLE) if is_run else resolve(words))
-    backbone = setup.build_backbone().eval()
-    initialise_from(backbone, source, setup.architecture)
-    return setup, backbone
+    if not path.is_file():
+        by_default = path.resolve().parent if RunFolder(path).is_finished() else None
+        return evaluate(path, words, out or by_default, trust_code)
+    config = resolve({**parse_overrides(words), "train.init": source, "train.steps": 0})
+    measured = read_record(run_stages(config, out or DEFAULT_RUNS, resume=True)).quality
+    assert measured is not None  # of a finished run
+    return measured

@@ -17,14 +17,16 @@ from stbench.settings.presets import DEFAULT_PRESET, PRESETS, check_preset
 from stbench.settings.schema import OBJECTIVE_SAMPLERS, Contents, RunConfig, Settings, dotted_settings, setting_types
 from stbench.settings.values import checked, parse_value
 
+Words = Iterable[str] | Mapping[str, Any]  # "key=value" each, or values by their keys
 COMPONENTS_AND_PRESET = ("variant", "dataset", "preset")
 
 
-def resolve(overrides: Iterable[str]) -> RunConfig:
+def resolve(overrides: Words) -> RunConfig:
     """Resolve `key=value` words into a run.
 
     Args:
-        overrides: words such as "variant=latte1", "variant.size=XL", "dataset=shapes", "preset=demo", "train.lr=1e-3".
+        overrides: words such as "variant=latte1", "variant.size=XL", "dataset=shapes", "preset=demo", "train.lr=1e-3";
+            or the same as a mapping, `{"variant": "latte1", "variant.size": "XL"}`.
 
     Raises:
         StbenchError: for an unknown key or name, a value of the wrong type or out of range.
@@ -68,7 +70,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def override(config: RunConfig, words: Iterable[str], allowed: tuple[str, ...]) -> RunConfig:
+def override(config: RunConfig, words: Words, allowed: tuple[str, ...]) -> RunConfig:
     """The same run with some keys changed, of which only those that begin with an `allowed` word may be.
 
     Raises:
@@ -102,15 +104,20 @@ def from_dict(content: Mapping[str, Any], code: Path | None = None) -> RunConfig
         component = Component(kind, name, target, {}, folder=code and code / kind)
         components[kind] = component.with_arguments(_take(flat, f"{kind}.arguments", dict[str, Any]))
     contents = _rebuilt_contents(take_arguments(flat, "contents"))
-    return RunConfig(**components, settings=resolve_settings(flat), preset=preset, contents=contents)
+    variant, dataset = components["variant"], components["dataset"]
+    return RunConfig(variant, dataset, resolve_settings(flat), preset, contents)
 
 
-def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
-    """Parse `key=value` words; values are read as YAML scalars, lists or null.
+def parse_overrides(words: Words) -> dict[str, Any]:
+    """Parse `key=value` words; values are read as YAML scalars, lists or null. A mapping's are taken as they are.
 
     Raises:
         StbenchError: for a word without "=", a key given twice, or a value that cannot be read.
     """
+    if isinstance(words, Mapping):
+        return {str(key): str(value) if isinstance(value, Path) else value for key, value in words.items()}
+    if isinstance(words, str):
+        raise StbenchError(f"expected a list of key=value words or a mapping, got {brief(words)!r}")
     parsed: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")

@@ -150,6 +150,8 @@ class RunConfig:
         settings: everything else.
         preset: the preset that was asked for.
         contents: what the run is made of; None until it was prepared, as words do not tell.
+        trained_as: of a trained run that is evaluated under these settings instead of its own: the beginning of its
+            `group_hash`. None for a run.
     """
 
     variant: Component
@@ -157,12 +159,13 @@ class RunConfig:
     settings: Settings
     preset: str
     contents: Contents | None = None
+    trained_as: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as the record keeps them."""
         components = {"variant": self.variant.to_dict(), "dataset": self.dataset.to_dict()}
         contents = {"contents": dataclasses.asdict(self.contents)} if self.contents else {}
-        return {**components, **dataclasses.asdict(self.settings), "preset": self.preset, **contents}
+        return {**components, **dataclasses.asdict(self.settings), "preset": self.preset, **contents, **self._trained}
 
     @property
     def config_hash(self) -> str:
@@ -182,7 +185,11 @@ class RunConfig:
         components = {"variant": self.variant.to_dict(), "dataset": self.dataset.to_dict()}
         components["dataset"]["arguments"].pop("root", None)
         hashed = {key: lookup(self.settings, key) for key, each in dotted_settings().items() if each.metadata["hashed"]}
-        return {**components, **hashed, "contents": dataclasses.asdict(self.contents)}
+        return {**components, **hashed, "contents": dataclasses.asdict(self.contents), **self._trained}
+
+    @property
+    def _trained(self) -> dict[str, str]:
+        return {"trained_as": self.trained_as} if self.trained_as else {}
 
     @property
     def run_id(self) -> str:

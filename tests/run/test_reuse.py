@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+import stbench
 from stbench.backbones.published import to_published
 from stbench.errors import StbenchError
-from stbench.records.store import read_record
+from stbench.records.schema import value_at
+from stbench.records.store import find_records, load_records, read_record
+from stbench.reports.report import write_report
 from stbench.run.reuse import evaluate_again, sample_from
 from stbench.run.setup import prepare
 from stbench.run.stages import run
 from stbench.settings.resolve import resolve
+from stbench.training.start import read_any_weights
 
 OWN_NET = """
 from torch import nn
@@ -36,15 +40,89 @@ def test_sample_and_evaluate_use_a_run_again(finished: Path, tmp_path: Path) -> 
     assert picture.read_bytes()[:4] == b"RIFF"
     with np.load(tmp_path / "samples.npz") as samples:
         assert samples["clips"].shape == (5, 8, 16, 16, 3)
+    before = sorted(finished.iterdir())
     same = evaluate_again(str(finished), [], tmp_path)
     assert same.fvd == pytest.approx(read_record(finished).quality.fvd, rel=1e-6)
     guided = evaluate_again(str(finished), ["eval.cfg_scale=2", "eval.num_clips=8"], tmp_path)
     rounded = evaluate_again(str(finished), ["precision=bfloat16", "eval.num_clips=8"], tmp_path)
-    written = {path.name for path in finished.glob("evaluation-*.json")}  # none in place of another
-    assert written == {f"evaluation-{quality.protocol_hash[:8]}.json" for quality in (same, guided, rounded)}
-    assert len(written) == 3
+    kept = [item.record.quality.protocol_hash for item in find_records([tmp_path]).stored]
+    assert len(kept) == 3  # none in place of another
+    assert set(kept) == {each.protocol_hash for each in (same, guided, rounded)}
+    assert sorted(finished.iterdir()) == before
     with pytest.raises(StbenchError, match=r"train\.lr cannot be changed for a finished run"):
         evaluate_again(str(finished), ["train.lr=1"], tmp_path)
+
+
+def test_a_loaded_run_is_sampled_and_evaluated_from_python(finished: Path) -> None:
+    trained = stbench.load_run(finished, {"device": "cpu"})
+    assert not trained.backbone.training
+    assert trained.config.settings.train.steps == 6
+    assert trained.record == read_record(finished)
+    saved = read_any_weights(finished)[0]
+    assert all(torch.equal(value, saved[name]) for name, value in trained.backbone.state_dict().items())
+
+    clips = stbench.sample(trained, 3)
+    assert (clips.clips.shape, clips.clips.dtype, clips.labels.tolist()) == ((3, 8, 16, 16, 3), np.uint8, [0, 1, 2])
+    np.testing.assert_array_equal(stbench.sample(finished, num=5).clips[:3], clips.clips)
+    other = stbench.sample(trained, 3, {"eval.seed": 1})
+    assert not np.array_equal(other.clips, clips.clips)
+    assert stbench.evaluate(trained).fvd == pytest.approx(read_record(finished).quality.fvd, rel=1e-6)
+    assert stbench.evaluate(trained, ["eval.num_clips=70"]).n_fake == 70
+    with pytest.raises(StbenchError, match="num=0: expected at least 1"):
+        stbench.sample(trained, 0)
+
+
+def test_weights_that_were_changed_in_python_are_those_that_are_sampled(finished: Path) -> None:
+    trained = stbench.load_run(finished)
+    before = stbench.sample(trained, 1, {"eval.seed": 3}).clips
+    with torch.no_grad():
+        for parameter in trained.backbone.train().parameters():
+            parameter.mul_(0.5)
+    assert not np.array_equal(stbench.sample(trained, 1, {"eval.seed": 3}).clips, before)
+
+
+def test_a_run_by_name_is_the_run_of_its_words(finished: Path, judged: list[str], tmp_path: Path) -> None:
+    """Numbers as Python has them make the same run as words do."""
+    settings = {
+        **dict(word.split("=") for word in judged),
+        "eval.num_clips": 80,
+        "eval.every": 6,
+        "eval.curve_clips": 70,
+    }
+    assert stbench.run(settings, out=finished.parent, resume=True) == finished
+
+
+def test_an_evaluation_is_a_record_of_its_own(finished: Path, tmp_path: Path) -> None:
+    before = read_record(finished)
+    unchanged = stbench.evaluate(finished, out=tmp_path)
+    guided = stbench.evaluate(finished, {"eval.cfg_scale": 2.0}, out=tmp_path)
+    stbench.evaluate(finished, {"eval.cfg_scale": 2.0}, out=tmp_path)  # takes the place of the one before
+    stored = [item.record for item in find_records([tmp_path]).stored]
+    records = {record.quality.protocol_hash: record for record in stored}
+    assert records.keys() == {unchanged.protocol_hash, guided.protocol_hash}
+    of_guided = records[guided.protocol_hash]
+    assert of_guided.quality == guided
+    assert (of_guided.counts, of_guided.training) == (before.counts, before.training)
+    assert value_at(of_guided.config, "eval.cfg_scale") == 2
+    assert value_at(of_guided.config, "trained_as") == before.group_hash[:12]
+    # Not even one under unchanged settings counts as another seed of the run.
+    assert len({before.group_hash, *(record.group_hash for record in records.values())}) == 3
+    assert load_records(tmp_path)["eval.cfg_scale"].tolist() == [
+        value_at(record.config, "eval.cfg_scale") for record in stored
+    ]
+    write_report([finished, tmp_path], tmp_path / "report")
+    page = (tmp_path / "report" / "runs.md").read_text()
+    assert "latte1 eval.cfg_scale=2.0 trained_as=" in page
+
+
+def test_an_evaluation_of_a_run_that_is_not_finished_is_shown_and_not_kept(finished: Path, tmp_path: Path) -> None:
+    stopped = tmp_path / "runs" / "stopped"
+    shutil.copytree(finished, stopped)
+    (stopped / "result.json").unlink()
+    assert evaluate_again(str(stopped), [], None).n_fake == 80
+    assert [path.name for path in stopped.parent.iterdir()] == ["stopped"]
+    with pytest.raises(StbenchError, match="stopped is no finished run: its evaluation cannot be kept"):
+        evaluate_again(str(stopped), [], tmp_path / "out")
 
 
 def test_a_weights_file_is_evaluated_as_a_run_of_no_steps(finished: Path, tmp_path: Path) -> None:
