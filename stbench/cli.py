@@ -129,6 +129,8 @@ def common(
 ) -> None:
     """Options of every command."""
     if config_dir is not None:
+        if not any((config_dir / kind).is_dir() for kind in ("variants", "datasets")):
+            raise StbenchError(f"--config-dir {config_dir}: expected a folder with variants/ or datasets/ in it")
         os.environ[paths.CONFIG_DIR_VARIABLE] = str(config_dir)
 
 
@@ -161,7 +163,9 @@ def check(overrides: Overrides = None, json_path: Json = None) -> None:
 def run(
     overrides: Overrides = None,
     out: Out = paths.DEFAULT_RUNS,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings and the hash, run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build all but weights, print settings, hash and costs; write nothing.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
 ) -> None:
     """Train, sample and evaluate one variant on one dataset, and write its record."""
@@ -169,10 +173,10 @@ def run(
 
     config = resolve(overrides or [])
     if dry_run:
-        from stbench.checks.listing import print_config
-        from stbench.run.setup import prepare
+        from stbench.checks.listing import print_forecast
+        from stbench.run.preview import forecast
 
-        print_config(prepare(config).config)
+        print_forecast(forecast(config))
         return
     from stbench.reports.terminal import print_record
     from stbench.run import stages
@@ -189,14 +193,18 @@ def profile(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for tables and plots.")] = None,
     json_path: Json = None,
 ) -> None:
-    """Parameters, operations, times and memory of a variant, or of several in turn (variant=latte1,latte2)."""
-    from stbench.profiling.variants import check_complete, profile_variants
+    """Parameters, operations, times and memory of a variant, or of several in turn (variant=latte1,latte2).
+
+    With dataset= they are those of exactly the network that this run would train, as it would train it.
+    """
+    from stbench.profiling.variants import check_complete
     from stbench.reports.costs.tables import check_costs_folder, print_costs, write_costs
+    from stbench.run.preview import profile_words
 
     _check_json(json_path)
     if out:
         check_costs_folder(out)
-    costs = profile_variants(overrides or [], options)
+    costs = profile_words(overrides or [], options)
     if json_path:
         _write_json(json_path, costs.to_json())
     if json_path != "-":

@@ -75,6 +75,16 @@ def test_no_command_is_an_answer_too() -> None:
     assert all(about.strip().endswith((".", "...")) for _, about in commands)
 
 
+def test_the_package_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "stbench", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"stbench {__version__}\n")
+
+
+def test_a_folder_without_configurations_is_no_configuration_folder(tmp_path: Path) -> None:
+    with pytest.raises(StbenchError, match=r"--config-dir .*: expected a folder with variants/ or datasets/ in it"):
+        CliRunner().invoke(app, ["--config-dir", str(tmp_path), "list", "variants"], catch_exceptions=False)
+
+
 def test_version() -> None:
     done = CliRunner().invoke(app, ["--version"])
     assert (done.exit_code, done.output) == (0, f"stbench {__version__}\n")
@@ -105,8 +115,8 @@ PLACES = ["file", "file/below", "x" * 300, "/proc/none"]  # where nothing can be
         (["run", "variant=latte1", *SMOKE, "--out", "PLACE"], "stbench.run.stages.prepare"),
         (["sample", ".", "--out", "PLACE"], "stbench.run.reuse.prepare"),
         (["evaluate", ".", "--json", "PLACE/x.json"], "stbench.run.reuse.evaluate_again"),
-        (["profile", "variant=latte1", "--out", "PLACE/x"], "stbench.profiling.variants.profile_variants"),
-        (["profile", "variant=latte1", "--json", "PLACE/x.json"], "stbench.profiling.variants.profile_variants"),
+        (["profile", "variant=latte1", "--out", "PLACE/x"], "stbench.run.preview.profile_words"),
+        (["profile", "variant=latte1", "--json", "PLACE/x.json"], "stbench.run.preview.profile_words"),
         (["fvd", "clips.npz", "clips.npz", "--out", "PLACE"], "stbench.fvd.measure._side_features"),
         (["fvd", "clips.npz", "clips.npz", "--json", "PLACE/x.json"], "stbench.fvd.measure.measure"),
         (["study", "noise", "--out", "PLACE/x"], "stbench.studies.noise.NoiseStudy.run"),
@@ -140,8 +150,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     [
         (
             ["profile", "variant=latte1", "--find-batch-size", "--max-batch-size", "8", "--scale", "frames=8,16"],
-            "stbench.profiling.variants.profile_variants",
-            ProfileOptions(find_batch_size=True, max_batch_size=8, scale="frames=8,16"),
+            "stbench.run.preview.profile_words",
+            ProfileOptions(find_batch_size=True, max_batch_size=8, scale=["frames=8,16"]),
         ),
         (
             ["fvd", ".", ".", "--no-control", "--workers", "3", "--out", "there", "--device", "cpu"],

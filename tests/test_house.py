@@ -22,6 +22,7 @@ FLOORS = (
     {"run"},
     {"checks"},
     {"bench", "cli"},
+    {"__main__"},
 )
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 

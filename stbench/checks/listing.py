@@ -10,6 +10,7 @@ from stbench.errors import StbenchError
 from stbench.reports.terminal import print_rows
 
 if TYPE_CHECKING:
+    from stbench.run.preview import Forecast
     from stbench.settings.schema import RunConfig
 
 
@@ -27,6 +28,38 @@ def print_config(config: RunConfig) -> None:
     print(yaml.safe_dump(config.to_dict(), sort_keys=False).rstrip())
     print(f"config_hash: {config.config_hash}")
     print(f"run_id: {config.run_id}")
+
+
+def print_forecast(forecast: Forecast) -> None:
+    """Print what a run would be, and about what it would take."""
+    print_config(forecast.config)
+    counts, memory, settings = forecast.counts, forecast.memory, forecast.config.settings
+    classes = f", {forecast.num_classes} classes" if forecast.num_classes else ""
+    step = counts.gmacs_train_step
+    rows = [
+        ("latents", "x".join(map(str, forecast.latent_shape)) + classes),
+        ("parameters", f"{counts.params_total:,} ({counts.params_trainable:,} trainable)"),
+        ("operations", f"{counts.gmacs:.3f} GMACs a clip and network evaluation"),
+        ("  training", "unknown" if step is None else f"{step:.3f} GMACs a clip and training step"),
+        *(("  incomplete", reason) for reason in counts.incomplete),
+        ("memory", f"{memory.state_mib:.0f} MiB of weights, their average, gradients and optimizer"),
+        (
+            "  and about",
+            f"{memory.activations_mib:.0f} MiB of activations, {settings.train.batch_size} clips in float32 (less in "
+            "half precision and with fused attention), and what the libraries take",
+        ),
+        ("time, at least", _least_time(forecast)),
+    ]
+    print()
+    print_rows(rows)
+
+
+def _least_time(forecast: Forecast) -> str:
+    if forecast.training_gmacs is None:
+        return "unknown"
+    training, sampling = map(forecast.least_seconds, (forecast.training_gmacs, forecast.sampling_gmacs))
+    speed = f"{forecast.ceiling_gflops_per_s:.0f} GFLOP/s, the speed of a large matrix product here"
+    return f"{training:.3g} s of training and {sampling:.3g} s of sampling, if all went at {speed}"
 
 
 def _components(kind: str) -> list[tuple[str, ...]]:

@@ -56,7 +56,12 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def get_protocol(name: str) -> Protocol:
-    """Return the preset called `name`, or raise the error that lists them."""
+    """Return the protocol called `name`, or raise the error that lists them.
+
+    "module:Class" is the built-in one with another package's detector, which says the rest.
+    """
+    if ":" in name:
+        return replace(PROTOCOLS["builtin"], detector=name, **dict.fromkeys(fields_where(told_by="detector"), OPEN))
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import torch
 
 from stbench.backbones.base import RUN_FACTS
 from stbench.diffusion.loss import find_objective
@@ -12,11 +15,14 @@ from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling.batch_size import search_batch_size
 from stbench.profiling.counts import count
 from stbench.profiling.energy import clocks
+from stbench.profiling.flops import count_parameters
+from stbench.profiling.matching import match_parameters
 from stbench.profiling.profile import measure_costs
 from stbench.profiling.roofline import measure_ceilings, utilisation
 from stbench.profiling.scaling import FORMULA, WIDTH_ARGUMENTS, Scale, fit_exponent, parse_scale
 from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
+from stbench.progress import console
 from stbench.records.costs import Ceilings, Profile, Scaling, VariantCost
 from stbench.records.sections import Cost
 from stbench.runtime.device import choose_runtime
@@ -24,17 +30,29 @@ from stbench.runtime.failure import Failure, attempt, value_of
 from stbench.runtime.machine import describe_machine, software_versions
 from stbench.settings.components import Component, load_component, signature_parameters
 from stbench.settings.options import ProfileOptions
-from stbench.settings.resolve import parse_overrides, resolve_settings, take_arguments
+from stbench.settings.resolve import Words, parse_overrides, resolve_settings, take_arguments
 from stbench.settings.schema import Settings
+
+DEFAULT_LATENTS = "4x16x32x32"  # 16 frames of 256x256 under the SD VAE, what published counts refer to
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One variant with the facts of a run that it is built for."""
+    """One variant with what of a run it is built for and trained in.
+
+    Attributes:
+        component: the backbone and its arguments.
+        facts: of the run, by the names of `RUN_FACTS`.
+        whole_timesteps: as of `Objective`.
+        joint_images: images that a training step appends to each clip.
+        preset: that was applied to the component, if any.
+    """
 
     component: Component
     facts: Mapping[str, Any]
-    whole_timesteps: bool  # as of `Objective`
+    whole_timesteps: bool
+    joint_images: int = 0
+    preset: str | None = None
 
     @property
     def subject(self) -> Subject:
@@ -45,6 +63,7 @@ class Variant:
             latent_shape,
             facts["num_classes"],
             context_shape=(text_dim,) if text_dim else None,
+            joint_images=self.joint_images,
             whole_timesteps=self.whole_timesteps,
         )
         return Subject(lambda: self.component.construct(facts), workload)
@@ -55,6 +74,32 @@ class Variant:
         facts = {"latents": list(self.subject.workload.latent_shape), **self.facts}
         return VariantCost(variant=self.component.to_dict(), input=facts, status="finished")
 
+    @property
+    def num_parameters(self) -> int:
+        """All of them, counted on the meta device."""
+        with torch.device("meta"):
+            return count_parameters(self.component.construct(self.facts))[0]
+
+    def num_parameters_at(self, width: int) -> int:
+        """The same at another width."""
+        return self.scaled("width", width).num_parameters
+
+    @property
+    def width_argument(self) -> str:
+        """What the constructor calls its width.
+
+        Raises:
+            StbenchError: it has none.
+        """
+        known = signature_parameters(self.component)
+        width = next((name for name in WIDTH_ARGUMENTS if name in known), None)
+        if width is None:
+            raise StbenchError(
+                f"variant {self.component.name!r} has no width to scale: {self.component.target} takes none of "
+                f"{', '.join(WIDTH_ARGUMENTS)}"
+            )
+        return width
+
     def scaled(self, axis: str, size: int) -> Variant:
         """The same variant at another size; a batch does not change it.
 
@@ -62,20 +107,28 @@ class Variant:
             StbenchError: for a width of a variant that has none.
         """
         if axis == "width":
-            known = signature_parameters(self.component)
-            width = next((name for name in WIDTH_ARGUMENTS if name in known), None)
-            if width is None:
-                raise StbenchError(
-                    f"variant {self.component.name!r} has no width to scale: {self.component.target} takes none of "
-                    f"{', '.join(WIDTH_ARGUMENTS)}"
-                )
-            return replace(self, component=self.component.with_arguments({width: size}))
+            return replace(self, component=self.component.with_arguments({self.width_argument: size}))
         key = {"frames": "num_frames", "resolution": "sample_size"}.get(axis)
         return replace(self, facts={**self.facts, key: size}) if key else self
 
 
-def profile_variants(words: Iterable[str], options: ProfileOptions) -> Profile:
-    """Count, and unless `counts_only` measure, one variant or several in turn.
+@dataclass(frozen=True)
+class Planned:
+    """What is profiled, and under which settings.
+
+    Attributes:
+        variants: by the names that they were given.
+        settings: precision, attention, compile, device and objective.
+        batch_size: clips of a timed step.
+    """
+
+    variants: Mapping[str, Variant]
+    settings: Settings
+    batch_size: int
+
+
+def profile_variants(words: Words, options: ProfileOptions) -> Profile:
+    """Count, and unless `counts_only` measure, one variant or several in turn, by themselves.
 
     Args:
         words: variant=NAME or variant=NAME,NAME,...; preset; variant.KEY=VALUE; and precision, attention, compile,
@@ -83,16 +136,30 @@ def profile_variants(words: Iterable[str], options: ProfileOptions) -> Profile:
         options: what to do.
 
     Returns:
-        The variants in the order of the words; one of several that failed says why.
+        As of `measure_planned`.
 
     Raises:
-        StbenchError: for wrong words, and for what goes wrong with a variant that is profiled alone.
+        StbenchError, FinishedInPart: for wrong words, and as of `measure_planned`.
+    """
+    return measure_planned(plan_variants(words, options), options)
+
+
+def measure_planned(planned: Planned, options: ProfileOptions) -> Profile:
+    """Count, and unless `counts_only` measure, what is planned.
+
+    Returns:
+        The variants in their order; one of several that failed says why.
+
+    Raises:
+        StbenchError: for what goes wrong with a variant that is profiled alone.
         FinishedInPart: when memory runs out for a variant that is profiled alone.
     """
     if options.counts_only and options.find_batch_size:
         raise StbenchError("--find-batch-size runs training steps, which --counts-only forbids: leave one of them out")
-    sizes = parse_scale(options.scale) if options.scale else None
-    variants, settings = _read_words(words, options.latents)
+    sizes = _sizes(options)
+    if options.match_params:
+        planned = replace(planned, variants=_matched(planned.variants, options.match_params))
+    variants, settings, batch_size = planned.variants, planned.settings, planned.batch_size
     subjects = [variant.subject for variant in variants.values()]
     profile = Profile(machine=describe_machine(), software=software_versions())
     conditions = None
@@ -101,17 +168,13 @@ def profile_variants(words: Iterable[str], options: ProfileOptions) -> Profile:
         costs = [counted if isinstance(counted, Failure) else Cost(counts=counted) for counted in counts]
     else:
         runtime = choose_runtime(settings.device, settings.precision, settings.attention)
-        conditions = Conditions(runtime, settings.diffusion.objective, options.batch_size, settings.compile)
+        conditions = Conditions(runtime, settings.diffusion.objective, batch_size, settings.compile)
         ceilings = measure_ceilings(runtime)
         costs = measure_costs(subjects, conditions)
-        profile = replace(
-            profile,
-            ceilings=ceilings,
-            clocks=clocks(runtime.device),
-        )
+        profile = replace(profile, ceilings=ceilings, clocks=clocks(runtime.device))
     rows = []
     for (name, variant), cost in zip(variants.items(), costs, strict=True):
-        asked = (conditions, profile.ceilings, options, sizes)
+        asked = (conditions, profile.ceilings, options, sizes, batch_size)
         row = cost if isinstance(cost, Failure) else attempt(_complete, variant, cost, *asked)
         if isinstance(row, Failure):
             if len(variants) == 1 and (isinstance(row.error, StbenchError) or row.status != "oom"):
@@ -135,18 +198,17 @@ def check_complete(profile: Profile) -> None:
         raise FinishedInPart(f"{len(failed)} of {len(profile.variants)} variants could not be profiled: {reasons}")
 
 
-def _read_words(words: Iterable[str], latents: str) -> tuple[dict[str, Variant], Settings]:
-    """The variants by the names that they were given, and the settings that they share."""
+def plan_variants(words: Words, options: ProfileOptions) -> Planned:
+    """The variants that words name, for latents that no dataset makes."""
     given = parse_overrides(words)
-    names = given.pop("variant", None)
-    if names is None:
-        raise StbenchError("variant=NAME is missing; `stbench list variants` shows what there is")
+    names = variant_names(given)
     own = take_arguments(given, "variant")
     preset = given.pop("preset", None)
     settings = resolve_settings(given)
+    latents = options.latents or DEFAULT_LATENTS
     sizes = latents.lower().split("x")
     if len(sizes) != 4 or not all(size.isdecimal() and int(size) > 0 for size in sizes) or sizes[2] != sizes[3]:
-        raise StbenchError(f"--latents {latents}: expected CxFxHxW with H = W, e.g. 4x16x32x32")
+        raise StbenchError(f"--latents {latents}: expected CxFxHxW with H = W, e.g. {DEFAULT_LATENTS}")
     objective = find_objective(settings.diffusion.objective)
     facts = {
         "in_channels": int(sizes[0]),
@@ -156,16 +218,68 @@ def _read_words(words: Iterable[str], latents: str) -> tuple[dict[str, Variant],
         "learned_variance": objective.learned_variance,
     }
     variants: dict[str, Variant] = {}
-    for name in map(str, names if isinstance(names, list) else str(names).split(",")):
-        if name in variants:
-            raise StbenchError(f"variant {name} is given twice")
+    for name in names:
         component = load_component("variant", name)
         if preset is not None:
             component, _ = component.with_preset(preset)
-        component = component.with_arguments(own)
+        with naming_all(names):
+            component = component.with_arguments(own)
         stated = {key: component.arguments[key] for key in RUN_FACTS if key in component.arguments}
-        variants[name] = Variant(component, {**facts, **stated}, objective.whole_timesteps)
-    return variants, settings
+        variants[name] = Variant(component, {**facts, **stated}, objective.whole_timesteps, preset=preset)
+    return Planned(variants, settings, options.batch_size or 1)
+
+
+def variant_names(given: dict[str, Any]) -> list[str]:
+    """Take the names of one variant or of several out of parsed words.
+
+    Raises:
+        StbenchError: none, or one twice.
+    """
+    named = given.pop("variant", None)
+    if named is None:
+        raise StbenchError("variant=NAME is missing; `stbench list variants` shows what there is")
+    names = list(map(str, named if isinstance(named, list) else str(named).split(",")))
+    for name in names:
+        if names.count(name) > 1:
+            raise StbenchError(f"variant {name} is given twice")
+    return names
+
+
+@contextlib.contextmanager
+def naming_all(names: Sequence[str]) -> Iterator[None]:
+    """Say of what is refused with several variants that words go to each of them."""
+    try:
+        yield
+    except StbenchError as error:
+        if len(names) == 1:
+            raise
+        everybody = ",".join(names)
+        raise StbenchError(f"{error} (variant.KEY goes to each of {everybody}; for one alone, write a YAML)") from error
+
+
+def _sizes(options: ProfileOptions) -> Scale | None:
+    axes = options.scale or []
+    if len(axes) > 1:
+        raise StbenchError(f"--scale {' --scale '.join(axes)}: expected one axis, as costs grow along one at a time")
+    return parse_scale(axes[0]) if axes else None
+
+
+def _matched(variants: Mapping[str, Variant], name: str) -> dict[str, Variant]:
+    """The variants at widths at which they have as many parameters as the variant `name` under the same facts."""
+    found = {}
+    for own, variant in variants.items():
+        component = load_component("variant", name)
+        if variant.preset is not None:
+            component, _ = component.with_preset(variant.preset)
+        wanted = replace(variant, component=component).num_parameters
+        width, of_width = match_parameters(wanted, variant.num_parameters_at)
+        found[own] = variant.scaled("width", width)
+        console().print(
+            f"{own}: variant.{variant.width_argument}={width} has {of_width:,} parameters, {name} {wanted:,} "
+            f"({of_width / wanted - 1:+.2%})",
+            soft_wrap=True,
+        )
+    return found
 
 
 def _complete(
@@ -175,6 +289,7 @@ def _complete(
     ceilings: Ceilings | None,
     options: ProfileOptions,
     sizes: Scale | None,
+    batch_size: int,
 ) -> VariantCost:
     """Everything that was asked for about a variant whose cost is known."""
     complete = replace(variant.uncosted, cost=cost)
@@ -184,7 +299,7 @@ def _complete(
         search = search_batch_size(variant.subject, conditions, options.max_batch_size)
         complete = replace(complete, batch_size_search=search)
     if sizes:
-        complete = replace(complete, scaling=_go_through(variant, sizes, conditions, options.batch_size))
+        complete = replace(complete, scaling=_go_through(variant, sizes, conditions, batch_size))
     return complete
 
 

@@ -187,13 +187,12 @@ def _check_sampling(setup: Setup) -> None:
 
 def _protocol_with_detector(name: str, weights: str | None) -> tuple[Protocol, Detector]:
     """A protocol with its detector; "module:Class" is the builtin protocol with another package's detector."""
-    if ":" not in name:
-        protocol = get_protocol(name)
-        return protocol, build_detector(protocol.detector, weights, protocol.preprocessing)
-    detector = build_detector(name, weights)
+    protocol = get_protocol(name)
+    preprocessing = None if protocol.preprocessing is OPEN else protocol.preprocessing
+    detector = build_detector(protocol.detector, weights, preprocessing)
     if detector.per_frame:
         raise StbenchError(f"protocol={name}: the detector {detector.name} judges single frames, a run judges clips")
-    return replace(get_protocol("builtin"), detector=name), detector
+    return protocol, detector
 
 
 def _check_fit(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder, protocol: Protocol) -> None:

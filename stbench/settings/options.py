@@ -22,16 +22,23 @@ class ProfileOptions:
     """What `stbench profile` does beside its KEY=VALUE words."""
 
     counts_only: Annotated[bool, typer.Option("--counts-only", help="Count; time nothing.")] = False
-    batch_size: Annotated[int, typer.Option(help="Clips of a timed step.", min=1)] = 1
-    # By default 16 frames of 256x256 under the SD VAE, what published counts refer to.
-    latents: Annotated[str, typer.Option(help="CxFxHxW of one clip, where the variant says nothing.")] = "4x16x32x32"
+    batch_size: Annotated[
+        int | None, typer.Option(help="Clips of a timed step; by default the run's, or 1 without dataset=.", min=1)
+    ] = None
+    latents: Annotated[
+        str | None, typer.Option(help="CxFxHxW of one clip, without dataset=; by default 4x16x32x32.")
+    ] = None
     find_batch_size: Annotated[
         bool, typer.Option("--find-batch-size", help="Double the batch of a training step until memory runs out.")
     ] = False
     max_batch_size: Annotated[int, typer.Option(help="Where --find-batch-size stops.", min=1)] = 1024
     scale: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(help="Go through sizes: frames=8,16,32, or resolution= (of the latents), width=, batch=."),
+    ] = None
+    match_params: Annotated[
+        str | None,
+        typer.Option(metavar="VARIANT", help="Choose each variant's width so that it has as many parameters as this."),
     ] = None
 
 

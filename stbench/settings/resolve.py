@@ -18,6 +18,18 @@ from stbench.settings.schema import OBJECTIVE_SAMPLERS, Contents, RunConfig, Set
 from stbench.settings.values import checked, parse_value
 
 Words = Iterable[str] | Mapping[str, Any]  # "key=value" each, or values by their keys
+# What `stbench fvd` says of generated videos, and what a run says that makes them.
+_OF_PROTOCOL = {
+    "protocol.num_real": "eval.num_clips",
+    "protocol.num_fake": "eval.num_clips",
+    "protocol.sampling_seed": "eval.seed",
+    **{
+        f"protocol.{name}": f"eval.{name}" for name in ("sampler", "num_sampling_steps", "cfg_scale", "guided_channels")
+    },
+    "protocol.num_frames": "dataset.num_frames",
+    "protocol.resolution": "dataset.image_size",
+    "protocol.detector": "protocol=module:Class",
+}
 COMPONENTS_AND_PRESET = ("variant", "dataset", "preset")
 
 
@@ -169,6 +181,8 @@ def _checked_setting(key: str, value: Any, declared: dataclasses.Field[Any]) -> 
 
 
 def _unknown_key(key: str) -> StbenchError:
+    if key in _OF_PROTOCOL:
+        return StbenchError(f"{key} is for videos that are there already: a run says {_OF_PROTOCOL[key]}")
     return unknown_name("key", key, [*dotted_settings(), *COMPONENTS_AND_PRESET], see="stbench list settings")
 
 

@@ -102,3 +102,8 @@ def test_the_expected_type_is_named(word: str, message: str) -> None:
 def test_words_are_read_without_torch() -> None:
     code = "import sys, stbench.fvd.words; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_detector_of_ones_own_is_named_as_in_a_run() -> None:
+    by_name = protocol_from_words(["protocol=my_module:MyDetector", "protocol.num_fake=512"])
+    assert by_name == protocol_from_words(["protocol.detector=my_module:MyDetector", "protocol.num_fake=512"])

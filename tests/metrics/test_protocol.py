@@ -187,3 +187,11 @@ def test_a_dataset_of_ones_own_tells_of_its_code_and_arguments(tmp_path: Path) -
 def test_names_can_be_listed_without_torch() -> None:
     code = "import sys, stbench.metrics.catalogue, stbench.metrics.protocol; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_detector_of_ones_own_is_the_builtin_protocol_that_it_completes() -> None:
+    own = get_protocol("my_module:MyDetector")
+    builtin = get_protocol("builtin")
+    assert own.detector == "my_module:MyDetector"
+    assert all(getattr(own, name) is OPEN for name in ("preprocessing", "feature_dim", "bn_eps"))
+    assert (own.num_real, own.num_fake) == (builtin.num_real, builtin.num_fake)

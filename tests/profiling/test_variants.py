@@ -50,7 +50,7 @@ def scaled(words: list[str], options: ProfileOptions) -> Scaling:
 
 
 def exponent(words: list[str], scale: str, figure: str = "gmacs") -> float:
-    value = scaled(words, replace(COUNTS, scale=scale)).exponents[figure]
+    value = scaled(words, replace(COUNTS, scale=[scale])).exponents[figure]
     assert value is not None
     return value
 
@@ -74,7 +74,7 @@ def test_operations_grow_as_the_pixels_and_as_the_batch() -> None:
 
 
 def test_a_size_that_cannot_be_built_is_a_result() -> None:
-    scaling = scaled(["variant=latte1", "preset=smoke"], replace(COUNTS, scale="resolution=8,9,16"))
+    scaling = scaled(["variant=latte1", "preset=smoke"], replace(COUNTS, scale=["resolution=8,9,16"]))
     assert [point["status"] for point in scaling.points] == ["finished", "failed", "finished"]
     assert "not a multiple of patch_size" in scaling.points[1]["reason"]
     assert scaling.points[1]["gmacs"] is None
@@ -82,7 +82,7 @@ def test_a_size_that_cannot_be_built_is_a_result() -> None:
 
 
 def test_scaling_measures_time_and_memory_too() -> None:
-    scaling = scaled(["variant=latte1", *SMOKE], replace(TIMES, scale="batch=1,2"))
+    scaling = scaled(["variant=latte1", *SMOKE], replace(TIMES, scale=["batch=1,2"]))
     for point in scaling.points:
         assert min(point["forward_s"], point["train_step_s"], point["sampling_step_s"], point["peak_rss_mib"]) > 0
     assert set(scaling.exponents) >= {"gmacs", "train_step_s", "peak_rss_mib"}
@@ -148,7 +148,7 @@ def test_batch_size_search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     [
         (["variant=latte1,latte9"], COUNTS, "unknown variant 'latte9'"),
         (["variant=latte1,latte1"], COUNTS, "variant latte1 is given twice"),
-        (["variant=latte1"], replace(COUNTS, scale="frames=8"), "at least two different"),
+        (["variant=latte1"], replace(COUNTS, scale=["frames=8"]), "at least two different"),
         (["variant=latte1"], replace(COUNTS, find_batch_size=True), "leave one of them out"),
         (["variant=latte1"], replace(COUNTS, latents="4x16x32"), "expected CxFxHxW"),
         (["variant=latte1"], replace(COUNTS, latents="4x16x32x16"), "with H = W"),
@@ -169,7 +169,7 @@ def test_objective_decides_on_the_channels() -> None:
 
 
 def test_what_is_written(tmp_path: Path) -> None:
-    costs = profile_variants(["variant=latte1,dit", *SMOKE], replace(TIMES, scale="batch=1,2"))
+    costs = profile_variants(["variant=latte1,dit", *SMOKE], replace(TIMES, scale=["batch=1,2"]))
     out = tmp_path / "costs"
     write_costs(costs, out)
     write_costs(costs, out)  # an earlier output is replaced
@@ -201,3 +201,9 @@ def test_breakdown_and_clips_per_second_are_printed(capsys: pytest.CaptureFixtur
     assert "sampling_step" in out
     assert "by fvcore" in out
     assert "of the measured ceiling" in out
+
+
+def test_one_axis_of_sizes_at_a_time() -> None:
+    options = replace(COUNTS, scale=["frames=4,8", "batch=1,2"])
+    with pytest.raises(StbenchError, match=r"^--scale frames=4,8 --scale batch=1,2: expected one axis"):
+        profile_variants(["variant=latte1", "preset=smoke"], options)

@@ -14,7 +14,7 @@ from stbench.backbones.published import to_published
 from stbench.errors import StbenchError
 from stbench.records.schema import value_at
 from stbench.records.store import find_records, load_records, read_record
-from stbench.reports.report import write_report
+from stbench.reports.runs import load_runs
 from stbench.run.reuse import evaluate_again, sample_from
 from stbench.run.setup import prepare
 from stbench.run.stages import run
@@ -66,8 +66,7 @@ def test_a_loaded_run_is_sampled_and_evaluated_from_python(finished: Path) -> No
     np.testing.assert_array_equal(stbench.sample(finished, num=5).clips[:3], clips.clips)
     other = stbench.sample(trained, 3, {"eval.seed": 1})
     assert not np.array_equal(other.clips, clips.clips)
-    assert stbench.evaluate(trained).fvd == pytest.approx(read_record(finished).quality.fvd, rel=1e-6)
-    assert stbench.evaluate(trained, ["eval.num_clips=70"]).n_fake == 70
+    assert stbench.evaluate(trained, ["eval.num_clips=8"]).n_fake == 8
     with pytest.raises(StbenchError, match="num=0: expected at least 1"):
         stbench.sample(trained, 0)
 
@@ -94,9 +93,10 @@ def test_a_run_by_name_is_the_run_of_its_words(finished: Path, judged: list[str]
 
 def test_an_evaluation_is_a_record_of_its_own(finished: Path, tmp_path: Path) -> None:
     before = read_record(finished)
+    settings = {"eval.cfg_scale": 2.0, "eval.num_clips": 8}
     unchanged = stbench.evaluate(finished, out=tmp_path)
-    guided = stbench.evaluate(finished, {"eval.cfg_scale": 2.0}, out=tmp_path)
-    stbench.evaluate(finished, {"eval.cfg_scale": 2.0}, out=tmp_path)  # takes the place of the one before
+    guided = stbench.evaluate(finished, settings, out=tmp_path)
+    stbench.evaluate(finished, settings, out=tmp_path)  # takes the place of the one before
     stored = [item.record for item in find_records([tmp_path]).stored]
     records = {record.quality.protocol_hash: record for record in stored}
     assert records.keys() == {unchanged.protocol_hash, guided.protocol_hash}
@@ -110,16 +110,15 @@ def test_an_evaluation_is_a_record_of_its_own(finished: Path, tmp_path: Path) ->
     assert load_records(tmp_path)["eval.cfg_scale"].tolist() == [
         value_at(record.config, "eval.cfg_scale") for record in stored
     ]
-    write_report([finished, tmp_path], tmp_path / "report")
-    page = (tmp_path / "report" / "runs.md").read_text()
-    assert "latte1 eval.cfg_scale=2.0 trained_as=" in page
+    labels = [label for label, _ in load_runs([finished, tmp_path]).labelled()]
+    assert len(set(labels)) == 3  # as of a report
 
 
 def test_an_evaluation_of_a_run_that_is_not_finished_is_shown_and_not_kept(finished: Path, tmp_path: Path) -> None:
     stopped = tmp_path / "runs" / "stopped"
     shutil.copytree(finished, stopped)
     (stopped / "result.json").unlink()
-    assert evaluate_again(str(stopped), [], None).n_fake == 80
+    assert evaluate_again(str(stopped), ["eval.num_clips=8"], None).n_fake == 8
     assert [path.name for path in stopped.parent.iterdir()] == ["stopped"]
     with pytest.raises(StbenchError, match="stopped is no finished run: its evaluation cannot be kept"):
         evaluate_again(str(stopped), [], tmp_path / "out")

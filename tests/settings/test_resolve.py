@@ -273,3 +273,22 @@ def test_odd_words_are_a_plain_run_or_one_short_line(seed: int) -> None:
             assert "\n" not in str(error)
             str(error).encode()  # nothing that a terminal cannot show
     assert refused > 30
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [("num_fake", "eval.num_clips"), ("cfg_scale", "eval.cfg_scale"), ("num_frames", "dataset.num_frames")],
+)
+def test_a_word_of_fvd_is_answered_with_that_of_a_run(key: str, said: str) -> None:
+    with pytest.raises(
+        StbenchError, match=rf"^protocol\.{key} is for videos that are there already: a run says {said}$"
+    ):
+        resolve(["variant=latte1", "dataset=shapes", f"protocol.{key}=8"])
+
+
+def test_a_mapping_is_the_same_run_as_words() -> None:
+    words = ["variant=latte1", "variant.depth=2", "dataset=video_folder", "dataset.root=/videos", "train.lr=1e-3"]
+    settings = {"variant": "latte1", "variant.depth": 2, "dataset": "video_folder", "dataset.root": Path("/videos")}
+    assert resolve({**settings, "train.lr": 0.001}) == resolve(words)
+    with pytest.raises(StbenchError, match="expected a list of key=value words or a mapping, got 'variant=latte1'"):
+        resolve("variant=latte1")

@@ -164,10 +164,11 @@ def _per_what(profile: Profile) -> str:
 
 def _largest(search: BatchSizeSearch) -> str:
     """The largest batch that fits, and whether a larger one was tried."""
-    if search.largest_batch_size is None:
+    largest = search.largest_batch_size
+    if largest is None:
         return "none"
-    capped = search.largest_batch_size == search.trials[-1].batch_size
-    return f"{search.largest_batch_size}" + (", the largest that was tried" if capped else "")
+    capped = largest == search.trials[-1].batch_size
+    return f"at least {largest}: --max-batch-size ended the search" if capped else str(largest)
 
 
 def _cell(value: Any, form: str) -> str:

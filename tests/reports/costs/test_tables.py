@@ -181,7 +181,7 @@ def test_the_largest_batch_says_where_no_larger_one_was_tried(
 ) -> None:
     search = BatchSizeSearch(largest_batch_size=2, trials=(Trial(batch_size=2, status="fits", peak_mib=1.0),))
     print_costs(replace(measured, variants=(replace(measured.variants[0], batch_size_search=search),)))
-    assert "step that fits: 2, the largest that was tried\n" in capsys.readouterr().out
+    assert "step that fits: at least 2: --max-batch-size ended the search\n" in capsys.readouterr().out
 
 
 def test_an_earlier_output_is_replaced_and_anything_else_is_kept(counted: Profile, tmp_path: Path) -> None:

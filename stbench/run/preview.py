@@ -1,0 +1,146 @@
+"""A run before it runs: the costs of its network for `stbench profile`, and what it would take for `--dry-run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stbench.backbones.contract import refuse_broken
+from stbench.errors import StbenchError
+from stbench.profiling.ceilings import matmul_ceiling
+from stbench.profiling.counts import FVCORE_MAX_GMACS, FVCORE_MAX_PARAMETERS, count
+from stbench.profiling.footprint import Footprint, footprint
+from stbench.profiling.variants import (
+    Planned,
+    Variant,
+    measure_planned,
+    naming_all,
+    plan_variants,
+    variant_names,
+)
+from stbench.progress import console
+from stbench.records.costs import Profile
+from stbench.records.sections import Counts
+from stbench.run.setup import Setup, prepare
+from stbench.runtime.device import PRECISIONS
+from stbench.settings.options import ProfileOptions
+from stbench.settings.resolve import Words, parse_overrides, resolve
+from stbench.settings.schema import RunConfig, lookup
+from stbench.training.start import initialise_from
+
+# What all variants of a profile are measured under.
+_SHARED = ("precision", "attention", "compile", "device", "diffusion.objective", "train.batch_size")
+
+
+def profile_words(words: Words, options: ProfileOptions) -> Profile:
+    """Profile variants: with a dataset as the networks of runs, without one by themselves.
+
+    Args:
+        words: with `dataset=` those of a run, of which `variant` may name several; else as of `profile_variants`.
+        options: what to do.
+
+    Raises:
+        StbenchError, FinishedInPart: for words that no run can have, and as of `measure_planned`.
+    """
+    given = parse_overrides(words)
+    planned = plan_runs(given, options) if "dataset" in given else plan_variants(given, options)
+    return measure_planned(planned, options)
+
+
+def plan_runs(given: dict[str, Any], options: ProfileOptions) -> Planned:
+    """The networks of the runs that parsed words describe, with the input and the batch of their training."""
+    if options.latents:
+        raise StbenchError("--latents: those of a run follow from its dataset: leave out --latents or dataset=")
+    names = variant_names(given)
+    with naming_all(names):
+        setups = {name: prepare(resolve({**given, "variant": name})) for name in names}
+    settings = [setup.config.settings for setup in setups.values()]
+    for key in _SHARED:
+        values = {str(lookup(each, key)) for each in settings}
+        if len(values) > 1:
+            raise StbenchError(f"{key} is {' and '.join(sorted(values))} in these runs: name one for all of them")
+    variants = {name: _variant(setup) for name, setup in setups.items()}
+    return Planned(variants, settings[0], options.batch_size or settings[0].train.batch_size)
+
+
+def _variant(setup: Setup) -> Variant:
+    """The network of a run."""
+    task, config = setup.task, setup.config
+    return Variant(config.variant, setup.backbone_arguments, task.whole_timesteps, task.joint_images, config.preset)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would be.
+
+    Attributes:
+        config: resolved, with what the run is made of.
+        latent_shape: (C, F, H, W) of a clip.
+        num_classes: 0 when unconditional.
+        counts: parameters and operations.
+        memory: of a training step.
+        training_gmacs: 10^9 multiply-accumulates of all its steps.
+        sampling_gmacs: of all its evaluations.
+        ceiling_gflops_per_s: measured speed of a large matrix product on its device, in its precision.
+    """
+
+    config: RunConfig
+    latent_shape: tuple[int, int, int, int]
+    num_classes: int
+    counts: Counts
+    memory: Footprint
+    training_gmacs: float | None
+    sampling_gmacs: float
+    ceiling_gflops_per_s: float
+
+    def least_seconds(self, gmacs: float) -> float:
+        """How long so many operations take at least."""
+        return 2 * gmacs / self.ceiling_gflops_per_s
+
+
+def forecast(config: RunConfig) -> Forecast:
+    """Build all that a run would, its network on the meta device, and refuse what the run would; writes nothing.
+
+    Raises:
+        StbenchError: for whatever is missing or does not fit together.
+    """
+    setup = prepare(config)
+    settings = setup.config.settings
+    counts = count(setup.construct_backbone, setup.workload, with_fvcore=False)
+    _refuse_backbone(setup, counts)
+    step = counts.gmacs_train_step
+    return Forecast(
+        config=setup.config,
+        latent_shape=setup.latent_shape,
+        num_classes=setup.dataset.num_classes,
+        counts=counts,
+        memory=footprint(setup.construct_backbone, setup.workload, settings.train.batch_size),
+        training_gmacs=None if step is None else step * settings.train.batch_size * settings.train.steps,
+        sampling_gmacs=counts.gmacs * _network_evaluations(setup),
+        ceiling_gflops_per_s=matmul_ceiling(setup.runtime.device, PRECISIONS[setup.runtime.precision]),
+    )
+
+
+def _refuse_backbone(setup: Setup, counts: Counts) -> None:
+    """Refuse a backbone that breaks the contract, if it answers within seconds, and weights that do not fit it."""
+    name = f"variant {setup.config.variant.name!r}"
+    if counts.params_total < FVCORE_MAX_PARAMETERS and counts.gmacs < FVCORE_MAX_GMACS:
+        for verdict in refuse_broken(setup.construct_backbone, setup.task, name):
+            console().print(f"warning: {name}: {verdict.name}: {verdict.reason}", soft_wrap=True)
+    else:
+        console().print(f"{name} is large: whether it keeps the contract of a backbone is asked when it runs")
+    init = setup.config.settings.train.init
+    if init:
+        initialise_from(setup.build_backbone(), init, setup.architecture)
+
+
+def _network_evaluations(setup: Setup) -> int:
+    """How often a run evaluates its network on one clip to judge itself: at the end, at the beginning, on the way."""
+    settings = setup.config.settings
+    final, on_the_way = settings.eval, setup.during_training.config.settings.eval
+    judged = 1 + (final.untrained and settings.train.steps > 0)
+    evaluations = judged * final.num_clips * final.num_sampling_steps
+    if final.every:
+        points = settings.train.steps // final.every + 1
+        evaluations += points * on_the_way.num_clips * on_the_way.num_sampling_steps
+    return evaluations * (2 if final.cfg_scale != 1 else 1)
