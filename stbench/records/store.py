@@ -91,15 +91,12 @@ def find_records(paths: Iterable[Path | str]) -> FoundRecords:
     Raises:
         StbenchError: a path that is missing, or holds no record that can be read.
     """
-    asked = [Path(path) for path in paths]
-    files = {file.resolve(): file for path in asked for file in _record_files(path)}
+    files = {file.resolve(): file for path in paths for file in _record_files(Path(path))}
     found = FoundRecords([], {}, [])
     for file in files.values():
         try:
             record = read_record(file)
         except StbenchError as error:
-            if file in asked or (file.name == RECORD_NAME and file.parent in asked):
-                raise  # it is what was asked for, not one among others
             found.unreadable[file] = str(error)
             continue
         if any(each.record == record for each in found.stored):

@@ -8,8 +8,8 @@ import pandas as pd
 
 from stbench.reports.text import csv_cell, is_number, latex_text, markdown_text
 
-# What may stand behind a number in its cell: an interval, a remark in brackets, a mark of a note.
-BEHIND_A_NUMBER = re.compile(r" [\[(].*|†$")
+# What may stand behind a number in its cell: an interval, a remark in brackets, the end of a span, a mark of a note.
+BEHIND_A_NUMBER = re.compile(r" (\[|\(|to \d).*|†$")
 
 
 def to_csv(frame: pd.DataFrame) -> str:

@@ -127,7 +127,8 @@ def _load(timing: Timing) -> str:
 
 
 def _interval(bounds: tuple[float, float] | None, spec: str) -> str:
-    return f" (95 % interval {bounds[0]:{spec}} to {bounds[1]:{spec}})" if bounds else ""
+    """The 95 % interval of a record, which is of its clips alone."""
+    return f" (95 % interval of these clips: {bounds[0]:{spec}} to {bounds[1]:{spec}})" if bounds else ""
 
 
 def print_report(report: Report) -> None:

@@ -170,5 +170,12 @@ def test_what_did_not_finish_or_cannot_be_read(make_run: MakeRun, failed: dict[s
     ]
 
 
+def test_a_damaged_run_stops_no_report_of_others_even_where_all_are_named(make_run: MakeRun) -> None:
+    """As `stbench report runs/*` does."""
+    runs = [make_run("a"), make_run("b")]
+    (runs[0] / "result.json").write_text("{")
+    assert findings(load_runs(runs))[-1] == "1 record cannot be read; why is below."
+
+
 def test_nothing_recorded(make_run: MakeRun) -> None:
     assert sentences(make_run("latte1", 0, quality=None, counts=None)) == ["These runs recorded no result yet."]

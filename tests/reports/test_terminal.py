@@ -92,10 +92,11 @@ def test_every_figure_with_its_interval(capsys: pytest.CaptureFixture[str]) -> N
     )
     print_quality(quality)
     assert capsys.readouterr().out == (
-        "FVD [i3d]                123.46 (95 % interval 112.34 to 134.57)  (2048 real, 2048 generated clips)\n"
-        "FVD∞ [i3d]               100.25 (95 % interval 88.50 to 112.00)\n"
-        "KVD [i3d]                0.0125 (95 % interval 0.01 to 0.015)\n"
-        "MMD [i3d]                -0.001 (95 % interval -0.003 to 0.001)\n"
+        "FVD [i3d]                123.46 (95 % interval of these clips: 112.34 to 134.57)"
+        "  (2048 real, 2048 generated clips)\n"
+        "FVD∞ [i3d]               100.25 (95 % interval of these clips: 88.50 to 112.00)\n"
+        "KVD [i3d]                0.0125 (95 % interval of these clips: 0.01 to 0.015)\n"
+        "MMD [i3d]                -0.001 (95 % interval of these clips: -0.003 to 0.001)\n"
         "precision, recall [i3d]  0.700, 0.250\n"
         "density, coverage [i3d]  1.062, 0.500\n"
         "Inception Score [i3d]    60.12\n"
@@ -139,7 +140,7 @@ def test_a_finished_run(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -
         "FVD [shapes3d] at step 40          120.00\n"
         "FVD [shapes3d], untrained          900.00\n"
         "FVD [shapes3d], real against real  2.50\n"
-        "KVD [shapes3d]                     0.25 (95 % interval 0.2 to 0.3)\n"
+        "KVD [shapes3d]                     0.25 (95 % interval of these clips: 0.2 to 0.3)\n"
         "protocol                           protocol-a\n"
     )
 
