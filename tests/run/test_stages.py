@@ -41,6 +41,8 @@ def test_record(judged: list[str], finished: Path) -> None:
         assert record.timing[what].unit == "s"
         assert min(record.timing[what].samples) > 0
     assert record.memory.peak_rss_mib > 0
+    assert record.conditions.machine == record.machine.fingerprint
+    assert (record.conditions.threads, record.conditions.precision) == (torch.get_num_threads(), "float32")
     assert record.training.steps == 6
     assert record.training.precision == "float32"
     assert record.quality.detector == "shapes3d"
