@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from stbench.backbones.trial import Inputs, Trial
+from stbench.backbones.trial import MODES, Inputs, Trial
 from stbench.errors import StbenchError, error_with_place
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import PRECISIONS
@@ -39,31 +39,36 @@ def builds(trial: Trial) -> Answer:
 
 
 def answers(trial: Trial) -> Answer:
-    """It takes (noisy_latents, timesteps, conditioning) and returns one tensor."""
+    """It takes (noisy_latents, timesteps, conditioning), and all that it is made of was there before."""
     parameters = inspect.signature(trial.backbone.forward)
     try:
         parameters.bind(*trial.inputs(1))
     except TypeError:
         return "failed", f"forward{parameters} is not called as forward(noisy_latents, timesteps, conditioning)"
+    before = _names(trial.backbone)
     with torch.no_grad():
-        out = trial.forward(trial.inputs(2))
-    if not isinstance(out, Tensor):
-        return "failed", f"forward returned {type(out).__name__}, expected a tensor"
-    return "passed", "forward(noisy_latents, timesteps, conditioning) -> tensor"
+        trial.forward(trial.inputs(2))
+    if added := [name for name in _names(trial.backbone) if name not in before]:
+        return "failed", f"forward adds {_some(added)}: make them in the constructor"
+    return "passed", "forward(noisy_latents, timesteps, conditioning)"
 
 
 def shape(trial: Trial) -> Answer:
-    """The prediction is (B, C or 2C, F, H, W), of real numbers, where the latents are."""
-    with torch.no_grad():
-        out = trial.forward(trial.inputs(2))
+    """The prediction is a tensor (B, C or 2C, F, H, W) of real numbers, where the latents are; in training as well."""
     expected = trial.task.prediction_shape(2)
-    if out.shape != expected:
-        variance = "" if out.shape[1:2] == expected[1:2] else f" (learned_variance={trial.task.learned_variance})"
-        return "failed", f"returned {tuple(out.shape)}, expected (B, C, F, H, W) = {expected}{variance}"
-    if not out.is_floating_point():
-        return "failed", f"returned {out.dtype}, expected floating point numbers"
-    if out.device != trial.inputs(1).latents.device:
-        return "failed", f"returned on {out.device}, expected on {trial.task.runtime.device}"
+    for mode in MODES:
+        returned = "returned" if mode == "evaluation" else "in training returned"
+        with trial.mode(mode), torch.no_grad():
+            out = trial.forward(trial.inputs(2))
+        if not isinstance(out, Tensor):
+            return "failed", f"{returned} {type(out).__name__}, expected a tensor"
+        if out.shape != expected:
+            variance = "" if out.shape[1:2] == expected[1:2] else f" (learned_variance={trial.task.learned_variance})"
+            return "failed", f"{returned} {tuple(out.shape)}, expected (B, C, F, H, W) = {expected}{variance}"
+        if not out.is_floating_point():
+            return "failed", f"{returned} {out.dtype}, expected floating point numbers"
+        if out.device != trial.inputs(1).latents.device:
+            return "failed", f"{returned} on {out.device}, expected on {trial.task.runtime.device}"
     return "passed", f"{expected}, {str(out.dtype).removeprefix('torch.')}"
 
 
@@ -115,13 +120,10 @@ def gradients(trial: Trial) -> Answer:
 
 def untouched(trial: Trial) -> Answer:
     """Neither latents nor conditioning are written into."""
-    for mode in ("evaluation", "training"):
+    for mode in MODES:
         given = trial.inputs(2)
-        if mode == "evaluation":
+        with trial.mode(mode):
             trial.predict(given)
-        else:
-            with trial.training():
-                trial.predict(given)
         fresh = trial.inputs(2).tensors()
         changed = [name for name, tensor in given.tensors().items() if not torch.equal(tensor, fresh[name])]
         if changed:
@@ -137,9 +139,10 @@ def repeats(trial: Trial) -> Answer:
     first = trial.predict(trial.inputs(2))
     drawn = not torch.equal(before, _random_state(device))
     torch.manual_seed(2)
+    trial.predict(trial.inputs(3).rows([2, 0]))  # what is kept of another input
     apart = _apart(first, trial.predict(trial.inputs(2)))
     if apart > ROUNDING:
-        return "failed", f"twice the same input, and predictions {_share(apart)} apart: is dropout on after eval()?"
+        return "failed", f"twice the same input, and predictions {_share(apart)} apart: dropout, or something kept?"
     if drawn:
         return "failed", "evaluation draws from torch's global generator, or seeds it"
     return "passed", "the same prediction twice"
@@ -281,7 +284,9 @@ def state_dict(trial: Trial) -> Answer:
     """The state dict is the whole network: another one that loads it predicts the same."""
     state, other = trial.backbone.state_dict(), trial.build().eval()
     with _when("loading the state dict into another network"):
-        other.load_state_dict(state)
+        names = [name for names in other.load_state_dict(state, strict=False) for name in names]
+    if names:
+        return "failed", f"another network has other names in it: {_some(names)}"
     if _apart(trial.prediction, trial.predict(trial.inputs(2), backbone=other)) > ROUNDING:
         return "failed", "another network with the same state dict predicts otherwise: some state is not in it"
     return "passed", f"{len(state)} tensors make the network"
@@ -320,6 +325,11 @@ def _when(circumstances: str) -> Iterator[None]:
 def _with_labels(trial: Trial, *labels: int) -> Inputs:
     given = trial.inputs(2)
     return given.labelled(torch.tensor(labels).to(given.timesteps.device))
+
+
+def _names(backbone: nn.Module) -> list[str]:
+    """Of parameters and buffers."""
+    return [name for named in (backbone.named_parameters(), backbone.named_buffers()) for name, _ in named]
 
 
 def _random_state(device: torch.device) -> Tensor:

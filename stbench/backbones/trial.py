@@ -7,7 +7,7 @@ noise first. Inputs are made anew for every pass: a backbone may have written in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.attention.backends import AUTO
 from stbench.runtime.device import Runtime
 
+MODES = ("evaluation", "training")
 OTHER_NOISE = 1_000_000  # seeds from here on are no sample's
 
 
@@ -150,6 +151,10 @@ class Trial:
         """The prediction in float32, without gradients; of another network, or under another runtime, when given."""
         with (runtime or self.task.runtime).autocast():
             return (backbone or self.backbone)(*inputs).float()
+
+    def mode(self, name: str) -> AbstractContextManager[object]:
+        """A block in one of `MODES`."""
+        return self.training() if name == "training" else nullcontext()
 
     @contextmanager
     def training(self) -> Iterator[dict[str, Tensor]]:

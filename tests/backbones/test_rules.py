@@ -149,9 +149,38 @@ class DrawnOutside(Sound):
         return super().features(x * self.projection[:, None, None, None])
 
 
-class OnlySomeBatches(Sound):
+class LateLayer(Sound):
     def features(self, x: Tensor) -> Tensor:
-        return super().features(x).reshape(2, WIDTH, *x.shape[2:])
+        self.late = nn.Conv3d(3, WIDTH, 1)
+        return super().features(x) + self.late(x)
+
+
+class LazyLayer(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.LazyConv3d(WIDTH, 3, padding=1)
+
+
+class OwnNames(Sound):
+    count = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        OwnNames.count += 1
+        self.add_module(f"layer{OwnNames.count}", nn.Linear(1, 1, bias=False))
+
+    def features(self, x: Tensor) -> Tensor:
+        (name,) = [name for name, _ in self.named_children() if name.startswith("layer")]
+        return super().features(self.get_submodule(name)(x[..., None])[..., 0])
+
+
+class Remembering(Sound):
+    last: Tensor | None = None
+
+    def features(self, x: Tensor) -> Tensor:
+        now = super().features(x)
+        self.last, before = now, self.last
+        return now if before is None or before.shape != now.shape else now + 0.1 * before.detach()
 
 
 def changed(name: str) -> Way:
@@ -200,16 +229,45 @@ BROKEN: list[tuple[str, Callable[[], Any], str, str]] = [
     ("no module", object, "builds", "AttributeError: 'object' object has no attribute 'to'"),
     ("KeyError in the constructor", Unbuildable, "builds", r"KeyError: 'width' \(.*test_rules.py:\d+\)"),
     ("two arguments", NoConditioning, "answers", r"forward\(x.*, t.*\).* is not called as forward\(noisy_latents, "),
-    ("tuple", going(lambda *a: (sound(*a), None)), "answers", "forward returned tuple, expected a tensor"),
-    ("None", going(lambda *a: None), "answers", "forward returned NoneType, expected a tensor"),
+    ("tuple", going(lambda *a: (sound(*a), None)), "shape", "^returned tuple, expected a tensor"),
+    ("None", going(lambda *a: None), "shape", "^returned NoneType"),
+    (
+        "tuple in training",
+        going(lambda *a: (sound(*a),) if a[0].training else sound(*a)),
+        "shape",
+        "^in training returned tuple",
+    ),
+    (
+        "layer made in forward",
+        LateLayer,
+        "answers",
+        "forward adds late.weight, late.bias: make them",
+    ),
+    ("remembers the last input", Remembering, "repeats", "dropout, or something kept?"),
+    (
+        "names of its own",
+        OwnNames,
+        "state dict",
+        r"has other names in it: layer\d+.weight, layer",
+    ),
+    ("lazy layer", LazyLayer, "builds", "uninitialized parameter"),
     ("sys.exit", going(leave), "answers", r"SystemExit: 0 \(.*test_rules.py:\d+\)"),
     ("own error", going(fail), "answers", r"ValueError: too narrow \(.*test_rules.py:\d+\)"),
-    ("one frame too few", going(lambda *a: sound(*a)[:, :, 1:]), "shape", r"\(2, 3, 3, 8, 8\), expected .*4, 8, 8\)"),
-    ("one frame for all", going(lambda *a: sound(*a)[:, :, :1]), "shape", r"returned \(2, 3, 1, 8, 8\), expected"),
-    ("one clip for all", going(lambda *a: sound(*a)[:1]), "shape", r"returned \(1, 3, 4, 8, 8\), expected"),
+    (
+        "one frame too few",
+        going(lambda *a: sound(*a)[:, :, 1:]),
+        "shape",
+        r"\(2, 3, 3, 8, 8\), expected .*4, 8, 8\)",
+    ),
+    (
+        "one frame for all",
+        going(lambda *a: sound(*a)[:, :, :1]),
+        "shape",
+        r"returned \(2, 3, 1, 8, 8\), exp",
+    ),
+    ("one clip for all", going(lambda *a: sound(*a)[:1]), "shape", r"returned \(1, 3, 4, 8, 8\), exp"),
     ("2C channels", going(lambda *a: sound(*a).repeat(1, 2, 1, 1, 1)), "shape", "learned_variance=False"),
-    ("no batch", going(lambda *a: sound(*a)[0]), "shape", r"returned \(3, 4, 8, 8\), expected"),
-    ("integers", going(lambda *a: sound(*a).long()), "shape", "torch.int64, expected floating point"),
+    ("integers", going(lambda *a: sound(*a).long()), "shape", "torch.int64, expected floating"),
     ("NaN", going(lambda *a: sound(*a) * torch.nan), "finite", "1536 of 1536 predicted values are not finite"),
     ("train() returns None", TrainReturnsNothing, "modes", r"train\(\) returns something else .* `return self`"),
     ("eval() leaves dropout on", DropoutStaysOn, "modes", r"eval\(\) leaves drop in train mode"),
@@ -218,7 +276,7 @@ BROKEN: list[tuple[str, Callable[[], Any], str, str]] = [
     ("writes latents", going(changed("noisy_latents")), "inputs untouched", "evaluation writes into noisy_latents"),
     ("writes timesteps", going(changed("timesteps")), "inputs untouched", "writes into timesteps"),
     ("writes labels", going(changed("class_labels")), "inputs untouched", "writes into class_labels"),
-    ("dropout as a function", with_features(F.dropout), "repeats", "is dropout on after eval"),
+    ("dropout as a function", with_features(F.dropout), "repeats", "dropout, or something kept?"),
     ("noise by numpy", going(lambda *a: sound(*a) * (1 + 0.01 * np.random.rand())), "repeats", "% apart"),
     ("seeds torch", going(lambda *a: (torch.manual_seed(0), sound(*a))[1]), "repeats", "global generator, or seeds it"),
     ("mean over the batch", with_features(lambda h: h - h.mean(0)), "clips apart", "clips see each other"),
@@ -244,7 +302,12 @@ BROKEN: list[tuple[str, Callable[[], Any], str, str]] = [
         "every channel",
         "does not depend on channel 2",
     ),
-    ("batch of two", OnlySomeBatches, "batch sizes", "at a batch of 1: RuntimeError: shape"),
+    (
+        "batch of two",
+        with_features(lambda h: h.reshape(2, 8, 4, 8, 8)),
+        "batch sizes",
+        "at a batch of 1: RuntimeError: shape",
+    ),
     ("squeeze", going(lambda *a: sound(*a).squeeze(0)), "batch sizes", r"batch of 1 returned \(3, 4, 8, 8\)"),
     (
         "another share for each batch",
