@@ -137,12 +137,16 @@ def common(
 @app.command("list")
 def list_command(
     what: Annotated[Listing | None, typer.Argument(help="What to list; everything when left out.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="variant=NAME and dataset=NAME: settings lists theirs as well."),
+    ] = None,
 ) -> None:
     """List variants, datasets, presets, protocols, detectors and settings."""
     from stbench.checks.listing import print_listing
 
     for each in [what] if what else list(Listing):
-        print_listing(each.value)
+        print_listing(each.value, overrides or [])
 
 
 @app.command()

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stbench import paths
-from stbench.errors import StbenchError
+from stbench.errors import StbenchError, unknown_name
 from stbench.reports.terminal import print_rows
 
 if TYPE_CHECKING:
     from stbench.run.preview import Forecast
+    from stbench.settings.resolve import Words
     from stbench.settings.schema import RunConfig
 
 
-def print_listing(what: str) -> None:
-    """Print one table of what there is: "variants", "datasets", "presets", "protocols", "detectors" or "settings"."""
+def print_listing(what: str, words: Words = ()) -> None:
+    """Print one table of what there is.
+
+    Args:
+        what: "variants", "datasets", "presets", "protocols", "detectors" or "settings".
+        words: variant=NAME and dataset=NAME, whose own settings stand among those of runs.
+
+    Raises:
+        StbenchError: for other words, or words with another table.
+    """
+    if words and what != "settings":
+        raise StbenchError("variant=NAME and dataset=NAME are for `stbench list settings`: it shows theirs, too")
+    rows = [*_LISTINGS[what](), *_arguments(words)]
     print(what)
-    print_rows(_LISTINGS[what](), indent=2)
+    print_rows(rows, indent=2)
     print()
 
 
@@ -113,9 +125,47 @@ def _settings() -> list[tuple[str, ...]]:
         limits = "" if low is None else f", at least {low}" if high is None else f", {low} to {high}"
         limits += "" if bound is None else f", more than {bound}"
         expected = " | ".join(about["choices"]) if about["choices"] else kind + limits
-        default = "null" if declared.default is None else str(declared.default)
+        default = _spelled(declared.default)
         rows.append((key, default, expected, about["about"] + ("" if about["hashed"] else "; moves no result")))
     return rows
+
+
+def _arguments(words: Words) -> list[tuple[str, ...]]:
+    """The settings of a variant and of a dataset: what their constructors take, but for what follows from the run."""
+    from stbench.settings.components import TARGET_KEYS, load_component, load_target, signature_parameters
+    from stbench.settings.resolve import parse_overrides
+    from stbench.settings.values import annotations_of, describe_type
+
+    rows: list[tuple[str, ...]] = []
+    for kind, name in parse_overrides(words).items():
+        if kind not in TARGET_KEYS:
+            raise unknown_name("word", kind, TARGET_KEYS)
+        component = load_component(kind, str(name))
+        target = load_target(component)
+        annotations = annotations_of(target)
+        for argument in signature_parameters(component):
+            default = _spelled(component.settled[argument]) if argument in component.settled else ""
+            expected = describe_type(annotations[argument]) if argument in annotations else ""
+            about = f"of {target.__name__}"
+            if kind == "variant" and argument in _run_facts():
+                default, about = "", "follows from the run, and cannot be set in one"
+            rows.append((f"{kind}.{argument}", default, expected, about))
+    return rows
+
+
+def _spelled(value: Any) -> str:
+    """A value as the command line takes it."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_spelled, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)
+
+
+def _run_facts() -> tuple[str, ...]:
+    from stbench.backbones.base import RUN_FACTS  # torch is there by now: the variant's class brought it
+
+    return RUN_FACTS
 
 
 # Each with its header as the first row.

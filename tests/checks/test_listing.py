@@ -10,8 +10,10 @@ import yaml
 
 from stbench import paths
 from stbench.checks.listing import print_config, print_listing
+from stbench.errors import StbenchError
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.protocol import PROTOCOLS
+from stbench.settings.components import load_component
 from stbench.settings.resolve import resolve
 from stbench.settings.schema import Contents, dotted_settings
 
@@ -144,3 +146,19 @@ def test_settings_tell_type_range_and_meaning(capsys: pytest.CaptureFixture[str]
     assert rows["eval.curve_clips"].startswith("eval.curve_clips null a whole number or null, at least 2")
     assert rows["compile"].startswith("compile off off | default | max-autotune torch.compile")
     assert rows["train.num_workers"].endswith("; moves no result")
+
+
+def test_settings_of_a_variant_and_a_dataset_stand_with_those_of_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    print_listing("settings", ["variant=latte1", "dataset=shapes"])
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:] if line}
+    assert set(dotted_settings()) <= rows.keys()
+    assert rows["variant.arrangement"].split()[1] == "interleaved"  # what the file says
+    assert "a whole number or null" in rows["variant.depth"]
+    assert rows["dataset.motions"].split()[1].startswith("[right,left,")
+    assert rows["eval.untrained"].split()[1] == "true"  # as the command line spells it
+    assert "follows from the run" in rows["variant.num_classes"]
+    assert rows["dataset.image_size"].split()[1] == str(load_component("dataset", "shapes").settled["image_size"])
+    with pytest.raises(StbenchError, match="variant=NAME and dataset=NAME are for `stbench list settings`"):
+        print_listing("presets", ["variant=latte1"])
+    with pytest.raises(StbenchError, match="unknown word 'preset'"):
+        print_listing("settings", ["preset=demo"])
