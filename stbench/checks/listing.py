@@ -47,9 +47,10 @@ def print_forecast(forecast: Forecast) -> None:
     print_config(forecast.config)
     counts, memory, settings = forecast.counts, forecast.memory, forecast.config.settings
     classes = f", {forecast.num_classes} classes" if forecast.num_classes else ""
+    tokens = f", {forecast.num_tokens:,} tokens" if forecast.num_tokens else ""
     step = counts.gmacs_train_step
     rows = [
-        ("latents", "x".join(map(str, forecast.latent_shape)) + classes),
+        ("latents", "x".join(map(str, forecast.latent_shape)) + tokens + classes),
         ("parameters", f"{counts.params_total:,} ({counts.params_trainable:,} trainable)"),
         ("operations", f"{counts.gmacs:.3f} GMACs a clip and network evaluation"),
         ("  training", "unknown" if step is None else f"{step:.3f} GMACs a clip and training step"),

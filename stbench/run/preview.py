@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from stbench.backbones.contract import refuse_broken
 from stbench.errors import StbenchError
 from stbench.profiling.ceilings import matmul_ceiling
@@ -77,6 +79,7 @@ class Forecast:
         config: resolved, with what the run is made of.
         latent_shape: (C, F, H, W) of a clip.
         num_classes: 0 when unconditional.
+        num_tokens: of a clip; None where the backbone does not tell.
         counts: parameters and operations.
         memory: of a training step.
         training_gmacs: 10^9 multiply-accumulates of all its steps.
@@ -87,6 +90,7 @@ class Forecast:
     config: RunConfig
     latent_shape: tuple[int, int, int, int]
     num_classes: int
+    num_tokens: int | None
     counts: Counts
     memory: Footprint
     training_gmacs: float | None
@@ -108,11 +112,14 @@ def forecast(config: RunConfig) -> Forecast:
     settings = setup.config.settings
     counts = count(setup.construct_backbone, setup.workload, with_fvcore=False)
     _refuse_backbone(setup, counts)
+    with torch.device("meta"):
+        num_tokens = getattr(setup.construct_backbone(), "num_tokens", None)
     step = counts.gmacs_train_step
     return Forecast(
         config=setup.config,
         latent_shape=setup.latent_shape,
         num_classes=setup.dataset.num_classes,
+        num_tokens=num_tokens,
         counts=counts,
         memory=footprint(setup.construct_backbone, setup.workload, settings.train.batch_size),
         training_gmacs=None if step is None else step * settings.train.batch_size * settings.train.steps,

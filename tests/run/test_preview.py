@@ -35,7 +35,12 @@ def test_a_forecast_is_of_the_run_that_was_run(
     assert told.least_seconds(told.ceiling_gflops_per_s) == pytest.approx(2)
     print_forecast(told)
     shown = capsys.readouterr().out
-    for words in (f"run_id: {record.run_id}", f"{record.counts.params_total:,}", "4 classes", "time, at least"):
+    for words in (
+        f"run_id: {record.run_id}",
+        f"{record.counts.params_total:,}",
+        "3x8x16x16, 128 tokens, 4 classes",
+        "time, at least",
+    ):
         assert words in shown
     assert not list(tmp_path.iterdir())
 

@@ -179,6 +179,12 @@ class Latte(nn.Module):
         self._initialise()
 
     @property
+    def num_tokens(self) -> int:
+        """Patches, or tubelets, of one clip; tokens of the condition come on top."""
+        length, size, _ = self.patch
+        return self.num_frames // length * (self.sample_size // size) ** 2
+
+    @property
     def published_guided_channels(self) -> int:
         """The authors of Latte guide the noise, those of DiT its first three channels alone."""
         return 3 if self.arrangement == "spatial" else self.in_channels

@@ -245,6 +245,16 @@ def test_tokens_lie_in_order_in_memory(arrangement: dict[str, str], conditioning
     assert seen[-1] or conditioning == "tokens"  # whose condition tokens are cut off before the last
 
 
+@pytest.mark.parametrize("options", [{}, {"patch_size": 4}, {"patch_embedding": "compression", "tubelet_length": 2}])
+def test_the_number_of_tokens_is_that_of_the_first_block(options: dict[str, Any]) -> None:
+    latte = build(**options)
+    seen: list[torch.Size] = []
+    latte.blocks[0].register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0].shape))
+    latte(normal(*SHAPE), TIMESTEPS, LABELS)
+    _, frames, tokens, _ = seen[0]
+    assert latte.num_tokens == frames * tokens
+
+
 @pytest.mark.parametrize(
     "options",
     [
