@@ -20,7 +20,7 @@ from stbench.storage.files import making, reason
 
 LOCK_NAME = "stbench.lock"  # the file in the folder, there while it is held; says by whom
 
-_held: dict[Path, IO[str]] = {}  # by this process, whose own record locks do not exclude each other
+_held: dict[Path, IO[bytes]] = {}  # by this process, whose own record locks do not exclude each other
 
 
 @contextmanager
@@ -62,33 +62,41 @@ def holder_of(folder: Path) -> str | None:
     return None
 
 
-def _take(path: Path) -> IO[str]:
+def _take(path: Path) -> IO[bytes]:
     """The lock file, open and locked, with the holder's name in it."""
     if path in _held:  # and must not be opened again: closing it would give the lock up
         raise _in_use(path, "this process")
-    while True:
+    try:
+        file = _open_locked(path)
+        while not _is_open_at(file, path):  # its holder removed it just before it was locked here
+            file.close()
+            file = _open_locked(path)
         try:
-            file = path.open("a+", encoding="utf-8")
-        except OSError as error:
-            raise StbenchError(f"cannot lock {path.parent}: {reason(error)}") from error
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            with file:
-                file.seek(0)
-                if error.errno in (errno.EACCES, errno.EAGAIN):
-                    raise _in_use(path, file.read() or "another process") from error
-                raise StbenchError(f"cannot lock {path.parent}: {reason(error)}") from error
-        if _is_open_at(file, path):
-            break
-        file.close()  # its holder removed the file just before it was locked here
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}")
-    file.flush()
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+        except OSError:
+            path.unlink()
+            file.close()
+            raise
+    except OSError as error:
+        raise StbenchError(f"cannot lock {path.parent}: {reason(error)}") from error
     return file
 
 
-def _is_open_at(file: IO[str], path: Path) -> bool:
+def _open_locked(path: Path) -> IO[bytes]:
+    file = path.open("ab+", buffering=0)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        with file:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                file.seek(0)
+                raise _in_use(path, file.read().decode() or "another process") from error
+            raise
+    return file
+
+
+def _is_open_at(file: IO[bytes], path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
 import shutil
@@ -81,3 +83,23 @@ def test_what_cannot_be_a_folder_is_named(tmp_path: Path) -> None:
         message = f"^cannot make the folder {re.escape(str(folder))}: [A-Z]"
         with pytest.raises(StbenchError, match=message), locked(folder):
             pass
+
+
+@pytest.mark.parametrize("call", ["lockf", "write"])
+def test_a_disk_that_takes_no_lock_is_one_line_and_keeps_nothing(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if call == "lockf":
+        monkeypatch.setattr(fcntl, "lockf", refuse)
+    else:
+        monkeypatch.setattr("stbench.storage.lock.socket.gethostname", refuse)  # called between the lock and the write
+    message = f"^cannot lock {tmp_path / 'run'}: No space left on device$"
+    with pytest.raises(StbenchError, match=message), locked(tmp_path / "run"):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == (["run", LOCK_NAME] if call == "lockf" else [])
+    monkeypatch.undo()
+    with locked(tmp_path / "run"):
+        assert is_held(tmp_path / "run")
