@@ -296,7 +296,7 @@ def test_paper_count_of_variant_4_comes_with_its_explanation() -> None:
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["run", "varient=latte1", "dataset=shapes"], 2, "variant=NAME is missing"),
+        (["run", "varient=latte1", "dataset=shapes"], 2, "unknown key 'varient': did you mean 'variant'"),
         (["run", "variant=latte7", "dataset=shapes"], 2, "unknown variant 'latte7': did you mean"),
         (["profile", "variant=latte1", "variant.sizes=S"], 2, "did you mean 'size'"),
         (["report", "nowhere", "--out", "there"], 2, "nowhere"),
