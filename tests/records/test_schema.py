@@ -110,6 +110,13 @@ def test_finished_run_may_not_hold_nan(content: dict[str, Any]) -> None:
         wrong.to_json()
 
 
+def test_a_run_that_finished_took_the_steps_that_were_asked_for(content: dict[str, Any]) -> None:
+    change(content, "training.steps", 39)
+    with pytest.raises(StbenchError, match=r"^training\.steps: a finished run of 40 steps cannot have taken 39$"):
+        Record.from_json(content)
+    assert Record.from_json({**content, "status": "failed", "reason": "killed"}).training is not None
+
+
 def test_value_at_is_none_wherever_the_path_breaks() -> None:
     assert value_at({"a": {"b": 1}}, "a.b") == 1
     assert value_at({"a": {"b": 1}}, "a.b.c") is None
