@@ -58,6 +58,8 @@ RULES = (
     Rule("inputs untouched", rules.untouched, at_start="refused"),
     Rule("repeats", rules.repeats, at_start="refused"),
     Rule("clips apart", rules.clips_apart, at_start="refused"),
+    Rule("batch sizes", rules.batch_sizes, at_start="refused"),
+    Rule("copy", rules.copy, at_start="refused"),
     Rule("buffers", rules.buffers, at_start="refused"),
     Rule("timestep range", rules.timestep_range, at_start="refused"),
     Rule("null class", rules.null_class, at_start="refused"),
@@ -65,7 +67,6 @@ RULES = (
     Rule("class", rules.class_label, at_start="told"),
     Rule("every frame", rules.every_frame),
     Rule("every channel", rules.every_channel),
-    Rule("batch sizes", rules.batch_sizes),
     Rule("precisions", rules.precisions),
     Rule("state dict", rules.state_dict),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy as copying
 import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +105,9 @@ def gradients(trial: Trial) -> Answer:
             out = trial.forward(trial.inputs(2, trial.task.joint_images))
             if not out.requires_grad:
                 return "failed", "the prediction carries no gradient: detached, or made under no_grad?"
+            if hidden := _learning(out) - set(trial.backbone.parameters()):
+                values = sum(each.numel() for each in hidden)
+                return "failed", f"{values:,} values are trained that are no parameters: lists belong in nn.ModuleList"
             out.backward(torch.randn_like(out))
             if all(each.grad is not None and each.grad.count_nonzero() for each in named.values()):
                 break
@@ -132,7 +136,7 @@ def untouched(trial: Trial) -> Answer:
 
 
 def repeats(trial: Trial) -> Answer:
-    """In evaluation mode the same input gives the same prediction, and no random number is drawn."""
+    """In evaluation mode the same input gives the same prediction, and nothing is drawn; in training by torch alone."""
     device = trial.task.runtime.device
     torch.manual_seed(1)
     before = _random_state(device)
@@ -145,6 +149,8 @@ def repeats(trial: Trial) -> Answer:
         return "failed", f"twice the same input, and predictions {_share(apart)} apart: dropout, or something kept?"
     if drawn:
         return "failed", "evaluation draws from torch's global generator, or seeds it"
+    if _apart(*(_seeded_in_training(trial, trial.inputs(2)) for _ in range(2))) > ROUNDING:
+        return "failed", "in training it draws from something else than torch's global generator, which a run seeds"
     return "passed", "the same prediction twice"
 
 
@@ -157,11 +163,7 @@ def clips_apart(trial: Trial) -> Answer:
     )
     if apart > ROUNDING:
         return "failed", f"another clip in the batch moves a prediction by {_share(apart)}: clips see each other"
-    with trial.training():
-        torch.manual_seed(1)  # equal dropout
-        alone = trial.predict(three.rows([0, 1]))[0]
-        torch.manual_seed(1)
-        beside = trial.predict(three.rows([0, 2]))[0]
+    alone, beside = (_seeded_in_training(trial, three.rows(rows))[0] for rows in ([0, 1], [0, 2]))
     if _apart(alone, beside) > ROUNDING:
         return "note", "in training clips of a batch see each other (batch norm?): train.batch_size moves figures"
     return "passed", "a prediction is the same beside other clips"
@@ -280,6 +282,18 @@ def buffers(trial: Trial) -> Answer:
     return "passed", "none changes"
 
 
+def copy(trial: Trial) -> Answer:
+    """A copy is a network of its own: the averaged weights, which are judged, live in one."""
+    original = trial.build()
+    with _when("copy.deepcopy"):
+        copied = copying.deepcopy(original).eval()
+    with _when("a copy"), torch.enable_grad():
+        learning = _learning(trial.forward(trial.inputs(2), backbone=copied))
+    if shared := [name for name, each in original.named_parameters() if each in learning]:
+        return "failed", f"a copy goes through {_some(shared)} of the original: does a lambda or hook hold `self`?"
+    return "passed", "a copy has weights of its own"
+
+
 def state_dict(trial: Trial) -> Answer:
     """The state dict is the whole network: another one that loads it predicts the same."""
     state, other = trial.backbone.state_dict(), trial.build().eval()
@@ -325,6 +339,27 @@ def _when(circumstances: str) -> Iterator[None]:
 def _with_labels(trial: Trial, *labels: int) -> Inputs:
     given = trial.inputs(2)
     return given.labelled(torch.tensor(labels).to(given.timesteps.device))
+
+
+def _learning(prediction: Tensor) -> set[Tensor]:
+    """Every tensor that a gradient of the prediction would reach."""
+    nodes, found = [prediction.grad_fn], set()
+    seen = set(nodes)
+    while nodes:
+        node: Any = nodes.pop()
+        if hasattr(node, "variable"):
+            found.add(node.variable)
+        reached = {each for each, _ in node.next_functions if each is not None} - seen
+        seen |= reached
+        nodes += reached
+    return found
+
+
+def _seeded_in_training(trial: Trial, inputs: Inputs) -> Tensor:
+    """The prediction in train mode, with equal dropout in each."""
+    torch.manual_seed(1)
+    with trial.training():
+        return trial.predict(inputs)
 
 
 def _names(backbone: nn.Module) -> list[str]:

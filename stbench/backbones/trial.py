@@ -141,10 +141,10 @@ class Trial:
         dtype = torch.int64 if self.task.whole_timesteps else torch.float32
         return Inputs(latents.to(device), timesteps.to(device, dtype), conditioning.to(device))
 
-    def forward(self, inputs: Inputs) -> Any:
-        """Whatever the network returns, called in the task's precision."""
+    def forward(self, inputs: Inputs, *, backbone: nn.Module | None = None) -> Any:
+        """Whatever the network, or another one, returns, called in the task's precision."""
         with self.task.runtime.autocast():
-            return self.backbone(*inputs)
+            return (backbone or self.backbone)(*inputs)
 
     @torch.no_grad()
     def predict(self, inputs: Inputs, *, backbone: nn.Module | None = None, runtime: Runtime | None = None) -> Tensor:

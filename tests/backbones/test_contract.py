@@ -39,6 +39,11 @@ class OneFrame(Pointwise):
         return super().forward(noisy_latents, timesteps, conditioning)[:, :, :1]
 
 
+class Squeezed(Pointwise):
+    def forward(self, x: Tensor, t: Tensor, c: Conditioning) -> Tensor:
+        return super().forward(x, t, c).squeeze(0)
+
+
 class OutOfMemory(Pointwise):
     def forward(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -63,6 +68,8 @@ def test_a_run_refuses_what_makes_wrong_figures_and_tells_the_rest() -> None:
         match=r"^variant 'mine' breaks the contract of a backbone: shape: returned \(2, 2, 1, 4, 4\), expected ",
     ):
         refuse_broken(OneFrame, TASK, "variant 'mine'")
+    with pytest.raises(StbenchError, match="batch sizes: at a batch of 1 returned"):  # met after the training otherwise
+        refuse_broken(Squeezed, TASK, "mine")
     told = {verdict.name: verdict.reason for verdict in refuse_broken(Pointwise, TASK, "mine")}
     assert told == {
         "timestep": "the prediction does not depend on the timestep",

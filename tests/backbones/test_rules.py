@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -183,6 +184,41 @@ class Remembering(Sound):
         return now if before is None or before.shape != now.shape else now + 0.1 * before.detach()
 
 
+class PlainList(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = [nn.Conv3d(WIDTH, WIDTH, 1)]
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.more[0](super().features(x))
+
+
+class HoldsItself(Sound):
+    """Calls itself by a function that a copy shares with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = lambda x: self.enter(x)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.project(x)
+
+
+class HoldsLock(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+class OwnGenerator(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.draws = np.random.default_rng(0)
+
+    def features(self, x: Tensor) -> Tensor:
+        return super().features(x) * (self.draws.random() if self.training else 0.5)
+
+
 def changed(name: str) -> Way:
     """Writes into one of its inputs."""
 
@@ -291,6 +327,10 @@ BROKEN: list[tuple[str, Callable[[], Any], str, str]] = [
     ("squeeze", going(lambda *a: sound(*a).squeeze(0)), "batch sizes", r"batch of 1 returned \(3, 4, 8, 8\)"),
     ("size of the batch", going(lambda *a: sound(*a) * len(a[1])), "batch sizes", "batch of 1 gives other predictions"),
     ("no bfloat16", with_features(lambda h: h.lerp(torch.ones(h.shape), 0.5)), "precisions", "in bfloat16: Runtime"),
+    ("plain list of layers", PlainList, "gradients", "72 values are trained that are no parameters.*nn.ModuleList"),
+    ("generator of its own", OwnGenerator, "repeats", "in training.*torch's global generator"),
+    ("holds itself", HoldsItself, "copy", r"goes through enter.weight, enter.bias of the original"),
+    ("holds a lock", HoldsLock, "copy", "copy.deepcopy: TypeError: cannot pickle"),
     ("state outside", DrawnOutside, "state dict", "predicts otherwise: some state is not in it"),
 ]
 
@@ -331,6 +371,16 @@ def test_batch_norm_is_allowed_and_told() -> None:
     )
     assert found["buffers"][0] == "note"
     assert found["buffers"][1].startswith("3 follow training (norm.running_mean, norm.running_var, ")
+
+
+def test_state_that_follows_training_is_no_clip_that_sees_another() -> None:
+    def normed() -> nn.Module:
+        network = Sound()
+        nn.utils.parametrizations.spectral_norm(network.enter)
+        return network
+
+    verdicts = {verdict.name: verdict for verdict in examine(normed, FLOW)}
+    assert {name for name, verdict in verdicts.items() if verdict.status != "passed"} == {"joint images", "buffers"}
 
 
 def test_frozen_parameters_need_no_gradient() -> None:
