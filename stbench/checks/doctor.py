@@ -12,11 +12,13 @@ from stbench.errors import StbenchError
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detectors import build_detector
 from stbench.profiling.ceilings import matmul_ceiling
+from stbench.records.statistics import under_load, waiting
 from stbench.reports.terminal import print_rows
 from stbench.runtime.attention.available import unavailable_reason
 from stbench.runtime.attention.backends import BACKENDS
 from stbench.runtime.attention.choice import candidates
 from stbench.runtime.device import PRECISIONS, choose_device
+from stbench.runtime.load import WaitedShare
 from stbench.runtime.machine import describe_machine, fast_bfloat16, software_versions
 
 EXTRAS = {"diffusers": "sd-vae", "transformers": "videomae", "pynvml": "nvml", "xformers": "xformers"}
@@ -44,12 +46,17 @@ def print_diagnosis() -> None:
 
 def _machine(device: torch.device) -> list[tuple[str, str]]:
     facts, versions = describe_machine(), software_versions()
-    speeds = {name: matmul_ceiling(device, dtype) for name, dtype in PRECISIONS.items()}
+    with WaitedShare() as waited:
+        speeds = {name: matmul_ceiling(device, dtype) for name, dtype in PRECISIONS.items()}
+    busy = []
+    if waited.value is not None and under_load(waited.value):
+        busy = [("", f"too low, the machine is busy: {waiting(waited.value)}")]
     return [
         ("device", f"{device}: {facts.gpu or facts.cpu}"),
         ("processor", f"{facts.cpu}, {facts.cores} cores, {facts.memory_gib} GiB"),
         ("software", f"python {versions.python}, torch {versions.torch}, stbench {versions.stbench}"),
         *((name, f"{speed:.0f} GFLOP/s in a large matrix product") for name, speed in speeds.items()),
+        *busy,
         ("precision=auto", "bfloat16" if fast_bfloat16(device) else "float32"),
     ]
 

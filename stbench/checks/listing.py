@@ -127,7 +127,7 @@ def _settings() -> list[tuple[str, ...]]:
         limits += "" if bound is None else f", more than {bound}"
         expected = " | ".join(about["choices"]) if about["choices"] else kind + limits
         default = _spelled(declared.default)
-        rows.append((key, default, expected, about["about"] + ("" if about["hashed"] else "; moves no result")))
+        rows.append((key, default, expected, about["about"] + ("" if about["hashed"] else "; itself in no hash")))
     return rows
 
 

@@ -20,6 +20,7 @@ from stbench.errors import StbenchError, unknown_name
 from stbench.fvd.extraction import compute_features
 from stbench.fvd.frames import FRAME_DETECTOR, ChosenClips, FrameQuality, assess_frames
 from stbench.fvd.sides import (
+    KEPT_FEATURES,
     Pair,
     Side,
     SideFeatures,
@@ -30,12 +31,12 @@ from stbench.fvd.sides import (
     still_valid,
 )
 from stbench.fvd.sources import ClipSource, FolderSource
-from stbench.fvd.words import DEFAULT_PROTOCOL, describe_protocol, unsplit_preset
+from stbench.fvd.words import DEFAULT_PROTOCOL, describe_protocol, named_protocol
 from stbench.metrics.detectors import Detector, build_detector
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.kernel import MIN_CLIPS_FOR_KERNEL, kernel_distance
 from stbench.metrics.protocol import ClipFacts, DetectorFacts, filled_in
-from stbench.metrics.quality import assess
+from stbench.metrics.quality import assess, refusal
 from stbench.progress import say
 from stbench.records.protocol import OFFSET_RULES, OPEN, Protocol, SideName
 from stbench.records.sections import Quality
@@ -72,19 +73,21 @@ class Outcome:
     frames: FrameQuality | None  # how the single frames of the same clips compare; None where not asked for
     real: SideFeatures
     fake: SideFeatures
-    preset: str  # the protocol's name, with the fields that were changed
+    protocol_name: str  # with the fields that were changed
 
     @property
     def refusal(self) -> str | None:
         """Why there is no FVD, and what to ask for instead, or None."""
-        got, asked = self.quality.n_fake, self.quality.protocol.num_fake
-        hint = f"; protocol.num_fake={got} asks for as many as there are" if got < asked else ""
+        quality, got = self.quality, self.quality.n_fake
+        fewer = replace(quality.protocol, num_fake=got)
+        helps = got < quality.protocol.num_fake and not refusal(fewer, quality.n_real, got)
+        hint = f"; protocol.num_fake={got} asks for as many as there are" if helps else ""
         return self.quality.refused and self.quality.refused + hint
 
     def to_dict(self) -> dict[str, Any]:
         """All but the features, as JSON knows it."""
         return {
-            "preset": self.preset,
+            "protocol_name": self.protocol_name,
             "quality": asdict(self.quality),
             "control": self.control and asdict(self.control),
             "frames": self.frames and asdict(self.frames),
@@ -104,7 +107,7 @@ def measure(
     Args:
         real: a folder of videos or of folders of frames, an .npz file of clips, or features kept by an earlier call.
         fake: the same for the generated ones.
-        protocol: how; the name of a preset, or a protocol of your own. What it leaves open is filled in: 16 frames,
+        protocol: how; a name, or a protocol of your own. What it leaves open is filled in: 16 frames,
             stride 1, the resolution of the generated videos.
         options: how the work is done.
 
@@ -113,7 +116,7 @@ def measure(
         NotComparable: kept features that were made under another protocol.
     """
     options = options or FvdOptions()
-    asked = unsplit_preset(protocol) if isinstance(protocol, str) else protocol
+    asked = named_protocol(protocol) if isinstance(protocol, str) else protocol
     sides = Pair(open_side(real, options.num_workers), open_side(fake, options.num_workers))
     # Whatever is missing is said before a folder is made or a video is read.
     frame_detector = _build_frame_detector(sides, options)
@@ -138,7 +141,7 @@ def measure(
         frames=_compare_frames(frame_detector, sides, done, final, options.batch_size),
         real=done.real,
         fake=done.fake,
-        preset=describe_protocol(asked),
+        protocol_name=describe_protocol(asked),
     )
     if options.out is not None and is_first():
         write_json(options.out / "fvd.json", outcome.to_dict())
@@ -231,7 +234,7 @@ def _side_features(
         return side.first(asked)
     assert detector is not None
     control = not options.no_control and name == "fake"
-    path = None if options.out is None else options.out / f"{name}_features.npz"
+    path = None if options.out is None else options.out / KEPT_FEATURES.format(name)
     if path and path.is_file() and still_valid(kept := load_features(path), side, protocol, name, control):
         say(f"{path}: nothing has changed, taken again")
         return kept

@@ -6,6 +6,7 @@ one. A kept file is taken again only when it was made under the same conditions 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +27,11 @@ from stbench.storage.hashing import sha256_of
 Features = NDArray[np.float32]
 T = TypeVar("T")
 
+KEPT_FEATURES = "{}_features.npz"  # what an output folder has of each side
 _NOT_IN_ABOUT = ("features", "shuffled", "video_ids", "file")
+# Arrays by which an .npz file is known.
+_IN_CLIPS = {"clips"}
+_IN_FEATURES = {"features", "about"}
 
 
 @dataclass(frozen=True)
@@ -143,19 +148,34 @@ def open_side(path: str | Path, num_workers: int = 0) -> Side:
     """
     path = Path(path).expanduser()
     if path.is_dir():
+        if files := _clips_or_features_in(path):  # whose pictures beside them are none of the videos
+            raise StbenchError(
+                f"{path}: expected a folder of videos, or a file that stbench wrote: {' or '.join(files)}"
+            )
         return FolderSource(path, num_workers)
     if not path.exists():
         raise StbenchError(f"{path} does not exist: expected a folder of videos, or an .npz file of clips or features")
     if path.suffix != ".npz":
         raise StbenchError(f"{path}: expected a folder of videos, or an .npz file of clips or features")
     names = set(array_names(path))
-    if "clips" in names:
+    if names >= _IN_CLIPS:
         return ClipsFile(path)
-    if {"features", "about"} <= names:
+    if names >= _IN_FEATURES:
         return load_features(path)
     raise StbenchError(
         f"{path}: expected clips, or features that `stbench fvd` kept; it holds {', '.join(sorted(names))}"
     )
+
+
+def _clips_or_features_in(folder: Path) -> list[str]:
+    """The files of a folder that a run, `stbench sample` or `stbench fvd` wrote, and that `open_side` reads."""
+    written = []
+    for path in sorted(folder.glob("*.npz")):
+        with contextlib.suppress(StbenchError):  # damaged, or no .npz file: somebody else's
+            names = set(array_names(path))
+            if names >= _IN_CLIPS or names >= _IN_FEATURES:
+                written.append(str(path))
+    return written
 
 
 def conditions_of(protocol: Protocol, side: SideName) -> dict[str, Any]:

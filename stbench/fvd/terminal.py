@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from stbench.data.clips import summarise_reasons
 from stbench.fvd.measure import Outcome
+from stbench.records.protocol import Protocol
 from stbench.reports.terminal import FVD_DECIMALS, distance_or_reason, print_quality, print_rows
+
+# What a record's label says of the figures.
+ABOUT_DETECTOR = {
+    "standard": ": published, and at its usual number of clips",
+    "exploratory": ": published, but at fewer clips than is usual",
+    "internal": ": none that papers use, so compare its figures with those of stbench alone",
+    "refused": "",
+}
 
 
 def print_fvd(outcome: Outcome) -> None:
@@ -16,7 +25,8 @@ def print_fvd(outcome: Outcome) -> None:
         dropped = f"; dropped {len(side.dropped)}: {why}" if why else ""
         ignored = f"; {len(side.ignored)} other files ignored" if side.ignored else ""
         rows.append((title, f"{side.origin}: {len(side.video_ids)} of {side.found} videos used{dropped}{ignored}"))
-    print_rows([*rows, ("preset", outcome.preset), ("label", quality.label)])
+    rows += [("protocol", outcome.protocol_name), ("clips", _clips(quality.protocol))]
+    print_rows([*rows, ("detector", quality.detector + ABOUT_DETECTOR[quality.label])])
     print_quality(quality)
     shuffled = [
         (f"{title} [{quality.detector}], frames shuffled", f"{distance:{form}}")
@@ -32,3 +42,12 @@ def print_fvd(outcome: Outcome) -> None:
         numbers = f"{frames.num_real} real, {frames.num_fake} generated frames"
         fid = distance_or_reason(frames.fid, frames.refused)
         print_rows([(f"FID [{frames.detector}], single frames", f"{fid}  ({numbers})")])
+
+
+def _clips(protocol: Protocol) -> str:
+    """Which frames the detector was given, and how large."""
+    real, fake = (protocol.side(name).frame_stride for name in ("real", "fake"))
+    stride = f"stride {real}" if real == fake else f"stride {real} of real ones and {fake} of generated ones"
+    return (
+        f"{protocol.num_frames} frames, {stride}, {protocol.resolution}x{protocol.resolution} ({protocol.spatial_rule})"
+    )

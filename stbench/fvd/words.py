@@ -25,7 +25,7 @@ def protocol_from_words(words: Iterable[str]) -> Protocol:
         StbenchError: an unknown name, a value of the wrong type, or a field that this command has no choice in.
     """
     given = parse_overrides(words)
-    base = unsplit_preset(str(given.pop("protocol", DEFAULT_PROTOCOL)))
+    base = named_protocol(str(given.pop("protocol", DEFAULT_PROTOCOL)))
     known = [f"protocol.{name}" for name in FIELDS]
     changes = {}
     for key, value in given.items():
@@ -38,17 +38,17 @@ def protocol_from_words(words: Iterable[str]) -> Protocol:
     return replace(base, **changes)
 
 
-def unsplit_preset(name: str) -> Protocol:
-    """A preset that does not claim to know which split lies in a folder."""
+def named_protocol(name: str) -> Protocol:
+    """The protocol of this name, which does not claim to know which split lies in a folder."""
     return replace(get_protocol(name), split="as given")
 
 
 def describe_protocol(protocol: Protocol) -> str:
-    """The nearest preset's name, with the fields that are changed."""
+    """The nearest named protocol, with the fields that are changed."""
     changed = {}
     for name in PROTOCOLS:
-        preset = unsplit_preset(name)
-        changed[name] = [field for field in FIELDS if getattr(protocol, field) != getattr(preset, field)]
+        named = named_protocol(name)
+        changed[name] = [field for field in FIELDS if getattr(protocol, field) != getattr(named, field)]
         if protocol.preprocessing is OPEN:
             changed[name].remove("preprocessing")  # it follows from the detector
     nearest = min(changed, key=lambda name: len(changed[name]))
@@ -59,7 +59,7 @@ def describe_protocol(protocol: Protocol) -> str:
 def _typed(name: str, value: Any) -> Any:
     """Return the value of a protocol's field, or raise the error that says which type it has.
 
-    null opens a field that presets leave open, and elsewhere means "all" or "has none" where a field allows it.
+    null opens a field that named protocols leave open, and elsewhere means "all" or "has none" where a field allows it.
     """
     default = next(declared.default for declared in dataclasses.fields(Protocol) if declared.name == name)
     hint = get_type_hints(Protocol)[name]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stbench.settings.components import Component
 
 
-def _preset(detector: str, **fields: Any) -> Protocol:
+def _named(detector: str, **fields: Any) -> Protocol:
     info = DETECTORS[detector]
     of_detector = {
         "preprocessing": info.default_preprocessing,
@@ -26,10 +26,10 @@ def _preset(detector: str, **fields: Any) -> Protocol:
     return Protocol(**{"detector": detector, **of_detector, **fields})
 
 
-_I3D = _preset("i3d", num_frames=16, frame_stride_real=1, resolution=256)
+_I3D = _named("i3d", num_frames=16, frame_stride_real=1, resolution=256)
 _LATTE = replace(_I3D, frame_stride_real=3)
 # cd-fvd's defaults: every real clip, generated clips from anywhere. It makes the frames of video files square in
-# another way than folders of frames, so there is a preset for each.
+# another way than folders of frames, so there is a protocol for each.
 _CDFVD = replace(
     _I3D, preprocessing="cdfvd", num_real=None, spatial_rule="cdfvd-videos", offset_rule_fake=HASHED_OFFSET
 )
@@ -39,7 +39,7 @@ _CDFVD_VIDEOMAE = replace(_CDFVD, detector="videomae", feature_dim=1408, bn_eps=
 PROTOCOLS: dict[str, Protocol] = {
     # Clips as long and as fast as the run's own. 256 of them are four times the width of the features: the fewest that
     # have an FVD_inf.
-    "builtin": _preset("shapes3d", num_real=256, num_fake=256),
+    "builtin": _named("shapes3d", num_real=256, num_fake=256),
     # StyleGAN-V's fvd2048_16f: one clip per real video of the training split.
     "styleganv-2048-16f": replace(_I3D, spatial_rule="resize-crop-lanczos"),
     # Latte's tools: strides 3 and 1 are written into the code; Taichi-HD took 6 (Latte issue 115). They also drop
@@ -51,7 +51,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "cdfvd-videomae": _CDFVD_VIDEOMAE,
     "cdfvd-videomae-frames": replace(_CDFVD_VIDEOMAE, spatial_rule="cdfvd-frames"),
     # TGANv2's Inception Score of UCF101 (arXiv 1811.09245): 2048 clips at once. Clips as large as the run's own.
-    "tganv2-is-2048-16f": _preset("c3d", num_frames=16),
+    "tganv2-is-2048-16f": _named("c3d", num_frames=16),
 }
 
 
@@ -139,10 +139,10 @@ def _own_sha256(component: Component) -> str | None:
 def filled_in(
     protocol: Protocol, *, detector: DetectorFacts, clips: ClipFacts, sampling: SamplingFacts | None = None
 ) -> Protocol:
-    """Fill a protocol in: what the detector, the real clips and the run tell stands above what the preset says.
+    """Fill a protocol in: what the detector, the real clips and the run tell stands above what it says by itself.
 
     Args:
-        protocol: a preset, or a protocol of one's own.
+        protocol: a named one, or a protocol of one's own.
         detector: what judges the clips.
         clips: the real ones.
         sampling: how the others were sampled. None where they come from elsewhere, or are real, too: what a run would

@@ -20,6 +20,7 @@ from stbench.profiling.workbench import Subject
 from stbench.records.costs import Ceilings, Utilisation
 from stbench.records.sections import Cost
 from stbench.runtime.device import PRECISIONS, Runtime
+from stbench.runtime.load import WaitedShare
 
 
 def measure_ceilings(runtime: Runtime) -> Ceilings:
@@ -27,14 +28,18 @@ def measure_ceilings(runtime: Runtime) -> Ceilings:
     device, precision = runtime.device, runtime.precision
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     peak = PEAKS.get(name)
+    with WaitedShare() as waited:
+        speeds = {name: matmul_ceiling(device, dtype) for name, dtype in PRECISIONS.items()}
+        copied = copy_ceiling(device)
     return Ceilings(
         device_name=name,
         precision=precision,
-        matmul_gflops_per_s={name: matmul_ceiling(device, dtype) for name, dtype in PRECISIONS.items()},
-        copy_gb_per_s=copy_ceiling(device),
+        matmul_gflops_per_s=speeds,
+        copy_gb_per_s=copied,
         datasheet_gflops_per_s=peak.tflops[precision] * 1e3 if peak else None,
         datasheet_gb_per_s=peak.memory_gb_per_s if peak else None,
         datasheet=peak.source if peak else f"peak FLOPs unknown for {name}",
+        waited_share=waited.value,
     )
 
 

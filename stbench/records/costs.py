@@ -23,6 +23,7 @@ class Ceilings:
     datasheet_gflops_per_s: float | None = None  # in `precision`
     datasheet_gb_per_s: float | None = None
     datasheet: str  # its name, or why there is none
+    waited_share: float | None = None  # as a `Timing` has it: under load, measured speeds are too low
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,7 +116,7 @@ def print_quality(quality: Quality) -> None:
     if quality.inception_score is not None:
         rows.append(("Inception Score", "", f"{quality.inception_score:.2f}"))
     table = [(f"{title} [{quality.detector}]{where}", figure) for title, where, figure in rows]
-    print_rows([*table, ("protocol", quality.protocol_hash[:12])])
+    print_rows([*table, ("protocol hash", quality.protocol_hash[:12])])
 
 
 def _load(timing: Timing) -> str:

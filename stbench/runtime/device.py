@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 
-from stbench.errors import StbenchError, first_line
+from stbench.errors import StbenchError, brief, first_line
 from stbench.runtime.allocator import keep_freed_memory
 from stbench.runtime.attention.available import resolve_attention
 from stbench.runtime.attention.choice import AttentionChoices
@@ -66,6 +67,8 @@ def choose_device(name: str) -> torch.device:
     """The device that `name` stands for; "auto" takes a GPU when there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):  # of torch's twenty others nothing here was tried
+        raise StbenchError(f"device={brief(name)}: expected auto, cpu, cuda (a GPU) or cuda:N")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -1,4 +1,4 @@
-"""The configuration of a run: defaults <- variant YAML <- dataset YAML <- preset <- key=value.
+"""The configuration of a run: defaults <- preset <- variant YAML <- dataset YAML <- key=value.
 
 `resolve(["variant=latte1", "dataset=shapes", "preset=demo", "train.steps=50"])` gives one frozen `RunConfig`. Every key
 is known, every value has its type and its range. What lies in the files that they name is found by `run/contents.py`.

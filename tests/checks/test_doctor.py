@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,6 +84,7 @@ def facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "software_versions", lambda: SOFTWARE)
     monkeypatch.setattr(doctor, "fast_bfloat16", lambda device: False)
     monkeypatch.setattr(doctor, "matmul_ceiling", lambda device, dtype: speeds[dtype])
+    monkeypatch.setattr(doctor, "WaitedShare", lambda: contextlib.nullcontext(SimpleNamespace(value=0.0)))
     monkeypatch.setattr(doctor, "unavailable_reason", lambda name, device, dtype: reasons.get((name, dtype)))
     monkeypatch.setattr(doctor, "candidates", lambda device: ["math", "sdpa"])
     monkeypatch.setattr(doctor, "DETECTORS", {"shapes3d": None, "i3d": None})
@@ -101,6 +103,16 @@ def test_the_whole_diagnosis(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     out, err = capsys.readouterr()
     assert out.replace(str(tmp_path), "HERE") == DIAGNOSIS
     assert err == ""
+
+
+@pytest.mark.usefixtures("facts")
+def test_speeds_of_a_busy_machine_are_said_to_be_too_low(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "WaitedShare", lambda: contextlib.nullcontext(SimpleNamespace(value=0.5)))
+    doctor.print_diagnosis()
+    line = "too low, the machine is busy: threads stood 50 % of their time waiting for a processor"
+    assert capsys.readouterr().out.splitlines()[6].strip() == line
 
 
 @pytest.mark.usefixtures("facts")

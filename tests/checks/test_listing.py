@@ -145,7 +145,7 @@ def test_settings_tell_type_range_and_meaning(capsys: pytest.CaptureFixture[str]
     assert rows["train.ema_decay"].startswith("train.ema_decay 0.9999 a number, 0 to 1 decay of the averaged weights")
     assert rows["eval.curve_clips"].startswith("eval.curve_clips null a whole number or null, at least 2")
     assert rows["compile"].startswith("compile off off | default | max-autotune torch.compile")
-    assert rows["train.num_workers"].endswith("; moves no result")
+    assert rows["train.num_workers"].endswith("; itself in no hash")
 
 
 def test_settings_of_a_variant_and_a_dataset_stand_with_those_of_runs(capsys: pytest.CaptureFixture[str]) -> None:

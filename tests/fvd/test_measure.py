@@ -150,7 +150,7 @@ def test_the_protocol_says_what_was_done(outcome: tuple[Outcome, Path]) -> None:
     assert protocol["split"] == "as given"
     assert protocol["dataset_manifest_sha256"] == outcome[0].real.manifest_sha256
     assert len(protocol["detector_weights_sha256"]) == 64
-    assert outcome[0].preset == f"builtin, num_real={NUM}, num_fake={NUM}"
+    assert outcome[0].protocol_name == f"builtin, num_real={NUM}, num_fake={NUM}"
 
 
 @pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 0), (7, 2), (NUM, 1)])
@@ -338,6 +338,12 @@ def test_fewer_generated_videos_are_refused_with_what_to_ask_for(fake: Path) -> 
     assert done.refusal.endswith("protocol.num_fake=70 asks for as many as there are")
     assert done.control is not None
     assert done.control.fvd_shuffled is None
+
+
+def test_nothing_is_advised_that_would_be_refused_next(fake: Path, tmp_path: Path) -> None:
+    few = write_clips(tmp_path / "few.npz", moving_shapes(3, 16, seed=6))
+    done = measure(fake, few, PROTOCOL, CPU)
+    assert done.refusal == (f"the protocol asks for {NUM} generated clips, got 3; kvd needs at least 16 on each side")
 
 
 COMMAND = [sys.executable, "-m", "stbench.cli", "fvd"]

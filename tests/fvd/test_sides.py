@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stbench.data.clips import ClipRule, Dropped
 from stbench.errors import NotComparable, StbenchError
@@ -192,3 +193,19 @@ def test_a_path_is_opened_as_what_it_holds(tmp_path: Path) -> None:
     side_of().save(tmp_path / "features.npz")
     found = [open_side(tmp_path / name) for name in ("videos", "clips.npz", "features.npz")]
     assert [type(each) for each in found] == [FolderSource, ClipsFile, SideFeatures]
+
+
+def test_what_stbench_wrote_is_no_folder_of_videos(tmp_path: Path) -> None:
+    """The pictures beside the features were taken for a video."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "clips.png")
+    np.savez(tmp_path / "labels.npz", labels=np.zeros(3))  # somebody's own
+    (tmp_path / "damaged.npz").write_bytes(b"no archive")
+    assert isinstance(open_side(tmp_path), FolderSource)
+    side_of().save(tmp_path / "real_features.npz")
+    np.savez(tmp_path / "samples.npz", clips=np.zeros((1, 2, 4, 4, 3), np.uint8))
+    with pytest.raises(StbenchError) as caught:
+        open_side(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: expected a folder of videos, or a file that stbench wrote: "
+        f"{tmp_path / 'real_features.npz'} or {tmp_path / 'samples.npz'}"
+    )

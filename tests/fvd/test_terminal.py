@@ -30,7 +30,14 @@ REAL = SideFeatures(
 )
 OUTCOME = Outcome(
     quality=Quality(
-        protocol=Protocol(detector="shapes3d", preprocessing="resize32", feature_dim=64),
+        protocol=Protocol(
+            detector="shapes3d",
+            preprocessing="resize32",
+            feature_dim=64,
+            num_frames=16,
+            frame_stride_real=3,
+            resolution=64,
+        ),
         protocol_hash="0123456789abcdef",
         detector="shapes3d",
         n_real=3,
@@ -42,15 +49,16 @@ OUTCOME = Outcome(
     frames=None,
     real=REAL,
     fake=replace(REAL, found=3, dropped=[], ignored=[], origin="fake.npz"),
-    preset="builtin, num_real=3",
+    protocol_name="builtin, num_real=3",
 )
 HEAD = (
     "real       videos/real: 3 of 5 videos used; dropped 2: 2 broken; 1 other files ignored\n"
     "generated  fake.npz: 3 of 3 videos used\n"
-    "preset     builtin, num_real=3\n"
-    "label      internal\n"
+    "protocol   builtin, num_real=3\n"
+    "clips      16 frames, stride 3 of real ones and 1 of generated ones, 64x64 (crop-resize-lanczos)\n"
+    "detector   shapes3d: none that papers use, so compare its figures with those of stbench alone\n"
 )
-FVD = "FVD [shapes3d]  12.35  (3 real, 3 generated clips)\nprotocol        0123456789ab\n"
+FVD = "FVD [shapes3d]  12.35  (3 real, 3 generated clips)\nprotocol hash   0123456789ab\n"
 
 
 def printed(outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> str:
@@ -60,6 +68,20 @@ def printed(outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_two_sides_and_their_distance(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(OUTCOME, capsys) == HEAD + FVD
+
+
+@pytest.mark.parametrize(
+    ("label", "about"),
+    [
+        ("standard", "shapes3d: published, and at its usual number of clips"),
+        ("exploratory", "shapes3d: published, but at fewer clips than is usual"),
+        ("refused", "shapes3d"),
+    ],
+)
+def test_what_the_detector_s_figures_are_worth(label: str, about: str, capsys: pytest.CaptureFixture[str]) -> None:
+    protocol = replace(OUTCOME.quality.protocol, frame_stride_real=1)
+    lines = printed(replace(OUTCOME, quality=replace(OUTCOME.quality, protocol=protocol, label=label)), capsys)
+    assert f"clips      16 frames, stride 1, 64x64 (crop-resize-lanczos)\ndetector   {about}\n" in lines
 
 
 def test_the_control_stands_below(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,7 @@ def test_wrong_words_are_refused(words: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_presets_are_taken_as_they_are(name: str) -> None:
+def test_named_protocols_are_taken_as_they_are(name: str) -> None:
     protocol = protocol_from_words([f"protocol={name}"])
     assert protocol == replace(PROTOCOLS[name], split="as given")
     assert describe_protocol(protocol) == name

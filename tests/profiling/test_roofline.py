@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -86,6 +89,7 @@ def test_ceilings_of_a_known_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: H100)
     monkeypatch.setattr(roofline, "matmul_ceiling", lambda device, dtype: 1.0 if dtype == torch.float32 else 2.0)
     monkeypatch.setattr(roofline, "copy_ceiling", lambda device: 3.0)
+    monkeypatch.setattr(roofline, "WaitedShare", lambda: contextlib.nullcontext(SimpleNamespace(value=0.25)))
     assert measure_ceilings(Runtime(torch.device("cuda"), "bfloat16", "math")) == Ceilings(
         device_name=H100,
         precision="bfloat16",
@@ -94,6 +98,7 @@ def test_ceilings_of_a_known_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         datasheet_gflops_per_s=989_400,
         datasheet_gb_per_s=3350,
         datasheet="NVIDIA H100 Tensor Core GPU data sheet, column SXM",
+        waited_share=0.25,
     )
 
 

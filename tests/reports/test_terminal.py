@@ -100,16 +100,16 @@ def test_every_figure_with_its_interval(capsys: pytest.CaptureFixture[str]) -> N
         "precision, recall [i3d]  0.700, 0.250\n"
         "density, coverage [i3d]  1.062, 0.500\n"
         "Inception Score [i3d]    60.12\n"
-        "protocol                 0123456789ab\n"
+        "protocol hash            0123456789ab\n"
     )
 
 
 def test_one_that_was_refused(capsys: pytest.CaptureFixture[str]) -> None:
     print_quality(replace(QUALITY, fvd=None, refused="too few clips", label="refused"))
     assert capsys.readouterr().out == (
-        "FVD [i3d]  refused: too few clips  (2048 real, 2048 generated clips)\n"
-        "KVD [i3d]  0.0125\n"
-        "protocol   0123456789ab\n"
+        "FVD [i3d]      refused: too few clips  (2048 real, 2048 generated clips)\n"
+        "KVD [i3d]      0.0125\n"
+        "protocol hash  0123456789ab\n"
     )
 
 
@@ -120,7 +120,7 @@ def test_points_during_training(capsys: pytest.CaptureFixture[str]) -> None:
         "FVD [i3d]              123.46  (2048 real, 2048 generated clips)\n"
         "FVD [i3d] at step 0    900.00\n"
         "FVD [i3d] at step 400  500.00\n"
-        "protocol               0123456789ab\n"
+        "protocol hash          0123456789ab\n"
     )
 
 
@@ -141,7 +141,7 @@ def test_a_finished_run(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -
         "FVD [shapes3d], untrained          900.00\n"
         "FVD [shapes3d], real against real  2.50\n"
         "KVD [shapes3d]                     0.25 (95 % interval of these clips: 0.2 to 0.3)\n"
-        "protocol                           protocol-a\n"
+        "protocol hash                      protocol-a\n"
     )
 
 

@@ -27,11 +27,17 @@ def test_autocast(precision: str, dtype: torch.dtype) -> None:
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
-def test_missing_device(device: str) -> None:
-    with pytest.raises(StbenchError, match=f"device={device} is not available") as caught:
-        choose_runtime(device, "auto", "auto")
+def test_missing_device() -> None:
+    with pytest.raises(StbenchError, match="device=cuda:99 is not available") as caught:
+        choose_runtime("cuda:99", "auto", "auto")
     assert "\n" not in str(caught.value)  # torch explains over several lines
+
+
+@pytest.mark.parametrize("device", ["gpu", "GPU", "mps", "meta", "cuda:", "cpu:x", ""])
+def test_what_is_no_device_here_is_answered_with_those_that_are(device: str) -> None:
+    with pytest.raises(StbenchError) as caught:
+        choose_device(device)
+    assert str(caught.value) == f"device={device}: expected auto, cpu, cuda (a GPU) or cuda:N"
 
 
 @pytest.mark.parametrize(("there", "device"), [(True, "cuda"), (False, "cpu")])

@@ -73,6 +73,8 @@ def print_costs(profile: Profile) -> None:
         print_sentence(
             f"measured ceilings: {speeds}, {ceilings.copy_gb_per_s:.1f} GB/s; data sheet: {ceilings.datasheet}"
         )
+        if ceilings.waited_share is not None and under_load(ceilings.waited_share):
+            print_sentence(f"they are too low, and MFU of them too high: {waiting(ceilings.waited_share)}")
 
 
 def check_costs_folder(folder: Path) -> None:

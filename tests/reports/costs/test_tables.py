@@ -124,6 +124,15 @@ def test_times_taken_under_load_are_named(measured: Profile, capsys: pytest.Capt
     assert capsys.readouterr().out == MEASURED + SCALING + warning + CEILINGS
 
 
+def test_ceilings_that_were_measured_under_load_are_no_ceilings(
+    measured: Profile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert measured.ceilings is not None
+    print_costs(replace(measured, ceilings=replace(measured.ceilings, waited_share=0.36)))
+    warning = "they are too low, and MFU of them too high: threads stood 36 % of their time waiting for a processor\n"
+    assert capsys.readouterr().out == MEASURED + SCALING + CEILINGS + warning
+
+
 def test_several_variants(several: Profile, capsys: pytest.CaptureFixture[str]) -> None:
     print_costs(several)
     assert capsys.readouterr().out == SEVERAL + SCALING + CEILINGS
