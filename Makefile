@@ -8,7 +8,9 @@ DEMO := runs/demo
 # One thread per test process: the tensors are tiny, and there is a process per core.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
 
-.PHONY: demo test lint bench detector clean
+.PHONY: install demo test lint bench detector clean
+
+install: $(READY)  ## Make the environment: `source .venv/bin/activate` enters it.
 
 demo: $(READY)  ## Train and evaluate two variants on a CPU, then report: about 5 minutes on 2 cores.
 	$(STBENCH) run variant=latte1 dataset=shapes preset=demo seed=0 --out $(DEMO) --resume

@@ -160,7 +160,8 @@ def _print_one(of: VariantCost) -> None:
 def _per_what(profile: Profile) -> str:
     """What the figures of several variants are of."""
     batches = {step.batch_size for each in profile.variants if each.cost for step in each.cost.timing.values()}
-    times = f"; times of {' or '.join(map(str, sorted(batches)))} clips" if batches else ""
+    noun = "clip" if batches == {1} else "clips"
+    times = f"; times of {' or '.join(map(str, sorted(batches)))} {noun}" if batches else ""
     return f"operations of one clip{times}"
 
 
