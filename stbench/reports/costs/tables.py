@@ -56,7 +56,7 @@ def print_costs(profile: Profile) -> None:
         sizes: list[tuple[str, ...]] = [(axis, *shown, "status")]
         for point in each.scaling.points:
             status = point["status"] + (f": {point['reason']}" if point["reason"] else "")
-            sizes.append((str(point[axis]), *(_cell(point.get(figure), ".4g") for figure in shown), status))
+            sizes.append((str(point[axis]), *(_figure(point.get(figure)) for figure in shown), status))
         sizes.append(("exponent", *(f"{exponents[figure]:.3f}" for figure in shown), each.scaling.formula))
         print(f"\n{each.variant['name']} by {axis}; operations of the batch")
         print_rows(sizes)
@@ -176,6 +176,11 @@ def _largest(search: BatchSizeSearch) -> str:
 
 def _cell(value: Any, form: str) -> str:
     return NOT_KNOWN if value is None else format(value, form)
+
+
+def _figure(value: float | None) -> str:
+    """A figure of a series: a number of parameters to the last digit, as beside it."""
+    return _cell(value, "," if isinstance(value, int) else ".4g")
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

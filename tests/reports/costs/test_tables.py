@@ -124,6 +124,15 @@ def test_times_taken_under_load_are_named(measured: Profile, capsys: pytest.Capt
     assert capsys.readouterr().out == MEASURED + SCALING + warning + CEILINGS
 
 
+def test_parameters_of_a_series_are_whole_numbers(measured: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+    [of] = measured.variants
+    assert of.scaling is not None
+    point = {"width": 204, "params_total": 2_817_123, "status": "finished", "reason": None}
+    series = replace(of.scaling, axis="width", points=(point,), exponents={"params_total": 2.0})
+    print_costs(replace(measured, variants=(replace(of, scaling=series),)))
+    assert "width     params_total  status\n204       2,817,123     finished\n" in capsys.readouterr().out
+
+
 def test_ceilings_that_were_measured_under_load_are_no_ceilings(
     measured: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
