@@ -331,7 +331,7 @@ def test_an_error_of_stbench_itself_is_one_line_and_a_file(
 ) -> None:
     """Its exit status is nobody's regression."""
 
-    def broken(what: str) -> None:
+    def broken(*words: object) -> None:
         raise ZeroDivisionError("nobody thought of it")
 
     monkeypatch.setattr("stbench.checks.listing.print_listing", broken)
@@ -363,7 +363,7 @@ def test_an_error_of_stbench_itself_is_one_line_and_a_file(
 def test_what_a_machine_lacks_is_no_error_of_stbench(
     error: Exception, told: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(what: str) -> None:
+    def broken(*words: object) -> None:
         raise error
 
     monkeypatch.setattr("stbench.checks.listing.print_listing", broken)

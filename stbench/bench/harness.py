@@ -21,13 +21,21 @@ from stbench.run.setup import Setup, prepare
 from stbench.run.stages import RunStages
 from stbench.runtime.timing import Work, measure, measure_interleaved
 from stbench.settings.resolve import resolve
+from stbench.storage.lock import locked
 from stbench.training.loop import new_state
 
 STEPS = 500
 SAMPLED_CLIPS, SAMPLING_STEPS = 16, 10
 HELP_SAMPLES = 10
 SHARED = ("variant=latte1", "dataset=shapes", "preset=demo")
-TRAINING = (*SHARED, f"train.steps={STEPS}", "train.checkpoint_every=500", "train.batch_size=8", "eval.every=0")
+TRAINING = (
+    *SHARED,
+    f"train.steps={STEPS}",
+    "train.checkpoint_every=500",
+    "train.batch_size=8",
+    "eval.every=0",
+    "eval.untrained=false",
+)
 SAMPLING = (*SHARED, f"eval.num_sampling_steps={SAMPLING_STEPS}", "eval.cfg_scale=4")
 
 
@@ -69,8 +77,8 @@ def _compared(works: dict[str, Work], setup: Setup, min_samples: int) -> dict[st
 
 def _run(setup: Setup) -> None:
     """The training of a run, with its loss curve, its progress bar, its checkpoint and everything."""
-    with tempfile.TemporaryDirectory() as folder:
-        stages = RunStages(setup, RunFolder(Path(folder)))
+    with tempfile.TemporaryDirectory() as out, locked(folder := Path(out) / "run"):
+        stages = RunStages(setup, RunFolder(folder))
         stages.train(stages.initial_state())
 
 

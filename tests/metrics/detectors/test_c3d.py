@@ -132,8 +132,8 @@ class TestWrongWeights:
         ("content", "message"),
         [
             (b"<!DOCTYPE html>", "this is a web page"),
-            (b"PK\x03\x04 cut", "cannot be read as weights"),
-            (b"nothing of the kind", "cannot be read as weights"),
+            (b"PK\x03\x04 cut", "cannot be read as .npz"),
+            (b"nothing of the kind", "cannot be read as .npz"),
         ],
     )
     def test_damaged_file(self, tmp_path: Path, content: bytes, message: str) -> None:
@@ -143,7 +143,7 @@ class TestWrongWeights:
 
     def test_pickled_objects_are_not_read(self, tmp_path: Path) -> None:
         np.savez(tmp_path / "c3d.npz", code=np.array([{"a": 1}], dtype=object))
-        with pytest.raises(StbenchError, match=r"c3d\.npz: cannot be read as weights.*allow_pickle=False"):
+        with pytest.raises(StbenchError, match=r"c3d\.npz: cannot be read as \.npz.*allow_pickle=False"):
             build_detector("c3d", tmp_path / "c3d.npz")
 
     @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")

@@ -55,7 +55,7 @@ def test_bias_has_the_theory_and_the_refused_sizes(bias: Make) -> None:
     assert np.asarray(pairs.get_xdata()).shape == (8,)
     assert (fvd.get_xscale(), fvd.get_yscale()) == ("log", "log")
     assert texts(figure, 0) == ["dashed: 600 / N, expected of Gaussians", "N ≤ 64: refused"]
-    assert texts(figure, 1) == ["FVD∞", "FVD∞, real side fixed", "FVD"]
+    assert texts(figure, 1) == ["FVD", "FVD∞, real side fixed", "FVD∞"]
     assert "N ≤ 30: refused" not in texts(bias_plot(bias(dim=30), "shapes3d"), 0)
     assert kvd.get_ylabel() == "KVD[shapes3d], unbiased"
     assert {axes.get_xlabel() for axes in (fvd, infinity, kvd)} == {"Clips on each side, N"}
