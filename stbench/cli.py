@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from stbench import __version__, paths
-from stbench.errors import FinishedInPart, StbenchError, error_with_place, first_line
+from stbench.errors import FinishedInPart, StbenchError, error_with_place, first_line, is_of_own_code
 from stbench.settings.options import FvdOptions, NoiseOptions, ProfileOptions, with_options
 from stbench.signals import Interrupted, heeded
 
@@ -69,6 +69,9 @@ def _status() -> str | int | None:
         with heeded():
             app()
     except SystemExit as ended:  # as typer ends every command
+        if is_of_own_code(ended):  # or a user's backbone, dataset or detector, whose status is none of ours
+            print(f"stbench: {error_with_place(ended)}", file=sys.stderr)
+            return StbenchError.exit_status
         broken = isinstance(ended.__context__, BrokenPipeError) or not _flushed()
         return 128 + signal.SIGPIPE if broken else ended.code
     except (StbenchError, Interrupted) as error:
@@ -88,6 +91,8 @@ def _told(error: Exception) -> tuple[str, int]:
         return f"{error.filename or 'a file'}: {error.strerror}", StbenchError.exit_status
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return f"out of memory: {first_line(error)}", FinishedInPart.exit_status
+    if is_of_own_code(error):
+        return error_with_place(error), StbenchError.exit_status
     return f"internal error: {error_with_place(error)}; {_kept_traceback(error)}", os.EX_SOFTWARE
 
 

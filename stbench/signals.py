@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 GRACE_S = 30  # that a process which reads clips outlives a signal, for its parent to take the step it is in
 
 _deferring = False
@@ -69,7 +69,7 @@ def deferred() -> Iterator[None]:
 def leave_to_parent(*_: object) -> None:
     """In a process that reads clips: a signal to the whole group, as Ctrl-C or a scheduler's, is for the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+    for each in set(ENDING) - {signal.SIGINT}:
         signal.signal(each, lambda *_: signal.alarm(GRACE_S))
 
 

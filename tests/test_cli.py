@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -331,10 +333,9 @@ def test_an_error_of_stbench_itself_is_one_line_and_a_file(
 ) -> None:
     """Its exit status is nobody's regression."""
 
-    def broken(*words: object) -> None:
-        raise ZeroDivisionError("nobody thought of it")
-
-    monkeypatch.setattr("stbench.checks.listing.print_listing", broken)
+    namespace: dict[str, Any] = {}
+    exec('def broken(*_): raise ZeroDivisionError("nobody thought of it")', namespace)  # in no file of a user's
+    monkeypatch.setattr("stbench.checks.listing.print_listing", namespace["broken"])
     monkeypatch.setattr(sys, "argv", ["stbench", "list", "variants"])
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with pytest.raises(SystemExit) as ended:
@@ -350,6 +351,25 @@ def test_an_error_of_stbench_itself_is_one_line_and_a_file(
     with pytest.raises(SystemExit):
         main()
     assert "its traceback cannot be kept:\nTraceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(SystemExit(0), "SystemExit: 0"), (KeyError("width"), "KeyError: 'width'")]
+)
+def test_what_ends_in_code_of_the_users_names_its_line(
+    error: BaseException, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`stbench evaluate` with a detector that calls `sys.exit(0)` passed for done."""
+
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("stbench.checks.listing.print_listing", broken)
+    monkeypatch.setattr(sys, "argv", ["stbench", "list", "variants"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert re.fullmatch(rf"stbench: {re.escape(said)} \(.*test_cli\.py:\d+\)\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,11 @@ def test_a_signal_is_heeded_at_once(signum: signal.Signals) -> None:
     assert [signal.getsignal(each) for each in ENDING] == before
 
 
+def test_schedulers_and_limits_are_heeded() -> None:
+    """All that end a process by default and can be sent by `scancel`, `sbatch --signal`, `ulimit -t` or a terminal."""
+    assert {signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGTERM, signal.SIGHUP, signal.SIGINT} <= {*ENDING}
+
+
 def test_a_step_comes_to_its_end() -> None:
     done = []
     with pytest.raises(Interrupted, match=r"^stopped by SIGTERM$"), heeded():

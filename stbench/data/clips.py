@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stbench.errors import check_whole
+from stbench.errors import StbenchError, check_whole
 from stbench.progress import say
 from stbench.records.protocol import FIRST_FRAME
 from stbench.storage.hashing import hash_uint64, sha256_of
@@ -190,20 +190,48 @@ class ClipDataset(ABC):
             say(f"left out: {video.video_id}: {video.reason}")
 
     def batch(self, indices: Sequence[int], draws: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return clip `draws[i]` of video `indices[i]` for every i: uint8 (B,F,H,W,3) and labels int64 (B,)."""
-        clips = [self.clip(index, draw) for index, draw in zip(indices, draws, strict=True)]
-        shape = (self.num_frames, self.image_size, self.image_size, 3)
-        frames = np.array([clip.frames for clip in clips], dtype=np.uint8).reshape(-1, *shape)
+        """Return clip `draws[i]` of video `indices[i]` for every i: uint8 (B,F,H,W,3) and labels int64 (B,).
+
+        Raises:
+            StbenchError: what `clip` returned is none; says of which video.
+        """
+        clips = [self._checked_clip(index, draw) for index, draw in zip(indices, draws, strict=True)]
+        frames = np.array([clip.frames for clip in clips], dtype=np.uint8).reshape(-1, *self._shape)
         return frames, np.array([clip.label for clip in clips], dtype=np.int64)
 
+    @property
+    def _shape(self) -> tuple[int, int, int, int]:
+        """(F, H, W, 3) of the frames of a clip."""
+        return self.num_frames, self.image_size, self.image_size, 3
+
+    def _checked_clip(self, index: int, draw: int) -> Clip:
+        """A clip, seen to be one: NumPy would make some array of anything."""
+        clip, where = self.clip(index, draw), f"{type(self).__name__}: video {self.video_id(index)!r}"
+        if not isinstance(clip, Clip):
+            raise StbenchError(f"{where}: expected a Clip, got {type(clip).__name__}")
+        frames, last = np.asarray(clip.frames), max(0, self.num_classes - 1)
+        if (frames.dtype, frames.shape) != (np.uint8, self._shape):
+            raise StbenchError(f"{where}: expected frames uint8 {self._shape}, got {frames.dtype} {frames.shape}")
+        if not 0 <= clip.label <= last:
+            raise StbenchError(f"{where}: label {clip.label}: expected 0 to {last}")
+        return clip
+
     def describe(self) -> Description:
-        """Return what was found, what was dropped and why, and the content's hash."""
+        """Return what was found, what was dropped and why, and the content's hash.
+
+        Raises:
+            StbenchError: `content` is nothing that JSON can hold.
+        """
+        try:
+            manifest_sha256 = sha256_of(self.content())
+        except (TypeError, ValueError) as error:
+            raise StbenchError(f"{type(self).__name__}: content() is nothing that JSON can hold: {error}") from error
         return Description(
             dataset=type(self).__name__,
             num_videos=len(self),
             class_names=self.class_names,
             dropped_by_reason=count_reasons(self.dropped),
-            manifest_sha256=sha256_of(self.content()),
+            manifest_sha256=manifest_sha256,
         )
 
 

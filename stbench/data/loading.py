@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from stbench.data.clips import Clip, ClipDataset, Dropped
 from stbench.data.video import UnreadableVideoError
-from stbench.errors import StbenchError
+from stbench.errors import StbenchError, error_with_place, first_line, is_of_own_code
+from stbench.runtime.machine import is_out_of_memory
 from stbench.signals import leave_to_parent
 from stbench.storage.hashing import hash_uint64
 
@@ -158,6 +159,10 @@ class _Planned(Dataset[_Item]):
                 clips, labels = self.dataset.batch([indices[p] for p in kept], [draws[p] for p in kept])
         except StbenchError as error:
             return StbenchError(str(error))
+        except (Exception, SystemExit) as error:
+            if is_out_of_memory(error) or not is_of_own_code(error):
+                raise
+            return StbenchError(error_with_place(error))
         return torch.from_numpy(clips), torch.from_numpy(labels), lost
 
     def _unreadable(self, indices: Sequence[int], draws: Sequence[int]) -> dict[int, Dropped]:
@@ -183,12 +188,24 @@ def _load(
         generator=torch.Generator(),
         worker_init_fn=leave_to_parent,
     )
-    for item in items:
+    for item in _naming_lost_workers(items):
         if isinstance(item, StbenchError):
             raise item
         for video in item[2].values():
             dataset.lose(video)
         yield item
+
+
+def _naming_lost_workers(items: Iterable[_Item]) -> Iterator[_Item]:
+    """The items; a worker that is killed, as the system does where memory runs out, is an error for people."""
+    try:
+        yield from items
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise StbenchError(
+            f"{first_line(error).rstrip('.')} while it read clips: did memory or /dev/shm run out?"
+        ) from error
 
 
 def _with_stand_ins(

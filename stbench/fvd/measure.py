@@ -32,7 +32,7 @@ from stbench.fvd.sides import (
 )
 from stbench.fvd.sources import ClipSource, FolderSource
 from stbench.fvd.words import DEFAULT_PROTOCOL, describe_protocol, named_protocol
-from stbench.metrics.detectors import Detector, build_detector
+from stbench.metrics.detectors import Detector, build_detector, try_detector
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.kernel import MIN_CLIPS_FOR_KERNEL, kernel_distance
 from stbench.metrics.protocol import ClipFacts, DetectorFacts, filled_in
@@ -222,6 +222,7 @@ def _check(protocol: Protocol, detector: Detector | None) -> None:
             f"expected a detector of clips; --frames adds the FID by {FRAME_DETECTOR}"
         )
     detector.check_num_frames(protocol.num_frames, "protocol.num_frames")
+    try_detector(detector, protocol.num_frames, protocol.resolution)
 
 
 def _side_features(

@@ -61,10 +61,20 @@ class RunFolder:
         """Whether the run came to an end, of whatever kind."""
         return (self.path / RECORD_NAME).exists()
 
-    def is_finished(self) -> bool:
-        """Whether its record says that it finished."""
+    def is_finished(self, config_hash: str | None = None) -> bool:
+        """Whether its record says that it finished.
+
+        Raises:
+            StbenchError: the record is damaged, or of another configuration than this.
+        """
+        if not self.has_record:
+            return False
         try:
-            return self.has_record and read_record(self.path).finished
+            record = read_record(self.path)
+            if config_hash not in (None, record.config_hash):
+                written = record.config_hash[:8]
+                raise StbenchError(f"{self.path / RECORD_NAME} is of another run, configuration {written}")
+            return record.finished
         except StbenchError as error:
             raise StbenchError(f"{error}; delete it, and --resume writes it again") from error
 

@@ -223,7 +223,10 @@ def evaluate_again(source: str, words: Words, out: Path | None, trust_code: bool
     if not path.is_file():
         by_default = path.resolve().parent if RunFolder(path).is_finished() else None
         return evaluate(path, words, out or by_default, trust_code)
-    config = resolve({**parse_overrides(words), "train.init": source, "train.steps": 0})
+    given, fixed = parse_overrides(words), {"train.init": source, "train.steps": 0}
+    if taken := fixed.keys() & given.keys():
+        raise StbenchError(f"{min(taken)} follows from the weights file: it is evaluated as it is, without training")
+    config = resolve({**given, **fixed})
     measured = read_record(run_stages(config, out or DEFAULT_RUNS, resume=True)).quality
     assert measured is not None  # of a finished run
     return measured

@@ -19,7 +19,7 @@ from stbench.data.scanning import FolderDataset
 from stbench.diffusion.loss import find_objective
 from stbench.diffusion.samplers import check_sampling, guided_channel_count
 from stbench.errors import StbenchError
-from stbench.metrics.detectors import Detector, build_detector
+from stbench.metrics.detectors import Detector, build_detector, try_detector
 from stbench.metrics.protocol import SamplingFacts, clip_facts, filled_in, get_protocol
 from stbench.profiling.workload import Workload
 from stbench.records.protocol import OPEN, Protocol
@@ -158,6 +158,7 @@ def prepare(config: RunConfig) -> Setup:
     reference = _reference_dataset(config.dataset, dataset, protocol)
     _check_fit(config, dataset, autoencoder, protocol)
     detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
+    try_detector(detector, dataset.num_frames, dataset.image_size)
     setup = Setup(
         config=replace(config, contents=find_contents(config, dataset, autoencoder, detector)),
         runtime=runtime,
@@ -196,7 +197,9 @@ def _protocol_with_detector(name: str, weights: str | None) -> tuple[Protocol, D
 
 
 def _check_fit(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder, protocol: Protocol) -> None:
-    """Refuse settings that a dataset's clips do not fit."""
+    """Refuse settings that a dataset's clips do not fit, and a dataset without any."""
+    if not len(dataset):
+        raise StbenchError(f"dataset {config.dataset.name!r} has no videos")
     if dataset.image_size % autoencoder.downsampling:
         raise StbenchError(
             f"dataset.image_size={dataset.image_size} is not a multiple of {autoencoder.downsampling}, "

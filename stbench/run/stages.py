@@ -60,7 +60,7 @@ def run(config: RunConfig, out: Path, resume: bool = False) -> Path:
             )
         if resume and not folder.begun:
             say(f"{folder.path} is new: there is nothing to go on with")
-        if folder.is_finished():
+        if folder.is_finished(setup.config.config_hash):
             say(f"{folder.path} is finished: nothing to do")
         else:
             _run_stages(RunStages(setup, folder))

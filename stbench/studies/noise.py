@@ -16,7 +16,7 @@ import numpy as np
 
 from stbench.data.clips import ClipDataset
 from stbench.errors import StbenchError, unknown_name
-from stbench.metrics.detectors import Detector, build_detector
+from stbench.metrics.detectors import Detector, build_detector, try_detector
 from stbench.metrics.frechet import check_features, gaussian_statistics
 from stbench.metrics.kernel import MIN_CLIPS_FOR_KERNEL
 from stbench.metrics.protocol import clip_facts, filled_in
@@ -142,6 +142,7 @@ def prepare(words: Iterable[str], options: NoiseOptions) -> NoiseStudy:
     if detector.per_frame:
         raise StbenchError(f"detector {name} looks at single frames, and cannot see their order: expected one of clips")
     detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
+    try_detector(detector, dataset.num_frames, dataset.image_size)
     protocol = Protocol(
         detector=name,
         preprocessing=OPEN,

@@ -49,6 +49,36 @@ class Counting(ClipDataset):
         return ["counting"]
 
 
+def test_content_that_cannot_be_hashed_is_refused() -> None:
+    class Opaque(Counting):
+        def content(self) -> object:
+            return object()
+
+    with pytest.raises(StbenchError, match=r"^Opaque: content\(\) is nothing that JSON can hold: "):
+        Opaque().describe()
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (Clip(np.zeros((3, 2, 2, 3), np.float32), 0, "v"), "got float32 (3, 2, 2, 3)"),  # [0, 1] would become black
+        (Clip(np.zeros((3, 3, 2, 2), np.uint8), 0, "v"), "got uint8 (3, 3, 2, 2)"),  # as many values, mixed up
+        (Clip(np.zeros((6, 2, 2, 3), np.uint8), 0, "v"), "got uint8 (6, 2, 2, 3)"),  # would be two clips
+        (Clip(np.zeros((3, 2, 2, 3), np.uint8), 2, "v"), "label 2: expected 0 to 1"),  # would be the null class
+        (Clip(np.zeros((3, 2, 2, 3), np.uint8), -1, "v"), "label -1: expected 0 to 1"),
+        ((np.zeros((3, 2, 2, 3), np.uint8), 0), "expected a Clip, got tuple"),
+    ],
+)
+def test_what_is_no_clip_is_refused(returned: Any, said: str) -> None:
+    class Broken(Counting):
+        def clip(self, index: int, draw: int) -> Clip:
+            return returned if index == 1 else super().clip(index, draw)
+
+    Broken().batch([0, 2], [0, 0])
+    with pytest.raises(StbenchError, match=f"^Broken: video 'video-1': .*{re.escape(said)}"):
+        Broken().batch([0, 1], [0, 0])
+
+
 @pytest.mark.parametrize(("num_frames", "stride", "span"), [(1, 1, 1), (1, 9, 1), (16, 1, 16), (16, 3, 46), (8, 2, 15)])
 def test_span_counts_first_and_last_frame(num_frames: int, stride: int, span: int) -> None:
     rule = replace(RULE, num_frames=num_frames, frame_stride=stride, offset_rule=FIRST_FRAME)

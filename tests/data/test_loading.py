@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -243,3 +246,30 @@ def test_a_video_that_breaks_is_named_once_and_too_many_end_the_work(
     ) as caught:
         list(training_batches(dataset, 2, 0, 0, 6, num_workers=num_workers))
     assert "\n" not in str(caught.value)
+
+
+class Failing(Numbered):
+    def __init__(self, way: str) -> None:
+        super().__init__(10)
+        self.way = way
+
+    def clip(self, index: int, draw: int) -> Clip:
+        if self.way == "exit":
+            sys.exit(0)
+        if self.way == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)  # as by a system that is out of memory
+        raise KeyError("index")
+
+
+@pytest.mark.parametrize(
+    ("way", "num_workers", "said"),
+    [
+        ("error", 0, r"^KeyError: 'index' \(.*test_loading.py:\d+\)$"),
+        ("error", 1, r"^KeyError: 'index' \(.*test_loading.py:\d+\)$"),
+        ("exit", 1, r"^SystemExit: 0 \(.*test_loading.py:\d+\)$"),
+        ("killed", 1, r"^DataLoader worker .* while it read clips: did memory or /dev/shm run out"),
+    ],
+)
+def test_what_goes_wrong_in_a_dataset_is_one_line_wherever_it_is_read(way: str, num_workers: int, said: str) -> None:
+    with pytest.raises(StbenchError, match=said):
+        next(training_batches(Failing(way), 2, 0, 0, 2, num_workers=num_workers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -200,6 +201,13 @@ def test_a_record_that_was_cut_is_written_again(ended: Path, tiny: Path) -> None
         run(resolve(TINY), ended.parent, resume=True)
     (ended / "result.json").unlink()
     assert read_record(run(resolve(TINY), ended.parent, resume=True)).finished
+
+
+def test_a_record_of_another_run_is_not_this_one_s(ended: Path, tiny: Path) -> None:
+    record = json.loads((tiny / "result.json").read_text())
+    (ended / "result.json").write_text(json.dumps(record | {"config_hash": "0" * 64}))
+    with pytest.raises(StbenchError, match=r"result\.json is of another run, configuration 00000000; delete it, and "):
+        run(resolve(TINY), ended.parent, resume=True)
 
 
 def test_a_video_that_cannot_be_read_ends_no_run_and_is_in_its_record(tmp_path: Path, unprofiled: None) -> None:

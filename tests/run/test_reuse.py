@@ -132,6 +132,13 @@ def test_a_weights_file_is_evaluated_as_a_run_of_no_steps(finished: Path, tmp_pa
     assert sample_from(str(checkpoint), words, num=2, out=tmp_path / "some").is_file()
 
 
+@pytest.mark.parametrize("word", ["train.steps=3", "train.init=elsewhere"])
+def test_a_weights_file_is_not_trained(word: str, tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").touch()
+    with pytest.raises(StbenchError, match=rf"^{word.partition('=')[0]} follows from the weights file"):
+        evaluate_again(str(tmp_path / "w.safetensors"), ["variant=latte1", "dataset=shapes", word], tmp_path)
+
+
 @pytest.mark.parametrize(
     ("words", "difference"),
     [

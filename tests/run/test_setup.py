@@ -200,3 +200,9 @@ def test_the_reference_has_the_clips_of_the_protocol(videos: list[str], monkeypa
 def test_what_cannot_be_sampled_is_refused_before_training(smoke: list[str], word: str, message: str) -> None:
     with pytest.raises(StbenchError, match=message):
         prepare(resolve(["variant=latte1", *smoke, "diffusion.objective=ddpm", word]))
+
+
+def test_a_dataset_without_videos_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stbench.data.synthetic.Shapes.__len__", lambda _: 0)
+    with pytest.raises(StbenchError, match=r"^dataset 'shapes' has no videos$"):
+        prepare(resolve(["variant=latte1", "dataset=shapes", "preset=smoke", "device=cpu"]))

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stbench.errors import StbenchError, error_with_place, unknown_name
+from stbench.errors import StbenchError, check_whole, error_with_place, unknown_name
 from stbench.metrics.catalogue import DETECTORS, get_preprocessing
 from stbench.metrics.detector_weights import find_weights
 from stbench.metrics.protocol import DetectorFacts
@@ -264,10 +264,16 @@ def _build_plugin(class_path: str, arguments: dict[str, Any]) -> Detector:
     if refused and not any(each.kind is each.VAR_KEYWORD for each in accepted.values()):
         raise StbenchError(f"{where}: its constructor does not take {' and '.join(refused)}")
     try:
-        detector = detector_class(**arguments)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # weights that are drawn are the same in every process
+            detector = detector_class(**arguments)
     except (Exception, SystemExit) as error:  # so may its constructor
         raise StbenchError(f"{where}: cannot be built: {error_with_place(error)}") from error
     missing = [name for name in _REQUIRED_ATTRIBUTES if not hasattr(detector, name)]
     if missing:
         raise StbenchError(f"{where}: lacks {', '.join(missing)}; see Detector's attributes")
+    check_whole(1, f"{where}: ", feature_dim=detector.feature_dim, min_frames=detector.min_frames)
+    for name in ("name", "weights_sha256", "preprocessing"):
+        if not isinstance(getattr(detector, name), str):
+            raise StbenchError(f"{where}: {name}={getattr(detector, name)!r}: expected a text")
     return detector
