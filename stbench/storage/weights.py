@@ -6,6 +6,7 @@ line that names the file.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def read_weights_file(path: Path) -> Mapping[str, Any]:
         elif path.suffix == ".npz":
             return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
         else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what is odd about a damaged pickle is said below, in one line
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
     except StbenchError:
         raise
     except Exception as error:  # on damaged files the unpicklers raise what they please

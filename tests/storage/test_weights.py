@@ -143,6 +143,7 @@ def test_names_with_an_optional_ending_may_be_absent() -> None:
         load_strictly(network, {**state, "2.weight": torch.ones(1)}, "net.pt", optional=("num_batches_tracked",))
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pt", ".zip.pt", ".pkl"])
 def test_a_file_with_a_few_bytes_changed_is_read_or_refused_in_one_line(tmp_path: Path, suffix: str) -> None:
     random = np.random.default_rng(0)
