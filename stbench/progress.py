@@ -72,6 +72,7 @@ class _Log:
 
     def __init__(self, task: Task) -> None:
         self.task, self.told_share, self.told_at = task, self._share(task), 0.0
+        self.done_before = task.completed
 
     def tell_when_due(self) -> None:
         """Write a line where enough was done, or enough time has passed, since the last."""
@@ -81,8 +82,10 @@ class _Log:
             return
         self.told_share, self.told_at = share, seconds
         parts = [f"{task.description}: {task.completed:.0f}/{task.total:.0f}", task.fields["note"]]
-        if task.time_remaining and not task.finished:
-            parts.append(f"{timedelta(seconds=round(task.time_remaining))} left")
+        if done := task.completed - self.done_before:
+            # At the pace so far, pauses included: rich's own is of the last half minute, which may be all pause.
+            left = seconds / done * ((task.total or 0) - task.completed)
+            parts += [f"{timedelta(seconds=round(left))} left"] if round(left) > 0 else []
         say(", ".join(filter(None, parts)))
 
     @staticmethod

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.progress import Task, TaskID
 
 from stbench.progress import LOG_SECONDS, LOG_SHARES, _Log, progress_bar, say
 
@@ -33,14 +34,30 @@ def test_a_log_gets_a_line_for_every_twentieth_and_the_last(capsys: pytest.Captu
 
 def test_a_log_is_told_what_takes_long(capsys: pytest.CaptureFixture[str]) -> None:
     task: Any = SimpleNamespace(
-        completed=1, total=100 * LOG_SHARES, elapsed=0.0, time_remaining=7384.4, finished=False, description="training",
+        completed=0, total=100 * LOG_SHARES, elapsed=0.0, description="training",
         fields={"note": "loss 0.25"},
     )  # fmt: skip
     log = _Log(task)
+    task.completed = 50
     for share in (0.5, 0.9, 1.0, 1.5, 1.9, 2.1):
         task.elapsed = share * LOG_SECONDS
         log.tell_when_due()
-    assert capsys.readouterr().err.splitlines() == ["training: 1/2000, loss 0.25, 2:03:04 left"] * 2
+    told = [f"training: 50/2000, loss 0.25, {left} left" for left in ("6:30:00", "13:39:00")]
+    assert capsys.readouterr().err.splitlines() == told
+
+
+def test_the_time_left_is_at_the_pace_so_far_after_a_pause_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """30 steps done before, and 30 in 90 seconds, 60 of which were an evaluation: the next 30 may take as long."""
+    now = [0.0]
+    task = Task(TaskID(0), "training", total=90, completed=30, _get_time=lambda: now[0], fields={"note": ""})
+    task.start_time = 0.0
+    log = _Log(task)
+    now[0], task.completed = 90.0, 60
+    log.tell_when_due()
+    assert capsys.readouterr().err == "training: 60/90, 0:01:30 left\n"
+    now[0], task.completed = 120.0, 90
+    log.tell_when_due()
+    assert capsys.readouterr().err == "training: 90/90\n"
 
 
 def test_a_note_stays_until_the_next_one(capsys: pytest.CaptureFixture[str]) -> None:
