@@ -1,4 +1,4 @@
-"""The result record of one run: schema version 3, the content of `result.json`.
+"""The result record of one run: schema version 4, the content of `result.json`.
 
 A record holds plain JSON values only, so that any program can read it, and every name carries its unit. Sections of a
 run that failed early are null. Readers refuse another schema version by name: a figure read under a wrong meaning is
@@ -17,14 +17,24 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stbench.errors import StbenchError, unknown_name
-from stbench.records.sections import CostConditions, Counts, Machine, Memory, Quality, Software, Timing, Training
+from stbench.records.sections import (
+    CostConditions,
+    Counts,
+    Machine,
+    Memory,
+    Quality,
+    Software,
+    Timing,
+    Training,
+    Validation,
+)
 from stbench.records.values import check_config, check_file_name, check_values
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # Figures of the quality section, each one number for one run.
 SCORES = (
     *("fvd", "fvd_inf", "kvd", "mmd", "mmd_biased", "precision", "recall", "density", "coverage"),
@@ -56,6 +66,7 @@ class Record:
     timing: dict[str, Timing] = field(default_factory=dict)  # forward, train_step, sampling_step
     memory: Memory | None = None
     training: Training | None = None
+    validation: Validation | None = None
     quality: Quality | None = None
     files: dict[str, str] = field(default_factory=dict)  # names in the run's folder: samples, real, features, ...
 

@@ -192,6 +192,44 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ValidationPoint:
+    """The validation loss at one step of training."""
+
+    step: int
+    loss: float
+    buckets: tuple[float, ...]  # as in `Validation`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Loss on held-out clips at fixed timesteps and noise, the same for every network.
+
+    Only the mean squared error counts, of the averaged weights, which every objective has. `protocol_hash` covers all
+    that moves the figure but the network: figures of unequal hashes are not compared.
+    """
+
+    protocol_hash: str
+    n_clips: int
+    draws: int  # pairs of timestep and noise for each clip
+    edges: tuple[float, ...]  # of the buckets of timesteps: shares of the noise schedule, from 0 to 1
+    loss: float  # after the last step
+    buckets: tuple[float, ...]  # the same by bucket, one fewer than `edges`
+    curve: tuple[ValidationPoint, ...] = ()  # the last point is the figure above
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionScores:
+    """What fitting finds in clips of moving shapes: shares of the clips, from 0 to 1, of which more is better."""
+
+    n_clips: int
+    direction: float  # move as their class says
+    speed: float  # as fast as their class does
+    color: float  # keep their colour
+    shape: float  # keep their shape
+    all: float  # all four at once
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quality:
     """Distances between real and generated clips, None where refused; intervals are 95 % (low, high).
 
@@ -221,6 +259,10 @@ class Quality:
     density: float | None = None
     coverage: float | None = None
     inception_score: float | None = None  # where the detector is the classifier of one
+    class_agreement: float | None = None  # share of the generated clips whose own class the detector names
+    class_agreement_real: float | None = None  # the same of the real clips
+    motion: MotionScores | None = None  # of the generated clips, where their shapes can be fitted
+    motion_real: MotionScores | None = None  # of the real clips
     refused: str | None = None  # why there is no FVD, one line
     label: str
     curve: tuple[CurvePoint, ...] = ()

@@ -179,7 +179,7 @@ def test_what_is_damaged_is_named_with_what_to_do_or_measured_again(
 
 
 def test_a_record_that_is_damaged_says_what_to_do(begun: RunFolder) -> None:
-    (begun.path / "result.json").write_text('{"schema": 3')
+    (begun.path / "result.json").write_text('{"schema": 4')
     with pytest.raises(StbenchError, match=r"result\.json.*; delete it, and --resume writes it again$"):
         begun.is_finished()
 
