@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import re
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stbench.reports.drawing import to_inline_svg
-from stbench.reports.formats import numeric_columns
+from stbench.reports.formats import numeric_columns, to_csv, to_latex, to_markdown
 
 WIDE_CELL = 30  # longer text gets a column wide enough to be read
 INTERVAL = re.compile(r"\[([^\],]+), ([^\],]+)\]")
@@ -32,6 +33,11 @@ def unbroken_interval(text: str) -> str:
     return INTERVAL.sub("[\\1,\u00a0\\2]", text)
 
 
+def copies(shown: pd.DataFrame, caption: str) -> dict[str, str]:
+    """Return a table of text in every format that it can be copied in."""
+    return {"CSV": to_csv(shown), "Markdown": to_markdown(shown), "LaTeX": to_latex(shown, caption)}
+
+
 # What the templates are read with: all text is escaped, and a name that is not given is an error.
 ENVIRONMENT = Environment(
     loader=PackageLoader("stbench.reports"),
@@ -40,7 +46,7 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-FILTERS = (data_uri, cell_class, to_inline_svg, numeric_columns, unbroken_interval)
+FILTERS = (data_uri, cell_class, copies, to_inline_svg, numeric_columns, unbroken_interval)
 ENVIRONMENT.filters |= {each.__name__: each for each in FILTERS}
 
 

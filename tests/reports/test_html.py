@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 from jinja2 import UndefinedError
+from markupsafe import escape
 from matplotlib.figure import Figure
 
-from stbench.reports import html
+from stbench.reports import formats, html
 
 HOSTILE = '<script>alert("1")</script>'
 ESCAPED = "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;"
@@ -48,14 +49,15 @@ def test_table() -> None:
         [("a", "1.5", "worse", "x" * 31), ("b", "", "same", "")], columns=["variant", "FVD", "verdict", "reason"]
     )
     assert part("{{ parts.table(shown, 'Results', {'a': '#000000'}) }}", shown=shown).splitlines() == [
+        '<div class="table">',
         '<div class="scroll" tabindex="0" role="region" aria-label="Results">',
         "<table>",
         "<thead>",
         "<tr>",
-        '<th scope="col" data-sort="">variant</th>',
-        '<th scope="col" data-sort="" class="number">FVD</th>',
-        '<th scope="col" data-sort="">verdict</th>',
-        '<th scope="col" data-sort="">reason</th>',
+        '<th scope="col">variant</th>',
+        '<th scope="col" class="number">FVD</th>',
+        '<th scope="col">verdict</th>',
+        '<th scope="col">reason</th>',
         "</tr>",
         "</thead>",
         "<tbody>",
@@ -74,7 +76,27 @@ def test_table() -> None:
         "</tbody>",
         "</table>",
         "</div>",
+        '<details class="copies">',
+        "<summary>Copy this table as text</summary>",
+        *copied_texts(html.copies(shown, "Results")),
+        "</details>",
+        "</div>",
     ]
+
+
+def copied_texts(copies: dict[str, str]) -> list[str]:
+    return "\n".join(
+        f'<textarea readonly="" rows="4" aria-label="{name}">{escape(text)}</textarea>' for name, text in copies.items()
+    ).splitlines()
+
+
+def test_a_table_can_be_copied_in_three_formats() -> None:
+    shown = pd.DataFrame({"variant": ["=a|b_c"], "FVD": ["1.5"]})
+    assert html.copies(shown, "50 %") == {
+        "CSV": "variant,FVD\n'=a|b_c,1.5\n",
+        "Markdown": formats.to_markdown(shown),
+        "LaTeX": formats.to_latex(shown, "50 %"),
+    }
 
 
 def test_section_with_and_without_a_note() -> None:
