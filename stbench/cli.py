@@ -56,6 +56,7 @@ class Listing(str, Enum):
     presets = "presets"
     protocols = "protocols"
     detectors = "detectors"
+    claims = "claims"
     settings = "settings"
 
 
@@ -147,7 +148,7 @@ def list_command(
         typer.Argument(metavar="KEY=VALUE...", help="variant=NAME and dataset=NAME: settings lists theirs as well."),
     ] = None,
 ) -> None:
-    """List variants, datasets, presets, protocols, detectors and settings."""
+    """List variants, datasets, presets, protocols, detectors, claims and settings."""
     from stbench.checks.listing import print_listing
 
     for each in [what] if what else list(Listing):

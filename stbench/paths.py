@@ -1,7 +1,8 @@
 """Where things lie: the only module that knows.
 
-Variants and datasets are YAML files. An installed package carries them in `stbench/configs/`; in a checkout they lie in
-the repository's root. More folders come from `--config-dir` or `STBENCH_CONFIG_DIR`, never from the current directory.
+Variants, datasets and claims are YAML files. An installed package carries them in `stbench/configs/`; in a checkout
+they lie in the repository's root. More folders come from `--config-dir` or `STBENCH_CONFIG_DIR`, never from the current
+directory.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ DEFAULT_RUNS = Path("runs")
 
 
 def builtin_config_root() -> Path:
-    """The folder that holds `variants/` and `datasets/`."""
+    """The folder that holds `variants/` and `datasets/`, and `claims/` or, in a checkout, `results/claims/`."""
     packaged = PACKAGE / "configs"
     return packaged if packaged.is_dir() else PACKAGE.parent
 
 
 def config_folders(kind: str) -> list[Path]:
-    """Folders searched for the YAML files of a `kind` ("variants" or "datasets"), the user's first."""
+    """Folders searched for the YAML files of a `kind` ("variants", "datasets" or "claims"), the user's first."""
     extra = os.environ.get(CONFIG_DIR_VARIABLE)
     roots = [Path(part) for part in extra.split(os.pathsep)] if extra else []
-    return [root / kind for root in [*roots, builtin_config_root()] if (root / kind).is_dir()]
+    builtin = builtin_config_root()
+    folders = [root / kind for root in [*roots, builtin, builtin / "results"]]  # claims of a checkout are results
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def config_files(kind: str) -> dict[str, Path]:

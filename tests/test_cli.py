@@ -48,7 +48,7 @@ def test_list_names_everything() -> None:
         assert name in done.stdout
     lines = done.stdout.splitlines()
     titles = [line for line in lines if line and not line.startswith(" ")]
-    assert titles == ["variants", "datasets", "presets", "protocols", "detectors", "settings"]
+    assert titles == ["variants", "datasets", "presets", "protocols", "detectors", "claims", "settings"]
     for title in titles:  # one kind alone is its part of the whole
         first = lines.index(title)
         part = lines[first : lines.index("", first) + 1]

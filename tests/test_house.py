@@ -14,6 +14,7 @@ PACKAGE = Path(stbench.__file__).parent
 # From the ground up; CONTRIBUTING.md says what each room holds.
 FLOORS = (
     {"errors", "paths", "progress", "signals"},
+    {"yaml_files"},
     {"records", "settings", "storage"},
     {"runtime"},
     {"backbones", "data"},
@@ -21,6 +22,7 @@ FLOORS = (
     {"fvd", "profiling", "studies", "training"},
     {"run"},
     {"checks"},
+    {"launch"},
     {"bench", "cli"},
     {"__main__"},
 )

@@ -19,7 +19,7 @@ def print_listing(what: str, words: Words = ()) -> None:
     """Print one table of what there is.
 
     Args:
-        what: "variants", "datasets", "presets", "protocols", "detectors" or "settings".
+        what: "variants", "datasets", "presets", "protocols", "detectors", "claims" or "settings".
         words: variant=NAME and dataset=NAME, whose own settings stand among those of runs.
 
     Raises:
@@ -115,6 +115,19 @@ def _detectors() -> list[tuple[str, ...]]:
     return rows
 
 
+def _claims() -> list[tuple[str, ...]]:
+    from stbench.records.claims import load_claims
+
+    rows: list[tuple[str, ...]] = [("name", "claims", "scales", "sha256", "title")]
+    for name, path in paths.config_files("claims").items():
+        try:
+            claims = load_claims(str(path))
+            rows.append((name, str(len(claims.claims)), ", ".join(claims.scales), claims.sha256[:12], claims.title))
+        except StbenchError as error:  # one broken file of the user's must not hide the others
+            rows.append((name, "?", "?", "?", str(error)))
+    return rows
+
+
 def _settings() -> list[tuple[str, ...]]:
     from stbench.settings.schema import dotted_settings, setting_types
     from stbench.settings.values import describe_type
@@ -176,5 +189,6 @@ _LISTINGS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "presets": _presets,
     "protocols": _protocols,
     "detectors": _detectors,
+    "claims": _claims,
     "settings": _settings,
 }

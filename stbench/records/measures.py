@@ -8,6 +8,7 @@ from typing import Literal
 
 from stbench.errors import unknown_name
 from stbench.records.schema import Record, value_at
+from stbench.records.sections import Cost
 
 Kind = Literal["exact", "golden", "timing", "memory", "quality", "validation"]
 
@@ -35,8 +36,8 @@ class Measure:
     positive: bool = True
     scale: float = 1.0
 
-    def of(self, record: Record) -> float | None:
-        """The figure of a run in the title's unit; None where it was not measured."""
+    def of(self, record: Record | Cost) -> float | None:
+        """The figure of a run, or of a network that was only counted, in the title's unit; None without a figure."""
         value = value_at(record, self.path)
         return None if value is None else self.scale * float(value)
 
@@ -85,8 +86,21 @@ MEASURES = {
         _share("motion_shape", "constancy of shape", "quality.motion.shape"),
         _share("motion_all", "motion score", "quality.motion.all"),
         Measure(name="params", title="parameters (M)", path="counts.params_total", kind="exact", scale=1e-6),
+        Measure(
+            name="params_trainable",
+            title="trainable parameters (M)",
+            path="counts.params_trainable",
+            kind="exact",
+            scale=1e-6,
+        ),
         Measure(name="gmacs", title="GMACs", path="counts.gmacs", kind="exact"),
         Measure(name="gflops", title="GFLOPs", path="counts.gflops", kind="exact"),
+        Measure(
+            name="thop_batch3",
+            title="operations by thop, three clips (G)",
+            path="counts.conventions.thop_batch3",
+            kind="exact",
+        ),
         Measure(name="forward_ms", title="forward (ms)", path="timing.forward.median", kind="timing", scale=1e3),
         Measure(
             name="train_step_ms", title="train step (ms)", path="timing.train_step.median", kind="timing", scale=1e3

@@ -16,18 +16,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
 from stbench import paths
-from stbench.errors import StbenchError, brief, error_with_place, unknown_name
+from stbench.errors import StbenchError, error_with_place, unknown_name
 from stbench.settings.presets import check_preset
 from stbench.settings.targets import BASES, load_class
 from stbench.settings.values import annotations_of, checked
+from stbench.yaml_files import read_mapping
 
 if TYPE_CHECKING:
     from torch import nn
 
-LARGEST_FILE_BYTES = 2**20
 TARGET_KEYS = {"variant": "backbone", "dataset": "dataset"}
 
 
@@ -130,7 +128,7 @@ def load_component(kind: str, name_or_path: str) -> Component:
         StbenchError: for an unknown name, a missing or malformed file, an unknown key.
     """
     path = _find(kind, str(name_or_path))
-    content = _read_mapping(path)
+    content = read_mapping(path)
     target_key = TARGET_KEYS[kind]
     if not isinstance(content.get(target_key), str) or ":" not in content[target_key]:
         raise StbenchError(f"{path}: a {kind} needs the key `{target_key}: module:Class`")
@@ -198,7 +196,7 @@ def build_backbone(variant: str, **overrides: Any) -> nn.Module:
 
 def describe_file(kind: str, path: Path) -> tuple[str, str]:
     """Target and source of a YAML file as it stands, without importing what it names."""
-    content = _read_mapping(path)
+    content = read_mapping(path)
     return str(content.get(TARGET_KEYS[kind], "?")), str(content.get("source", ""))
 
 
@@ -209,25 +207,3 @@ def _find(kind: str, name_or_path: str) -> Path:
     if name_or_path not in files:
         raise unknown_name(kind, name_or_path, files)
     return files[name_or_path]
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    """Read a YAML file by the rules of the command line, by which 1e-3 is a number."""
-    try:
-        if not path.is_file():  # also of pipes and devices, which may never end
-            raise StbenchError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
-        if path.stat().st_size > LARGEST_FILE_BYTES:
-            raise StbenchError(f"{path}: {path.stat().st_size} bytes are no configuration")
-        content = OmegaConf.to_container(OmegaConf.create(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise StbenchError(f"{brief(str(path))}: cannot be read: {error.strerror}") from error
-    except StbenchError:
-        raise
-    except Exception as error:  # the YAML and grammar errors of the parser share no base class
-        raise StbenchError(f"{path} is not YAML: {brief(' '.join(str(error).split()), 160)}") from error
-    if not isinstance(content, dict):
-        raise StbenchError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}")
-    for key in content:
-        if not isinstance(key, str):
-            raise StbenchError(f"{path}: the key {key!r} is not text: put it in quotes")
-    return {str(key): value for key, value in content.items()}

@@ -26,6 +26,7 @@ MOTION = {"n_clips": 8, "direction": 0.75, "speed": 0.5, "color": 1.0, "shape": 
 def record(content: dict[str, Any]) -> Record:
     step = {**content["timing"]["forward"], "what": "train step", "median": 3.0}
     content["timing"]["train_step"] = step
+    content["counts"] |= {"conventions": {"thop_batch3": 4.5}, "convention_notes": ["of three clips"]}
     figures = dict.fromkeys(("fvd_inf", "kvd", "mmd", "precision", "recall", "class_agreement"), 0.5)
     content["quality"] |= {**figures, "motion": MOTION}
     return Record.from_json(content | {"validation": VALIDATION})

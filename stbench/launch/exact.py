@@ -1,0 +1,75 @@
+"""What claims say of networks that nobody has to train: their counts, and what one does with the weights of another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from stbench.backbones.trial import fill_zeros
+from stbench.errors import StbenchError
+from stbench.profiling.counts import count
+from stbench.profiling.variants import Variant, plan_variants
+from stbench.records.sections import Cost
+from stbench.settings.options import ProfileOptions
+
+TRIED_LATENTS = "4x5x16x16"  # of the clip that an inflated network is tried on
+ROUNDING = 1e-5  # largest difference, as a share of the largest value, that is called none
+
+
+def count_network(words: Sequence[str]) -> Cost:
+    """Parameters and operations of a variant for latents of 4x16x32x32, on the meta device.
+
+    Args:
+        words: variant, variant.KEY and preset, as of `stbench profile`.
+    """
+    subject = _variant(words, ProfileOptions(counts_only=True)).subject
+    return Cost(counts=count(subject.construct, subject.workload, with_fvcore=False))
+
+
+@torch.no_grad()
+def inflation_error(video: Sequence[str], image: Sequence[str]) -> float:
+    """How far a video network that was given an image network's weights is from it, frame by frame.
+
+    The weights of the image network are random, where they start as zeros as well; what the video network has beside
+    them is as initialised.
+
+    Args:
+        video: words of the video network.
+        image: words of the image network, all of whose weights must have a place in the other.
+
+    Returns:
+        The largest difference of the two, as a share of the largest value.
+
+    Raises:
+        StbenchError: the weights do not fit, or the image network makes the same of everything.
+    """
+    torch.manual_seed(0)
+    networks = [_variant(words, ProfileOptions(latents=TRIED_LATENTS)).subject.construct() for words in (image, video)]
+    painter, film = (network.eval() for network in networks)
+    fill_zeros(painter)
+    _hand_on_weights(painter, film)
+    channels, frames, size, _ = map(int, TRIED_LATENTS.split("x"))
+    clips, timesteps = torch.randn(2, channels, frames, size, size), torch.tensor([3, 700])
+    expected = torch.cat([painter(frame, timesteps) for frame in clips.split(1, dim=2)], dim=2)
+    if expected.std() < ROUNDING:
+        raise StbenchError("the image network makes the same of every frame, which says nothing of another network")
+    return float((film(clips, timesteps) - expected).abs().max() / expected.abs().max())
+
+
+def _variant(words: Sequence[str], options: ProfileOptions) -> Variant:
+    [variant] = plan_variants(words, options).variants.values()
+    return variant
+
+
+def _hand_on_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copy every weight into the network that has one of the same name and shape."""
+    weights = source.state_dict()
+    places = target.state_dict()
+    homeless = [name for name, weight in weights.items() if name not in places or places[name].shape != weight.shape]
+    if homeless:
+        raise StbenchError(
+            f"weights of the image network have no place in the video network: {', '.join(homeless[:3])}"
+        )
+    target.load_state_dict(weights, strict=False)

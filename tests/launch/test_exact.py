@@ -1,0 +1,33 @@
+"""Counts of a claim's arms, and what an inflated network does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from stbench.errors import StbenchError
+from stbench.launch.exact import ROUNDING, count_network, inflation_error
+
+VIDEO = ["variant=pseudo3d_unet", "variant.size=tiny"]
+IMAGE = [*VIDEO, "variant.enable_time=false"]
+
+
+def test_a_variant_is_counted_by_itself() -> None:
+    counts = count_network(["variant=latte1", "variant.size=S"]).counts
+    assert counts.params_trainable == 32_480_672
+    assert counts.conventions["thop_batch3"] == pytest.approx(265.728246)
+
+
+def test_an_inflated_network_is_the_image_network() -> None:
+    assert inflation_error(VIDEO, IMAGE) < ROUNDING
+
+
+def test_another_image_network_is_another_one() -> None:
+    """One that shifts half of its channels by a frame mixes the frames from the first step on."""
+    assert inflation_error([*VIDEO, "variant.token_shift=true"], IMAGE) > 0.01
+
+
+def test_weights_without_a_place_are_refused() -> None:
+    with pytest.raises(StbenchError, match=re.escape("no place in the video network: conv_in.temporal.weight")):
+        inflation_error(IMAGE, VIDEO)
