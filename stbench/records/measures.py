@@ -25,6 +25,7 @@ class Measure:
             protocol and validation losses of one validation protocol beyond the noise between training seeds.
         less_is_better: None for what is neither good nor bad.
         positive: never zero or below, so that two are held against each other as a ratio; else as a difference.
+        share: from 0 to 1, so that a difference is in points.
         scale: from the record's unit to the title's.
     """
 
@@ -34,6 +35,7 @@ class Measure:
     kind: Kind
     less_is_better: bool | None = True
     positive: bool = True
+    share: bool = False
     scale: float = 1.0
 
     def of(self, record: Record | Cost) -> float | None:
@@ -64,7 +66,7 @@ class Measure:
 
 
 def _share(name: str, title: str, path: str) -> Measure:
-    return Measure(name=name, title=title, path=path, kind="quality", less_is_better=False, positive=False)
+    return Measure(name=name, title=title, path=path, kind="quality", less_is_better=False, positive=False, share=True)
 
 
 VALIDATION_LOSS = "validation_loss"  # what arms are compared by unless another figure is asked for
