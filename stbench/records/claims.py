@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from stbench import paths
 from stbench.errors import StbenchError, brief, unknown_name
 from stbench.records.budgets import Budget
-from stbench.records.measures import VALIDATION_LOSS, get_measure
+from stbench.records.measures import MEASURES, VALIDATION_LOSS, get_measure
 from stbench.yaml_files import read_mapping
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ RELATIONS: dict[Relation, str] = {
     "second does to each frame",
     "shapes": "the blocks of the network have the channels and sizes of `shapes`",
 }
-COUNTED: tuple[Relation, ...] = ("equals",)
-BUILT: tuple[Relation, ...] = ("inflates", "shapes")
+BUILT: tuple[Relation, ...] = ("inflates", "shapes")  # decided by what a network does as it is initialised
 UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # keys, in the words of pydantic
 STRICT: dict[str, Any] = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
 
@@ -114,9 +113,14 @@ class Claim:
     not_yet: str | None = None  # what has to be there before it can be checked
 
     @property
+    def counted(self) -> bool:
+        """Whether it is about counts, which networks have without being trained."""
+        return self.relation not in BUILT and all(get_measure(name).kind == "exact" for name in self.measures)
+
+    @property
     def needs_training(self) -> bool:
         """Whether its arms have to be trained."""
-        return self.relation not in (*COUNTED, *BUILT) and self.not_yet is None
+        return not (self.not_yet or self.counted or self.relation in BUILT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +274,7 @@ def _check_names(claims: Claims) -> None:
         named = (*claim.arms, *claim.values, *([claim.relative_to] if claim.relative_to else ()))
         _check_known(f"arm in {where}", named, claims.arms)
         _check_known(f"source in {where}", claim.source, claims.sources)
+        _check_known(f"measure in {where}", claim.measures, MEASURES)
     for label, arm in claims.arms.items():
         _check_known(f"scale in arms.{label}", arm.at, claims.scales)
         _check_known(f"arm in arms.{label}", [arm.starts_from] if arm.starts_from else [], claims.arms)
@@ -294,11 +299,6 @@ def _check_known(kind: str, names: Iterable[str], known: Collection[str]) -> Non
 def _check_meaning(claim: Claim) -> None:
     """Refuse a claim that nothing could decide."""
     where, relation = f"claims.{claim.id}", claim.relation
-    for measure in claim.measures:
-        try:
-            get_measure(measure)
-        except StbenchError as error:
-            raise StbenchError(f"{where}: {error}") from None
     if not claim.measures or not claim.budgets or not claim.at:
         raise StbenchError(f"{where}: measures, budgets and at need one entry or more each")
     if not all(0 < share <= 1 for share in claim.at) or list(claim.at) != sorted(set(claim.at)):
@@ -314,11 +314,14 @@ def _check_meaning(claim: Claim) -> None:
         raise StbenchError(
             f"{where}.values: equals needs a value for each of its arms, and no other relation takes any"
         )
-    if relation in COUNTED and any(get_measure(name).kind != "exact" for name in claim.measures):
-        counts = "params, gmacs, gflops, thop_batch3"
-        raise StbenchError(f"{where}.measures: equals is for counts ({counts}); expected another relation or measure")
-    if relation not in (*COUNTED, *BUILT) and any(get_measure(name).less_is_better is None for name in claim.measures):
-        raise StbenchError(f"{where}.measures: {relation} needs measures of which less, or more, is better")
+    exact = [name for name in claim.measures if get_measure(name).kind == "exact"]
+    if exact and len(claim.measures) > 1:
+        raise StbenchError(f"{where}.measures: {exact[0]} is a count, which needs no training: expected it by itself")
+    if relation == "equals" and not exact:
+        counts = ", ".join(name for name, each in MEASURES.items() if each.kind == "exact")
+        raise StbenchError(f"{where}.measures: equals is for counts: expected one of {counts}")
+    if relation == "overtaken" and exact:
+        raise StbenchError(f"{where}.measures: {exact[0]} does not change on the way, so nothing is overtaken")
 
 
 assert set(RELATIONS) == set(get_args(Relation))

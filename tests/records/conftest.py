@@ -1,13 +1,16 @@
-"""A small record to change one thing of."""
+"""A small record to change one thing of, and records of trainings."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from stbench.records.protocol import Protocol
+from stbench.records.schema import Record
 from stbench.records.sections import CostConditions
 
 
@@ -69,3 +72,35 @@ def content(protocol: Protocol, conditions: CostConditions) -> dict[str, Any]:
         },
         "files": {"samples": "samples.npz"},
     }
+
+
+@pytest.fixture
+def trained(content: dict[str, Any]) -> Callable[..., Record]:
+    """Return a function that makes the record of a training of 40 steps of 2 clips, its losses by step."""
+
+    def build(seed: int = 0, curve: dict[int, float] | None = None, **changes: Any) -> Record:
+        losses = curve or {0: 1.0, 20: 0.4, 40: 0.2}
+        made = copy.deepcopy(content)
+        made["run_id"] = f"{changes.get('run_id', 'run')}-{seed}"
+        made["config"] |= {"seed": seed}
+        made["config"]["train"]["lr_schedule"] = changes.get("schedule", "constant")
+        made["timing"]["train_step"] = {**made["timing"]["forward"], "median": changes.get("seconds", 0.5)}
+        made["counts"] |= {
+            "gmacs_train_step": changes.get("gmacs", 4.5),
+            "params_total": changes.get("params", 1000),
+        }
+        made["quality"]["fvd"] = changes.get("fvd", 100.0)
+        made["validation"] = {
+            "protocol_hash": changes.get("protocol_hash", "v1"),
+            "n_clips": 4,
+            "draws": 1,
+            "edges": [0.0, 1.0],
+            "loss": losses[40],
+            "buckets": [losses[40]],
+            "curve": [{"step": step, "loss": loss, "buckets": [loss]} for step, loss in losses.items()],
+        }
+        if status := changes.get("status"):
+            made |= {"status": status, "reason": "diverged"}
+        return Record.from_json(made)
+
+    return build

@@ -88,7 +88,7 @@ def test_the_hash_is_of_what_the_file_says(tmp_path: Path) -> None:
         (changed("claims.0.relation", "beter"), "claims.a.relation: expected 'better'"),
         (
             changed("claims.0.measures", ["validation_los"]),
-            "claims.a: unknown measure .* did you mean 'validation_loss'",
+            "unknown measure in claims.a .* did you mean 'validation_loss'",
         ),
         (changed("claims.0.budgets", ["flops"]), "claims.a.budgets.0: expected 'steps', "),
         (changed("claims.0.arms", ["started", "bas"]), "unknown arm in claims.a 'bas': did you mean 'base'"),
