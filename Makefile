@@ -8,7 +8,7 @@ DEMO := runs/demo
 # One thread per test process: the tensors are tiny, and there is a process per core.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
 
-.PHONY: install demo test lint bench detector clean
+.PHONY: install demo test lint bench reliability detector clean
 
 install: $(READY)  ## Make the environment: `source .venv/bin/activate` enters it.
 
@@ -27,6 +27,9 @@ lint: $(READY)  ## Style, format and types.
 
 bench: $(READY)  ## Measure how fast stbench is here: about 20 minutes on 2 cores; figures go to results/reference/.
 	$(VENV)/bin/python -m stbench.bench --out results/reference $(PARTS)
+
+reliability: $(READY)  ## How often verdicts are wrong, and what they find: the tables of docs/verdicts.md, some minutes.
+	$(VENV)/bin/python -m stbench.studies.reliability --draws 2000
 
 detector: $(READY)  ## Train the built-in video classifier again and replace its shipped weights.
 	$(VENV)/bin/python -m stbench.metrics.detectors.train_shapes3d --out stbench/metrics/detectors/shapes3d.safetensors

@@ -182,10 +182,13 @@ def _noisier(comparison: Comparison, sigma: PooledSigma) -> bool:
 
 
 def _pooled(comparison: Comparison, sigma: PooledSigma) -> Estimate:
-    """Student's t test, its variance pooled from both arms and a noise card."""
+    """Student's t test, its variance pooled from both arms and a noise card, but never below the arms' own.
+
+    A card of a quieter arm would else make these look surer than their seeds are.
+    """
     squares, own = _residuals(comparison)
     freedom = own + sigma.freedom
-    sd = math.sqrt((squares + sigma.freedom * sigma.sd**2) / freedom)
+    sd = math.sqrt(max((squares + sigma.freedom * sigma.sd**2) / freedom, squares / own))
     first, second = comparison.arms
     error = sd * math.sqrt(1 / len(first) + 1 / len(second))
     return _of_arms(comparison, error, freedom, Design(sd, freedom_besides=sigma.freedom))

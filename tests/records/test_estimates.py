@@ -50,6 +50,14 @@ def test_a_card_s_variance_is_pooled_with_the_arms_own() -> None:
     assert found.p == pytest.approx(2 * stats.t.sf(abs(t), 11))
 
 
+def test_a_card_never_makes_the_arms_look_surer_than_their_own_seeds() -> None:
+    comparison = Comparison({0: 10.0, 1: 11.0}, {0: 12.1, 7: 13.0}, FVD, PooledSigma(0.03, 9))
+    own = math.sqrt(sum(arm.var(ddof=1) for arm in comparison.arms) / 2)
+    assert own > 0.03
+    found = estimated(comparison)
+    assert (found.error, found.freedom) == (pytest.approx(own), 11)
+
+
 def test_a_card_of_a_third_arm_is_one_more_arm_of_students_test() -> None:
     third = [2.0, 2.1, 1.9, 2.05]
     card = PooledSigma(float(np.std(third, ddof=1)), 3)
