@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from stbench.records.measures import MEASURES
 from stbench.records.schema import REFERENCES, Record, value_at
 from stbench.records.sections import CostConditions
 from stbench.reports.groups import Group, conditions_apart
@@ -21,6 +22,8 @@ METRIC_NAMES = {"fvd": "FVD", "fvd_inf": "FVD∞", "kvd": "KVD"}  # distances: l
 # Higher is better. Density and the MMDs are in the CSV files.
 RISING_NAMES = {"inception_score": "IS"}
 SHARE_NAMES = {"precision": "precision", "recall": "recall", "coverage": "coverage"}
+# Shares of clips, more is better, by the names of the measures; the first one stands among the results, too.
+MOTION_NAMES = ("motion_direction", "motion_speed", "motion_color", "motion_shape", "motion_all")
 STEPS = {"forward": "forward", "train_step": "train step"}
 OF_ONE_SEED = "†"  # behind an interval that leaves out the noise of seeds
 INTERVALS = (
@@ -62,6 +65,7 @@ def results_table(groups: Sequence[Group]) -> pd.DataFrame:
         groups,
         {
             **_score_columns(groups, _ranking_metric(groups)),
+            **_motion_columns(MOTION_NAMES[:1]),
             "params (M)": lambda group: _scaled(group.figure("counts.params_total"), 1e-6),
             "GMACs per clip": lambda group: format_number(group.figure("counts.gmacs")),
             **_time_columns(groups, ["train_step"]),
@@ -78,6 +82,7 @@ def quality_table(groups: Sequence[Group]) -> pd.DataFrame:
         judged,
         {
             **_score_columns(judged, METRIC_NAMES | RISING_NAMES | SHARE_NAMES),
+            **_motion_columns(MOTION_NAMES),
             "real clips": lambda group: format_number(group.figure("quality.n_real")),
             "sampled clips": lambda group: format_number(group.figure("quality.n_fake")),
             "protocol": lambda group: (group.protocol_hash or "")[:8],
@@ -174,6 +179,7 @@ def _figures(group: Group) -> dict[str, Any]:
         "loss_final": group.figure("training.loss_final"),
         "n_real": group.figure("quality.n_real"),
         "n_fake": group.figure("quality.n_fake"),
+        **{name: group.figure(MEASURES[name].path) for name in MOTION_NAMES},
     }
     for name in (*METRIC_NAMES, "mmd", *RISING_NAMES, *SHARE_NAMES, "density"):
         if estimate := group.score(name):
@@ -242,6 +248,22 @@ def _score_columns(groups: Sequence[Group], names: Mapping[str, str]) -> Columns
             behind = "" if name in SHARE_NAMES and len(detectors) == 1 else f"[{detector}]"
             columns[title + behind] = cell(name, detector)
     return columns
+
+
+def _motion_columns(names: Sequence[str]) -> Columns:
+    """A column for each of these measures: the mean over seeds, and in brackets that of real clips."""
+
+    def cell(path: str) -> Callable[[Group], str]:
+        real = path.replace("quality.motion.", "quality.motion_real.")
+        return lambda group: _share_beside(group.figure(path), group.figure(real))
+
+    return {MEASURES[name].title: cell(MEASURES[name].path) for name in names}
+
+
+def _share_beside(share: float | None, real: float | None) -> str:
+    if share is None:
+        return ""
+    return f"{share:.2f}" + ("" if real is None else f" (real {real:.2f})")
 
 
 def _usual(conditions: CostConditions) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stbench.records.sections import Quality, Timing
+from stbench.records.sections import MotionScores, Quality, Timing
 
 if TYPE_CHECKING:
     from stbench.reports.report import Report
@@ -116,7 +116,17 @@ def print_quality(quality: Quality) -> None:
     if quality.inception_score is not None:
         rows.append(("Inception Score", "", f"{quality.inception_score:.2f}"))
     table = [(f"{title} [{quality.detector}]{where}", figure) for title, where, figure in rows]
+    for title, motion in (("motion", quality.motion), ("motion, real clips", quality.motion_real)):
+        if motion is not None:
+            table.append((title, _shares(motion)))
     print_rows([*table, ("protocol hash", quality.protocol_hash[:12])])
+
+
+def _shares(motion: MotionScores) -> str:
+    """What share of the clips is right in each respect, and in all."""
+    parts = {"direction": motion.direction, "speed": motion.speed, "colour": motion.color, "shape": motion.shape}
+    said = ", ".join(f"{name} {share:.2f}" for name, share in parts.items())
+    return f"{said}; all four {motion.all:.2f}  ({motion.n_clips} clips)"
 
 
 def _load(timing: Timing) -> str:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from stbench.data.loading import Batch, clips_to_tensor, evaluation_clips, tensor_to_clips
 from stbench.metrics.detectors import extract_features
 from stbench.metrics.frechet import frechet_distance
+from stbench.metrics.motion import MOST_CLIPS, MotionTally
 from stbench.metrics.quality import assess, refusal
 from stbench.records.protocol import protocol_hash
-from stbench.records.sections import Quality
+from stbench.records.sections import MotionScores, Quality
 from stbench.run.generation import generate, labels_of_samples
 from stbench.run.setup import Setup
 from stbench.storage.clips import Clips
@@ -71,6 +72,14 @@ class Evaluator:
         return frechet_distance(self._features[:number], self._features[number : 2 * number]), number
 
     @cached_property
+    def motion_real(self) -> MotionScores | None:
+        """How the real clips move; None where that cannot be judged."""
+        tally = MotionTally(self.setup.reference)
+        for batch in self._real_batches(min(self.num_real, MOST_CLIPS)) if tally.judge else ():
+            tally.add(tensor_to_clips(batch.clips), labels_of(batch))
+        return tally.scores()
+
+    @cached_property
     def _features(self) -> NDArray[np.float32]:
         """Features of the real clips, and behind them of those that `floor` needs besides."""
         num_clips = self.num_real
@@ -88,20 +97,25 @@ class Evaluator:
         """
         setup, settings = self.setup, self.settings
         kept: list[NDArray[np.uint8]] = []
+        motion = MotionTally(setup.dataset)
 
         def clips() -> Iterator[Tensor]:
-            """The sampled clips for the detector, the first few of which are kept for the report."""
+            """The sampled clips for the detector; their motion is judged, and a few are kept for the report."""
+            done = 0
             sampled = generate(
                 backbone, setup.autoencoder, setup.runtime, setup.sampling, settings.num_clips, settings.seed
             )
             for batch in sampled:
                 kept.extend(batch[: settings.report_clips - len(kept)])
+                numbers = range(done, done := done + len(batch))
+                motion.add(batch, labels_of_samples(numbers, setup.dataset.num_classes))
                 yield clips_to_tensor(batch)
 
         fake = extract_features(setup.detector, clips(), settings.num_clips, label)
         labels = labels_of_samples(range(len(kept)), setup.dataset.num_classes)
         samples = Clips(np.stack(kept), labels, setup.dataset.class_names)
         quality = assess(setup.protocol, self.real_features, fake)
+        quality = replace(quality, motion=motion.scores(), motion_real=self.motion_real)
         if self.floor:
             distance, number = self.floor
             quality = replace(quality, fvd_real_vs_real=distance, n_real_vs_real=number)
@@ -112,8 +126,7 @@ class Evaluator:
         wanted = labels_of_samples(range(self.settings.report_clips), self.setup.dataset.num_classes)
         found: dict[int, list[NDArray[np.uint8]]] = {}
         for batch in self._real_batches(min(self.num_real, 8 * len(wanted))):
-            labels = [0] * len(batch.clips) if batch.labels is None else batch.labels.tolist()
-            for label, clip in zip(labels, tensor_to_clips(batch.clips), strict=True):
+            for label, clip in zip(labels_of(batch).tolist(), tensor_to_clips(batch.clips), strict=True):
                 found.setdefault(label, []).append(clip)
         chosen = [(label, found[label].pop(0)) for label in wanted.tolist() if found.get(label)]
         clips = np.stack([clip for _, clip in chosen]) if chosen else np.zeros((0, 1, 1, 1, 3), np.uint8)
@@ -125,3 +138,8 @@ class Evaluator:
         return evaluation_clips(
             setup.reference, num_clips, setup.protocol.clip_seed, self.settings.batch_size, num_workers
         )
+
+
+def labels_of(batch: Batch) -> NDArray[np.int64]:
+    """The classes of a batch's clips; zeros when there are none."""
+    return np.zeros(len(batch.clips), np.int64) if batch.labels is None else batch.labels.numpy()

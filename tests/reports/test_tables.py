@@ -78,6 +78,18 @@ def test_quality_in_detail(make_run: MakeRun) -> None:
     ]
 
 
+def test_scores_of_motion_stand_beside_those_of_real_clips(make_run: MakeRun) -> None:
+    scores = {"n_clips": 64, "direction": 0.25, "speed": 0.5, "color": 1.0, "shape": 0.75, "all": 0.125}
+    real = dict.fromkeys(scores, 1.0) | {"n_clips": 64}
+    run = make_run(**{"quality.motion": scores, "quality.motion_real": real})
+    groups = load_runs([run]).groups
+    assert tables.results_table(groups)["direction of motion"].tolist() == ["0.25 (real 1.00)"]
+    shown = tables.quality_table(groups).iloc[0]
+    assert shown["constancy of colour"] == "1.00 (real 1.00)"
+    assert shown["motion score"] == "0.12 (real 1.00)"
+    assert tables.figures_frame(groups)["motion_all"].tolist() == [0.125]
+
+
 def test_costs_say_of_what_they_are_and_what_they_were_measured_under(reported: ReportedRuns) -> None:
     """A step in training takes 4 s / 40 = 100 ms: it does more than the step that is timed alone."""
     assert rows(tables.cost_table(reported.groups))[:2] == [

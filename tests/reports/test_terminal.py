@@ -10,7 +10,7 @@ import pytest
 
 from stbench.checks.listing import print_listing
 from stbench.records.protocol import Protocol
-from stbench.records.sections import CurvePoint, Quality
+from stbench.records.sections import CurvePoint, MotionScores, Quality
 from stbench.reports.report import write_report
 from stbench.reports.terminal import print_quality, print_record, print_report, print_rows
 
@@ -102,6 +102,16 @@ def test_every_figure_with_its_interval(capsys: pytest.CaptureFixture[str]) -> N
         "Inception Score [i3d]    60.12\n"
         "protocol hash            0123456789ab\n"
     )
+
+
+def test_scores_of_motion_stand_beside_those_of_real_clips(capsys: pytest.CaptureFixture[str]) -> None:
+    motion = MotionScores(n_clips=256, direction=0.29, speed=0.5, color=1.0, shape=0.75, all=0.125)
+    real = MotionScores(n_clips=512, direction=1, speed=1, color=1, shape=1, all=1)
+    print_quality(replace(QUALITY, motion=motion, motion_real=real))
+    assert capsys.readouterr().out.splitlines()[2:4] == [
+        "motion              direction 0.29, speed 0.50, colour 1.00, shape 0.75; all four 0.12  (256 clips)",
+        "motion, real clips  direction 1.00, speed 1.00, colour 1.00, shape 1.00; all four 1.00  (512 clips)",
+    ]
 
 
 def test_one_that_was_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.data.loading import evaluation_clips
 from stbench.metrics.detectors import extract_features
 from stbench.metrics.frechet import frechet_distance
+from stbench.records.sections import MotionScores
 from stbench.run.evaluation import Evaluator
 from stbench.run.generation import generate
 from stbench.run.setup import Setup, prepare
@@ -90,3 +91,15 @@ def test_real_clips_to_show_have_the_labels_of_the_samples() -> None:
 @pytest.mark.parametrize(("length", "num_real"), [(12, 12), (50, 20)])
 def test_no_more_real_clips_than_there_are(length: int, num_real: int) -> None:
     assert Evaluator(setup_of(f"dataset.length={length}")).num_real == num_real
+
+
+def test_motion_is_judged_beside_that_of_real_clips() -> None:
+    """Samples of an untrained flow are noise."""
+    quality = Evaluator(setup_of()).evaluate(Still(), "test").quality
+    assert quality.motion == MotionScores(n_clips=20, direction=0, speed=0, color=0, shape=0, all=0)
+    assert quality.motion_real == MotionScores(n_clips=20, direction=1, speed=1, color=1, shape=1, all=1)
+
+
+def test_motion_of_several_shapes_is_not_judged() -> None:
+    quality = Evaluator(setup_of("dataset.num_shapes=2")).evaluate(Still(), "test").quality
+    assert quality.motion is quality.motion_real is None

@@ -45,6 +45,7 @@ SHAPES: dict[str, Callable[[Floats, Floats], Floats]] = {
     "star": _star,
 }
 ROUND_SHAPES = ("disc", "ring")
+SYMMETRY = {"square": 4, "triangle": 3, "star": 5}  # how many turns in a full one show the same, for the others
 
 COLORS: dict[str, tuple[float, float, float]] = {
     "red": (0.93, 0.20, 0.20),
@@ -59,6 +60,24 @@ COLORS: dict[str, tuple[float, float, float]] = {
 PLAIN_BACKGROUND = np.array([0.10, 0.10, 0.13], dtype=np.float32).reshape(3, 1, 1, 1, 1)
 BACKGROUNDS = ("textured", "plain")
 _TEXTURE_OCTAVES = 5
+
+
+def coverage(shape: str, x: Floats, y: Floats, radius: Floats, angle: Floats, image_size: int) -> Floats:
+    """Return how much of each pixel a shape covers, in [0,1]; the arguments are broadcast against each other.
+
+    Args:
+        shape: one of `SHAPES`.
+        x: from the shape's centre to the pixel's, to the right, in widths of a frame.
+        y: the same, downwards.
+        radius: in widths.
+        angle: by which the shape is turned, in radians, clockwise on the screen.
+        image_size: height and width of a frame, in pixels.
+    """
+    if shape not in ROUND_SHAPES:
+        cos, sin = np.cos(angle), np.sin(angle)
+        x, y = cos * x + sin * y, cos * y - sin * x
+    inside = SHAPES[shape](x / radius, y / radius) * radius
+    return np.clip(inside * image_size + 0.5, 0, 1)
 
 
 class _Scene(NamedTuple):
@@ -107,6 +126,11 @@ class Shapes(SyntheticDataset):
                 "dataset.motions: 'rotate' cannot be seen on a disc or ring: add a square to dataset.shapes"
             )
 
+    @property
+    def mean_radius(self) -> float:
+        """Of the shapes while they do not pulse, in widths of a frame."""
+        return 0.2 * self.num_shapes ** (-1 / 3)
+
     def content(self) -> object:
         """Return the arguments that decide what the videos show."""
         return {
@@ -135,10 +159,10 @@ class Shapes(SyntheticDataset):
         scene = self._scene(videos)
         palette = np.array([COLORS[name] for name in self.colors], dtype=np.float32)
         for shape in range(self.num_shapes):
-            coverage = self._coverage(scene, shape)
+            covered = self._coverage(scene, shape)
             color = palette[scene.color[:, shape]]
             for channel in range(3):
-                canvas[channel] += coverage * (color[:, channel, None, None, None] - canvas[channel])
+                canvas[channel] += covered * (color[:, channel, None, None, None] - canvas[channel])
         return canvas
 
     def _scene(self, videos: NDArray[np.int64]) -> _Scene:
@@ -172,22 +196,17 @@ class Shapes(SyntheticDataset):
         """Return how much of each pixel a shape covers, (B,F,H,W) in [0,1]."""
         B, F, S, pose = len(scene.kind), self.num_frames, self.image_size, scene.pose
         radius = (scene.radius[:, shape, None] * pose.scale[:, shape])[..., None, None]
+        angle = pose.angle[:, shape, :, None, None]
         pixels = pixel_centres(S)
-        coverage = np.empty((B, F, S, S), dtype=np.float32)
+        covered = np.empty((B, F, S, S), dtype=np.float32)
         for kind in np.unique(scene.kind[:, shape]):
             rows = scene.kind[:, shape] == kind
-            name = self.shapes[kind]
             # Every pixel's offset from the centre; what leaves the frame comes back on the other side.
             x = (pixels - pose.x[rows, shape, :, None])[..., None, :]
             y = (pixels - pose.y[rows, shape, :, None])[..., :, None]
             x, y = x - np.round(x), y - np.round(y)
-            if name not in ROUND_SHAPES:
-                cos = np.cos(pose.angle[rows, shape])[..., None, None]
-                sin = np.sin(pose.angle[rows, shape])[..., None, None]
-                x, y = cos * x + sin * y, cos * y - sin * x
-            inside = SHAPES[name](x / radius[rows], y / radius[rows]) * radius[rows]
-            coverage[rows] = np.clip(inside * S + 0.5, 0, 1)
-        return coverage
+            covered[rows] = coverage(self.shapes[kind], x, y, radius[rows], angle[rows], S)
+        return covered
 
 
 def _known_names(option: str, names: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
