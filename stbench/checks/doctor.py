@@ -21,7 +21,13 @@ from stbench.runtime.device import PRECISIONS, choose_device
 from stbench.runtime.load import WaitedShare
 from stbench.runtime.machine import describe_machine, fast_bfloat16, software_versions
 
-EXTRAS = {"diffusers": "sd-vae", "transformers": "videomae", "pynvml": "nvml", "xformers": "xformers"}
+EXTRAS = {
+    "diffusers": "sd-vae",
+    "transformers": "videomae",
+    "pynvml": "nvml",
+    "xformers": "xformers",
+    "accelerate": "track",
+}
 
 
 def print_diagnosis() -> None:

@@ -15,11 +15,12 @@ from stbench.errors import FinishedInPart, StbenchError, error_with_place, first
 from stbench.profiling.profile import measure_costs
 from stbench.profiling.workbench import Conditions, Subject
 from stbench.progress import progress_bar, say
-from stbench.records.schema import Record
+from stbench.records.schema import SCORES, Record
 from stbench.records.sections import Cost, CurvePoint, Training
 from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
 from stbench.run.setup import Setup, prepare
+from stbench.run.tracking import Log, tracked
 from stbench.runtime.compilation import compile_in_place, forget_compiled_code
 from stbench.runtime.failure import value_of
 from stbench.runtime.machine import describe_machine, is_out_of_memory, software_versions
@@ -30,7 +31,7 @@ from stbench.storage.lock import is_held, locked
 from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
 from stbench.training.divergence import TrainingDiverged
 from stbench.training.loop import TrainingJob, new_state, train
-from stbench.training.loss_curve import summarise_loss_curve
+from stbench.training.loss_curve import StepLog, summarise_loss_curve
 from stbench.training.start import initialise_from
 
 
@@ -76,8 +77,9 @@ def _run_stages(stages: RunStages) -> None:
         cost = stages.profile()
         state = stages.initial_state()
         stages.folder.begin(stages.setup.config, cost)
-        stages.train(state)
-        stages.evaluate(state, cost)
+        with tracked(stages.setup.config, stages.folder.path) as stages.track:
+            stages.train(state)
+            stages.evaluate(state, cost)
 
 
 @contextlib.contextmanager
@@ -107,6 +109,7 @@ class RunStages:
             self.curve_evaluator = Evaluator(setup.during_training)
         self.cost = folder.read_cost()
         self.state: TrainingState | None = None  # once there is one
+        self.track: Log = lambda figures, step: None
         self._latest: tuple[Evaluator, int, Evaluation] | None = None
         self.lost = setup.dataset.lost
         self.lost |= folder.read_lost()
@@ -219,8 +222,9 @@ class RunStages:
         )
         with progress_bar("training", config.steps, done=state.step) as advance:
 
-            def after_step(state: TrainingState, loss: float) -> None:
-                advance(1, note=f"loss {loss:.4f}")
+            def after_step(state: TrainingState, log: StepLog) -> None:
+                advance(1, note=f"loss {log.loss:.4f}")
+                self.track({f"train/{name}": getattr(log, name) for name in ("loss", "grad_norm", "lr")}, log.step)
                 self._check_held(state)
                 self._evaluate_on_the_way(state)
                 choices = self.setup.runtime.attention_choices.rows()
@@ -248,6 +252,7 @@ class RunStages:
             curve=tuple(point for point in points if self.settings.eval.every and point.protocol_hash == curve_hash),
             curve_protocol=self.curve_evaluator.setup.protocol,
         )
+        self.track({f"quality/{name}": getattr(quality, name) for name in SCORES}, state.step)
         self._write("finished", cost, quality=quality, files=files)
 
     def _write(
@@ -297,6 +302,7 @@ class RunStages:
                     step=state.step, fvd=quality.fvd, n_fake=quality.n_fake, protocol_hash=quality.protocol_hash
                 )
                 self.folder.write_curve([*points, point])
+                self.track({"curve/fvd": point.fvd}, point.step)
 
     def _owed(self, step: int) -> list[Evaluator]:
         """Who is to judge after this many steps, and did not yet."""

@@ -13,6 +13,7 @@ from stbench.settings.components import Component
 
 # What each objective can be sampled with, its usual sampler first.
 OBJECTIVE_SAMPLERS = {"ddpm": ("ddpm", "ddim"), "flow": ("euler",)}
+TRACKERS = ("tensorboard", "wandb", "mlflow")
 SAMPLERS = tuple(name for names in OBJECTIVE_SAMPLERS.values() for name in names)
 
 
@@ -121,6 +122,9 @@ class Settings:
     )
     compile: str = setting("off", "torch.compile", choices=("off", "default", "max-autotune"))
     device: str = setting("auto", "auto | cpu | cuda | cuda:N", hashed=False)
+    track: str = setting(
+        "off", "where a run is shown while it trains; see `stbench[track]`", choices=("off", *TRACKERS), hashed=False
+    )
     seed: int = setting(0, "seed of the weights, the order of the clips and the noise of training", at_least=0)
 
 

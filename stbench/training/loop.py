@@ -82,7 +82,7 @@ def train(
     state: TrainingState,
     job: TrainingJob,
     batches: Iterator[Batch],
-    after_step: Callable[[TrainingState, float], None],
+    after_step: Callable[[TrainingState, StepLog], None],
 ) -> None:
     """Train from `state.step` to the last step, saving checkpoints on the way and at the end.
 
@@ -90,7 +90,7 @@ def train(
         state: changed in place.
         job: what to do.
         batches: one per step, from `state.step` on.
-        after_step: called with the state and the loss after each step.
+        after_step: called with the state and the step's figures after each step.
 
     Raises:
         TrainingDiverged: when the loss or a gradient is not finite, before the step is taken.
@@ -113,7 +113,7 @@ def train(
                     curve.append(log.line(watch.seconds))
                     if state.step % job.config.checkpoint_every == 0 or state.step == last_step:
                         save()
-                after_step(state, log.loss)
+                after_step(state, log)
         except Interrupted:
             if state.step != saved:
                 save()

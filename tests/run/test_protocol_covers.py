@@ -80,6 +80,7 @@ IS_WORK_OR_ANOTHER_FIGURE = {
     "attention": "sdpa",
     "compile": "default",  # compiled code computes the same: tests/runtime/test_compilation.py
     "device": "auto",
+    "track": "tensorboard",
 }
 NEEDS_FILES = {"autoencoder.name", "autoencoder.weights"}  # a test of their own
 CANNOT_MOVE_THE_FIGURE = MAKES_THE_WEIGHTS | IS_WORK_OR_ANOTHER_FIGURE

@@ -118,6 +118,7 @@ def test_what_can_not_move_a_result_is_not_hashed() -> None:
         "eval.report_clips",
         "eval.detector_weights",
         "device",
+        "track",
     ]
 
 
@@ -198,6 +199,7 @@ def test_a_run_as_plain_values() -> None:
         "attention",
         "compile",
         "device",
+        "track",
         "seed",
         "preset",
         "contents",

@@ -56,7 +56,7 @@ def job(folder: Path, **options: object) -> TrainingJob:
 def run(work: TrainingJob, backbone: nn.Module | None = None) -> Recorder:
     network = backbone or Recorder()
     batches = training_batches(DATASET, work.config.batch_size, work.seed, 0, work.config.steps)
-    train(new_state(network, work.config), work, batches, lambda state, loss: None)
+    train(new_state(network, work.config), work, batches, lambda state, log: None)
     assert isinstance(network, Recorder)
     return network
 
@@ -114,7 +114,7 @@ def test_lines_after_the_checkpoint_are_written_anew(tmp_path: Path) -> None:
     state = new_state(Recorder(), work.config)
     load_checkpoint(state, list_checkpoints(work.checkpoints)[0], work.config_hash)
     assert state.step == 2
-    train(state, work, training_batches(DATASET, 6, 0, first_step=2, num_steps=2), lambda state, loss: None)
+    train(state, work, training_batches(DATASET, 6, 0, first_step=2, num_steps=2), lambda state, log: None)
     after = work.loss_curve.read_text().splitlines()
     assert after[:3] == before[:3]
     assert [line.rpartition(",")[0] for line in after] == [line.rpartition(",")[0] for line in before]  # but seconds
@@ -137,7 +137,7 @@ def resumed(work: TrainingJob, network: nn.Module) -> TrainingState:
     state = new_state(network, work.config)
     load_checkpoint(state, list_checkpoints(work.checkpoints)[-1], work.config_hash)
     batches = training_batches(DATASET, 6, 0, state.step, work.config.steps - state.step)
-    train(state, work, batches, lambda state, loss: None)
+    train(state, work, batches, lambda state, log: None)
     return state
 
 
@@ -155,14 +155,14 @@ def test_a_signal_ends_training_after_a_step_with_a_checkpoint_and_dropout_goes_
     straight = new_state(Dropping(), work.config)
     batches = training_batches(DATASET, 6, 0, 0, 4)
     (tmp_path / "straight").mkdir()
-    train(straight, replace(work, folder=tmp_path / "straight"), batches, lambda state, loss: None)
+    train(straight, replace(work, folder=tmp_path / "straight"), batches, lambda state, log: None)
 
     state, told = new_state(Dropping(), work.config), []
     if where == "in the step":
         hook = lambda *_: signal.raise_signal(signum) if state.step == 2 else None  # noqa: E731
         state.backbone.register_forward_hook(hook)
 
-    def after_step(state: TrainingState, loss: float) -> None:
+    def after_step(state: TrainingState, log: StepLog) -> None:
         told.append(state.step)
         if where == "after the step" and state.step == 3:
             signal.raise_signal(signum)
@@ -187,7 +187,7 @@ def test_no_steps_leave_what_was_started_from(tmp_path: Path) -> None:
 def test_every_step_is_told_with_its_loss(tmp_path: Path) -> None:
     work, told = job(tmp_path), []
     batches = training_batches(DATASET, 6, 0, 0, 4)
-    train(new_state(Recorder(), work.config), work, batches, lambda state, loss: told.append((state.step, loss)))
+    train(new_state(Recorder(), work.config), work, batches, lambda state, log: told.append((state.step, log.loss)))
     with work.loss_curve.open() as file:
         rows = list(csv.DictReader(file))
     assert [step for step, _ in told] == [1, 2, 3, 4]
@@ -341,7 +341,7 @@ def test_divergence_stops_before_the_step_and_names_the_place(tmp_path: Path) ->
     state = new_state(network, work.config)
     batches = training_batches(DATASET, 6, 0, 0, 4)
     with pytest.raises(TrainingDiverged, match="diverged at step 3") as caught:
-        train(state, work, batches, lambda state, loss: None)
+        train(state, work, batches, lambda state, log: None)
     assert str(caught.value) == (
         "training diverged at step 3: loss inf, gradient norm inf; what the forward of the network computes outside of "
         "its modules is not finite; precision=float32, attention=math, lr=0.01"
