@@ -23,7 +23,7 @@ import typer
 
 from stbench import __version__, paths
 from stbench.errors import FinishedInPart, StbenchError, error_with_place, first_line, is_of_own_code
-from stbench.settings.options import FvdOptions, NoiseOptions, ProfileOptions, with_options
+from stbench.settings.options import FvdOptions, NoiseOptions, ProfileOptions, SweepOptions, with_options
 from stbench.signals import Interrupted, heeded
 
 app = typer.Typer(
@@ -192,6 +192,27 @@ def run(
     from stbench.run import stages
 
     print_record(stages.run(config, out, resume))
+
+
+@app.command(name="sweep")
+@with_options
+def sweep_command(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="Settings; lists make a product: variant=latte1,latte2 seed=0,1."),
+    ] = None,
+    *,
+    options: SweepOptions,
+    out: Out = paths.DEFAULT_RUNS,
+) -> None:
+    """Run the product of lists of settings, each cell in a process and a folder of its own; exit status 3 if in part.
+
+    A list is a,b; a value that holds commas stands in brackets, [a,b], or quotes, and braces may stand around the list:
+    'dataset.motions={[left,up],[right,down]}' are two values. Called again, it goes on: what is finished is skipped.
+    """
+    from stbench.launch.sweep import sweep
+
+    sweep(overrides or [], options, out)
 
 
 @app.command()

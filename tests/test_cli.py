@@ -65,6 +65,7 @@ def test_no_command_is_an_answer_too() -> None:
         "list",
         "check",
         "run",
+        "sweep",
         "profile",
         "sample",
         "evaluate",

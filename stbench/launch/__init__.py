@@ -1,1 +1,1 @@
-"""Many runs, and what they say together."""
+"""Many runs: words become `arms`, arms `cells`, each cell a process (`execution`); and what runs say together."""

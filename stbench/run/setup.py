@@ -5,8 +5,9 @@ Everything that can be refused is refused here, before a folder is made or a ste
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from torch import nn
@@ -30,6 +31,9 @@ from stbench.runtime.device import Runtime, choose_runtime
 from stbench.runtime.seeds import derived_seed
 from stbench.settings.components import Component, load_target
 from stbench.settings.schema import RunConfig
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -140,22 +144,40 @@ class Setup:
         return backbone
 
 
-def prepare(config: RunConfig) -> Setup:
+@dataclass(frozen=True)
+class Parts:
+    """What runs that are prepared one after the other may share: datasets, autoencoders, detectors; each built once."""
+
+    _built: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, build: Callable[P, T], *made_of: P.args, **named: P.kwargs) -> T:
+        """What `build` makes of these, or has made of such before."""
+        key = repr((build, made_of, named))
+        if key not in self._built:
+            self._built[key] = build(*made_of, **named)
+        return cast(T, self._built[key])
+
+
+def prepare(config: RunConfig, parts: Parts | None = None) -> Setup:
     """Build everything but the backbone's weights.
+
+    Args:
+        config: of the run.
+        parts: those that runs prepared before have built, and get what this one builds.
 
     Raises:
         StbenchError: for whatever is missing or does not fit together.
     """
-    settings = config.settings
+    settings, once = config.settings, (parts or Parts()).once
     given = [name for name in RUN_FACTS if name in config.variant.arguments]
     if given:
         raise StbenchError(f"variant.{given[0]} follows from the dataset, the autoencoder and the objective of a run")
     load_target(config.variant)  # what cannot be imported is refused before videos are looked for
     runtime = choose_runtime(settings.device, settings.precision, settings.attention)
-    autoencoder = build_autoencoder(settings.autoencoder.name, settings.autoencoder.weights)
-    protocol, detector = _protocol_with_detector(settings.protocol, settings.eval.detector_weights)
-    dataset = config.dataset.construct()
-    reference = _reference_dataset(config.dataset, dataset, protocol)
+    autoencoder = once(build_autoencoder, settings.autoencoder.name, settings.autoencoder.weights)
+    protocol, detector = once(_protocol_with_detector, settings.protocol, settings.eval.detector_weights)
+    dataset = once(Component.construct, config.dataset)
+    reference = once(_reference_dataset, config.dataset, dataset, protocol)
     _check_fit(config, dataset, autoencoder, protocol)
     detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
     try_detector(detector, dataset.num_frames, dataset.image_size)

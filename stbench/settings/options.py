@@ -81,6 +81,22 @@ class NoiseOptions:
     num_workers: Annotated[int, typer.Option("--workers", help="Processes that decode.", min=0)] = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """What `stbench sweep` does beside its KEY=VALUE words."""
+
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'KEY=VALUE...'", help="One arm, or the product of its lists, beside the words of all; repeatable."
+        ),
+    ] = None
+    jobs: Annotated[int, typer.Option(help="Cells at once; the threads are divided among them.", min=1)] = 1
+    retry: Annotated[bool, typer.Option("--retry", help="Run what failed once more, from its newest checkpoint.")] = (
+        False
+    )
+
+
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command, in place of its parameter `options`, the fields of the dataclass that this parameter is of."""
     signature = inspect.signature(command, eval_str=True)

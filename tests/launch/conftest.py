@@ -1,0 +1,70 @@
+"""Cells whose process is a stand-in for `stbench run` that takes no torch and no time."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stbench.launch import execution
+from stbench.launch.arms import Arm
+from stbench.launch.cells import Cell, with_seed
+from stbench.records.schema import Record
+from stbench.settings.resolve import resolve
+from stbench.settings.schema import Contents, RunConfig
+from stbench.storage.files import write_json
+
+STAND_IN = Path(__file__).parent / "stand_in.py"
+MakeCell = Callable[..., Cell]
+
+
+@pytest.fixture(scope="session")
+def config() -> RunConfig:
+    """Of a run that nobody runs."""
+    config = resolve(["variant=latte1", "dataset=shapes", "preset=smoke"])
+    return replace(config, contents=Contents(videos="0" * 64, detector="1" * 64))
+
+
+def record_of(cell: Cell, status: str = "finished", **changes: Any) -> dict[str, Any]:
+    """The content of a cell's record."""
+    record = Record(
+        run_id=cell.config.run_id,
+        status=status,  # type: ignore[arg-type]
+        reason=None if status == "finished" else "the loss is not finite",
+        created="2026-01-02T03:04:05Z",
+        config=cell.config.to_dict(),
+        config_hash=cell.config.config_hash,
+        group_hash=cell.config.group_hash,
+    )
+    return {**record.to_json(), **changes}
+
+
+@pytest.fixture
+def make_cell(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeCell:
+    """Makes a cell whose process does what it is told; see stand_in.py."""
+    monkeypatch.setattr(execution, "COMMAND", (sys.executable, str(STAND_IN)))
+    monkeypatch.setattr(execution, "POLL_S", 0.01)
+    records = tmp_path / "records"
+    records.mkdir()
+
+    def make(do: str = "finish", seed: int = 0, steps: int = 6, **words: object) -> Cell:
+        settings = replace(config.settings, train=replace(config.settings.train, steps=steps))
+        own = with_seed(replace(config, settings=settings), seed)
+        cell = Cell(Arm("latte1", (), (seed,)), own, tmp_path / "runs")
+        record = records / f"{own.run_id}.json"
+        write_json(record, record_of(cell))
+        told = {"do": do, "steps": steps, "folder": cell.folder, "record": record, **words}
+        return replace(cell, arm=replace(cell.arm, words=tuple(f"{key}={value}" for key, value in told.items())))
+
+    return make
+
+
+def write_record(cell: Cell, content: dict[str, Any]) -> None:
+    """Put a record into a cell's folder."""
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    (cell.folder / "result.json").write_text(json.dumps(content))
