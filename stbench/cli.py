@@ -336,12 +336,12 @@ def compare(
     new: Annotated[Path, typer.Argument(help="What to compare with it.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the comparison.")],
 ) -> None:
-    """Compare runs with a baseline: exit status 1 for a regression, 4 when nothing can be compared."""
+    """Compare runs with a baseline: exit status 1 a regression, 3 runs that failed or are missing, 4 not comparable."""
     from stbench.reports.comparison.compare import compare as compare_runs
     from stbench.reports.comparison.page import comparison_markdown
 
     comparison = compare_runs(base, new, out)
-    print(comparison_markdown(comparison))
+    print(comparison_markdown(comparison, folded=False))
     raise typer.Exit(comparison.exit_status)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stbench.reports.comparison.verdicts import judge
+from stbench.reports.comparison.judging import judge, settle
 from stbench.reports.groups import Estimate, Group, conditions_apart
 from stbench.reports.runs import load_runs
 
@@ -68,7 +68,7 @@ def test_a_time_is_the_mean_of_the_medians_on_a_quiet_machine_as_in_a_comparison
     time = group.time("forward")
     assert time is not None and (time.ms, time.clips, time.waited_share) == (20, 2, 0.04)
     assert not time.under_load
-    verdicts = judge(group.records, group.records)
+    verdicts = settle(judge(group.records, group.records))
     assert [each.base for each in verdicts if each.metric == "forward (ms)"] == [20]
 
 

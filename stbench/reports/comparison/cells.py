@@ -8,8 +8,9 @@ from stbench.errors import CheckFailed, FinishedInPart, NotComparable
 from stbench.reports.comparison.verdicts import (
     BETTER,
     CHANGED,
-    FAILING,
+    FAILED,
     NOT_COMPARABLE,
+    REGRESSED,
     RUNS_FINISHED,
     SAME,
     UNDECIDED,
@@ -40,6 +41,18 @@ class Cell:
     differences: list[str]
     verdicts: list[Verdict]
 
+    @property
+    def regressions(self) -> list[str]:
+        """Metrics of a variant compared with itself that became worse or changed."""
+        told = [f"{self.name}: {each.metric} {each.verdict}" for each in self.verdicts if each.verdict in REGRESSED]
+        return told if self.gated else []
+
+    @property
+    def failures(self) -> list[str]:
+        """That fewer runs finish than did."""
+        failed = [each for each in self.verdicts if each.verdict == FAILED]
+        return [f"{self.name}: {each.new} runs finished, in the baseline {each.base}" for each in failed]
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -47,9 +60,9 @@ class Comparison:
 
     Args:
         cells: what was compared.
-        missing: runs of the baseline that the candidate lacks: a failed check.
+        missing: runs of the baseline that the candidate lacks.
         added: runs that only the candidate has.
-        unreadable: why records of either side cannot be read; one of these may be what is missing.
+        unreadable: why records or loss curves of either side cannot be read.
     """
 
     cells: list[Cell]
@@ -64,32 +77,36 @@ class Comparison:
 
     @property
     def regressions(self) -> list[str]:
-        """Metrics of variants compared with themselves that became worse or changed, and runs that no longer finish."""
+        """What became worse or changed, of all cells."""
+        return [told for cell in self.cells for told in cell.regressions]
+
+    @property
+    def failures(self) -> list[str]:
+        """What the candidate was to bring and did not, so that it could not be compared."""
         return [
-            f"{cell.name}: {verdict.metric} {verdict.verdict}"
-            for cell in self.cells
-            for verdict in cell.verdicts
-            if verdict.verdict in FAILING and (cell.gated or verdict.metric == RUNS_FINISHED)
+            *(told for cell in self.cells for told in cell.failures),
+            *(f"{name}: missing" for name in self.missing),
+            *(f"cannot be read: {reason}" for reason in self.unreadable),
         ]
 
     @property
     def exit_status(self) -> int:
-        """0 fine; 1 a regression or a missing run; 3 when records cannot be read; 4 when nothing could be compared."""
-        if self.regressions or (self.missing and not self.unreadable):
+        """1 a regression; 3 a run that failed, is missing or cannot be read; 4 nothing could be compared; else 0."""
+        if self.regressions:
             return CheckFailed.exit_status
-        if self.unreadable:
+        if self.failures:
             return FinishedInPart.exit_status
-        return 0 if self._metrics(*DECIDED, UNDECIDED) else NotComparable.exit_status
+        figures = [each for each in self.verdicts if each.metric != RUNS_FINISHED]
+        compared = any(each.verdict in (*DECIDED, UNDECIDED) for each in figures)
+        return 0 if compared else NotComparable.exit_status
 
     @property
     def headline(self) -> str:
         """The outcome in one sentence, which says what the exit status does."""
-        if self.regressions:
-            return f"{_counted(len(self.regressions), 'regression')}: {'; '.join(self.regressions)}."
-        if self.unreadable:
-            return f"{_counted(len(self.unreadable), 'record')} cannot be read: {'; '.join(self.unreadable)}."
-        if self.missing:
-            return f"{_counted(len(self.missing), 'run')} of the baseline missing: {', '.join(self.missing)}."
+        counted = {"regression": self.regressions, "failure": self.failures}
+        told = [f"{_counted(len(these), kind)}: {'; '.join(these)}" for kind, these in counted.items() if these]
+        if told:
+            return ". ".join(told) + "."
         if self.exit_status == NotComparable.exit_status:
             reasons = dict.fromkeys(each.reason for each in self.verdicts if each.verdict == NOT_COMPARABLE)
             return f"Not comparable: {'; '.join(reasons) or 'neither side recorded a result'}."

@@ -1,4 +1,4 @@
-"""A comparison as Markdown, as an HTML page that carries everything with it, and as a plot of its ratios."""
+"""A comparison as Markdown, as CSV, as an HTML page that carries everything with it, and as a plot of its ratios."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import textwrap
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from markupsafe import escape
 from matplotlib.figure import Figure
 
 from stbench.records.statistics import ALPHA, FACTOR, ONE_PROCESS_FACTOR
 from stbench.reports import html, plots
-from stbench.reports.comparison.verdicts import BETTER, CHANGED, NOT_COMPARABLE, SAME, UNDECIDED, WORSE
+from stbench.reports.comparison.verdicts import DIFFERENT, NOT_COMPARABLE, SAME, UNDECIDED
 from stbench.reports.formats import to_markdown
 from stbench.reports.text import format_cell, format_number, markdown_text
 
@@ -18,30 +19,54 @@ if TYPE_CHECKING:
     from stbench.reports.comparison.cells import Cell, Comparison
     from stbench.reports.comparison.verdicts import Verdict
 
-DIFFERENT = (WORSE, CHANGED, BETTER)
 WIDTH = 80  # characters of a line of text; tables are as narrow as their names allow
+MOST_CELLS = 40  # in Markdown, of which a comment on a pull request holds 65,536 characters
 RULES = (
-    f"Counts must be equal. Times and memory are compared under equal conditions, quality under one protocol. A "
-    f"difference is beyond a factor of {FACTOR} and, in times and quality, beyond the noise of runs (Welch's t test, "
-    f"p < {ALPHA}, corrected for all figures of the comparison); with one run a side, times differ beyond a factor of "
-    f"{ONE_PROCESS_FACTOR} and quality is undecided. Same: equal, or the 95 % interval of the ratio lies within the "
-    f"factor. Ratios are new over base."
+    f"Counts must be equal, and loss curves where all that moves them is. Quality is compared under one protocol and "
+    f"beyond the noise of training seeds: 5 a side, or fewer with a noise card; p < {ALPHA} over all of a comparison. "
+    f"Times are compared under equal conditions, as ratios of runs taken in turn, beyond a factor of {FACTOR} and p < "
+    f"{ALPHA}; otherwise beyond a factor of {ONE_PROCESS_FACTOR}. Same: equal, or the whole interval lies within "
+    f"{FACTOR - 1:.0%}. Undecided: neither. Ratios are new over base."
 )
 
 
-def comparison_markdown(comparison: Comparison) -> str:
-    """Return the headline, for each cell a table with what the verdicts rest on, and the runs without a counterpart."""
+def comparison_markdown(comparison: Comparison, folded: bool = True) -> str:
+    """Return the headline, for each cell a table with what the verdicts rest on, and the runs without a counterpart.
+
+    Args:
+        comparison: what was compared.
+        folded: whether cells without a difference are folded away, as a comment on a pull request can; a terminal
+            cannot.
+    """
     parts = [_wrapped(f"**{markdown_text(comparison.headline)}**")]
-    for cell in comparison.cells:
-        parts.append(f"### {markdown_text(cell.name)}")
-        if cell.differences:
-            parts.append(_wrapped(f"Configuration: {markdown_text('; '.join(cell.differences))}."))
-        parts.append(to_markdown(_shown(cell)))
-        if notes := _notes(cell):
-            parts.append("\n".join(_wrapped(f"- {markdown_text(note)}", indent="  ") for note in notes))
+    cells = sorted(comparison.cells, key=lambda cell: not _differs(cell))  # those that differ come first
+    for cell in cells[:MOST_CELLS]:
+        parts += _folded(cell) if folded else [f"### {markdown_text(cell.name)}", *_cell_markdown(cell)]
+    if len(cells) > MOST_CELLS:
+        parts.append(f"{len(cells) - MOST_CELLS} more configurations are in compare.csv and compare.html.")
     unpaired = _unpaired(comparison).items()
     parts += [_wrapped(f"{title}: {markdown_text(', '.join(names))}.") for title, names in unpaired]
     return "\n\n".join([*parts, _wrapped(RULES)]) + "\n"
+
+
+def _folded(cell: Cell) -> list[str]:
+    """A cell below its name and a count of its verdicts, open where anything differs."""
+    found = [verdict.verdict for verdict in cell.verdicts]
+    counts = ", ".join(f"{found.count(kind)} {kind}" for kind in dict.fromkeys(found))
+    opening = f"<details{' open' * _differs(cell)}><summary>{escape(cell.name)}: {counts}</summary>"
+    return [opening, *_cell_markdown(cell), "</details>"]
+
+
+def _cell_markdown(cell: Cell) -> list[str]:
+    parts = [_wrapped(f"Configuration: {markdown_text('; '.join(cell.differences))}.")] if cell.differences else []
+    parts.append(to_markdown(_shown(cell)))
+    if notes := _notes(cell):
+        parts.append("\n".join(_wrapped(f"- {markdown_text(note)}", indent="  ") for note in notes))
+    return parts
+
+
+def _differs(cell: Cell) -> bool:
+    return any(verdict.verdict in DIFFERENT for verdict in cell.verdicts)
 
 
 def _wrapped(text: str, indent: str = "") -> str:
@@ -51,6 +76,30 @@ def _wrapped(text: str, indent: str = "") -> str:
 def _unpaired(comparison: Comparison) -> dict[str, list[str]]:
     sides = {"Missing in NEW": comparison.missing, "Only in NEW": comparison.added}
     return {title: names for title, names in sides.items() if names}
+
+
+def comparison_table(comparison: Comparison) -> pd.DataFrame:
+    """Return every verdict, one a row, unrounded."""
+    rows = [_row(cell, verdict) for cell in comparison.cells for verdict in cell.verdicts]
+    return pd.DataFrame(rows)
+
+
+def _row(cell: Cell, verdict: Verdict) -> dict[str, str | float | None]:
+    low, high = verdict.interval or (None, None)
+    return {
+        "configuration": cell.name,
+        "metric": verdict.metric,
+        "kind": verdict.kind,
+        "verdict": verdict.verdict,
+        "base": verdict.base,
+        "new": verdict.new,
+        "ratio": verdict.ratio,
+        "low": low,
+        "high": high,
+        "level": verdict.level if verdict.interval else None,
+        "p": verdict.p,
+        "reason": verdict.reason,
+    }
 
 
 def _shown(cell: Cell) -> pd.DataFrame:
@@ -70,9 +119,9 @@ def _notes(cell: Cell) -> list[str]:
 
 def _grounds(verdict: Verdict) -> str:
     told = [verdict.reason] if verdict.reason else []
-    if verdict.ratio_interval:
-        low, high = map(format_number, verdict.ratio_interval)
-        told.append(f"the ratio is {low} to {high} (95 %)")
+    if verdict.interval:
+        low, high = map(format_number, verdict.interval)
+        told.append(f"the {verdict.interval_of} is {low} to {high} ({100 * verdict.level:.3g} %)")
     if verdict.p is not None:
         told.append(f"p = {verdict.p:.2g}")
     return "; ".join(told)

@@ -9,15 +9,20 @@ import pytest
 from stbench.reports.comparison.cells import Cell, Comparison
 from stbench.reports.comparison.verdicts import Verdict
 
-SAME = Verdict(metric="GMACs", base=1.5, new=1.5, verdict="same")
-WORSE = Verdict(metric="FVD[i3d]", base=100.0, new=120.0, verdict="worse")
-BETTER = Verdict(metric="forward (ms)", base=10.0, new=5.0, verdict="better")
-CHANGED = Verdict(metric="parameters", base=100, new=101, verdict="changed")
-LARGER = Verdict(metric="parameters", base=100, new=101, verdict="larger")
-UNDECIDED = Verdict(metric="KVD[i3d]", base=1.0, new=1.2, verdict="undecided", reason="one seed")
-OTHER_MACHINE = Verdict(metric="peak RSS (MiB)", base=1.0, new=2.0, verdict="not comparable", reason="another machine")
-UNFINISHED = Verdict(metric="runs finished", base="1 of 1", new="0 of 1", verdict="worse", reason="run: oom, step 3")
-DIVERGED = replace(UNFINISHED, base="0 of 1", verdict="not comparable", reason="run: nan, step 3")
+SAME = Verdict(metric="GMACs", kind="exact", base=1.5, new=1.5, verdict="same")
+WORSE = Verdict(metric="FVD[i3d]", kind="quality", base=100.0, new=120.0, verdict="worse")
+BETTER = Verdict(metric="forward (ms)", kind="timing", base=10.0, new=5.0, verdict="better")
+CHANGED = Verdict(metric="parameters", kind="exact", base=100, new=101, verdict="changed")
+LARGER = replace(CHANGED, verdict="larger")
+UNDECIDED = Verdict(metric="KVD[i3d]", kind="quality", base=1.0, new=1.2, verdict="undecided", reason="one seed")
+OTHER_MACHINE = Verdict(
+    metric="peak memory (MiB)", kind="memory", base=1.0, new=2.0, verdict="not comparable", reason="another machine"
+)
+FAILED = Verdict(
+    metric="runs finished", kind="runs", base="1 of 1", new="0 of 1", verdict="failed", reason="run: oom, step 3"
+)
+DIVERGED = replace(FAILED, base="0 of 1", verdict="not comparable", reason="run: nan, step 3")
+MORE_FINISHED = replace(FAILED, base="0 of 1", new="1 of 1", verdict="better")
 
 
 def cell(*verdicts: Verdict, gated: bool = True, name: str = "latte1 / shapes / demo") -> Cell:
@@ -37,14 +42,14 @@ def comparison(
         (
             comparison(cell(SAME, OTHER_MACHINE), added=("new",)),
             0,
-            "No regression in GMACs; not comparable: peak RSS (MiB).",
+            "No regression in GMACs; not comparable: peak memory (MiB).",
         ),
         (comparison(cell(SAME, UNDECIDED)), 0, "No regression in GMACs; undecided: KVD[i3d]."),
         (comparison(cell(UNDECIDED)), 0, "No regression found; undecided: KVD[i3d]."),
         (
             comparison(cell(UNDECIDED, OTHER_MACHINE), cell(UNDECIDED)),
             0,
-            "No regression found; undecided: KVD[i3d]; not comparable: peak RSS (MiB).",
+            "No regression found; undecided: KVD[i3d]; not comparable: peak memory (MiB).",
         ),
         (comparison(cell(SAME, WORSE)), 1, "1 regression: latte1 / shapes / demo: FVD[i3d] worse."),
         (
@@ -52,7 +57,7 @@ def comparison(
             1,
             "2 regressions: latte1 / shapes / demo: parameters changed; two: FVD[i3d] worse.",
         ),
-        (comparison(cell(SAME), missing=("a", "b")), 1, "2 runs of the baseline missing: a, b."),
+        (comparison(cell(SAME), missing=("a", "b")), 3, "2 failures: a: missing; b: missing."),
         (comparison(cell(OTHER_MACHINE)), 4, "Not comparable: another machine."),
         (comparison(cell(LARGER, OTHER_MACHINE)), 4, "Not comparable: another machine."),
         (comparison(cell(DIVERGED)), 4, "Not comparable: run: nan, step 3."),
@@ -69,15 +74,21 @@ def comparison(
             0,
             "A candidate against a baseline (no check for regressions): no difference in GMACs.",
         ),
+        # What could not run is no regression, of whichever backbone, and no pass.
         (
-            comparison(cell(UNFINISHED, gated=False)),
-            1,
-            "1 regression: latte1 / shapes / demo: runs finished worse.",
+            comparison(cell(FAILED, SAME, gated=False)),
+            3,
+            "1 failure: latte1 / shapes / demo: 0 of 1 runs finished, in the baseline 1 of 1.",
         ),
-        (comparison(cell(SAME), unreadable=("x: not JSON",)), 3, "1 record cannot be read: x: not JSON."),
-        # What cannot be read may be what is missing.
-        (comparison(cell(SAME), missing=("a",), unreadable=("x",)), 3, "1 record cannot be read: x."),
-        (comparison(cell(WORSE), unreadable=("x",)), 1, "1 regression: latte1 / shapes / demo: FVD[i3d] worse."),
+        (comparison(cell(SAME), unreadable=("x: not JSON",)), 3, "1 failure: cannot be read: x: not JSON."),
+        (
+            comparison(cell(WORSE, FAILED), missing=("a",)),
+            1,
+            "1 regression: latte1 / shapes / demo: FVD[i3d] worse. 2 failures: latte1 / shapes / demo: 0 of 1 runs "
+            "finished, in the baseline 1 of 1; a: missing.",
+        ),
+        # That more runs finish than did is good, but nothing has been compared.
+        (comparison(cell(MORE_FINISHED)), 4, "Not comparable: neither side recorded a result."),
     ],
 )
 def test_exit_status_and_headline(compared: Comparison, exit_status: int, headline: str) -> None:

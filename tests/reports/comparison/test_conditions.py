@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stbench.records.measures import Kind
 from stbench.records.schema import Record
 from stbench.records.sections import CostConditions
 from stbench.records.store import read_record
@@ -21,14 +22,14 @@ def record(make_run: Callable[..., Path]) -> Record:
 
 
 @pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(CostConditions)])
-@pytest.mark.parametrize("section", ["timing", "memory"])
-def test_every_condition_must_be_equal_but_the_load_before(record: Record, section: str, name: str) -> None:
+@pytest.mark.parametrize("kind", ["timing", "memory", "golden"])
+def test_every_condition_must_be_equal_but_the_load_before(record: Record, kind: Kind, name: str) -> None:
     assert record.conditions is not None
     before = getattr(record.conditions, name)
     changed = replace(record.conditions, **{name: "other"})  # type: ignore[arg-type]
     other = replace(record, conditions=changed)
     expected = "" if name == "load_average" else f"the conditions differ: {name} ({before} / other)"
-    assert obstacle([record, record, other], section) == expected
+    assert obstacle([record, record, other], kind) == expected
 
 
 def test_conditions_that_are_not_recorded(record: Record) -> None:

@@ -9,13 +9,17 @@ from dataclasses import replace
 from markupsafe import escape
 
 from stbench.reports.comparison.cells import Cell, Comparison
-from stbench.reports.comparison.page import RULES, comparison_markdown, comparison_page, ratio_plot
+from stbench.reports.comparison.page import RULES, comparison_markdown, comparison_page, comparison_table, ratio_plot
 from stbench.reports.comparison.verdicts import Verdict
 
 HOSTILE = "<b>|x|</b>"
-WORSE = Verdict(metric="FVD[i3d]", base=100.0, new=120.0, verdict="worse", ratio_interval=(1.15, 1.25), p=0.0012)
-SAME = Verdict(metric="GMACs", base=1.5, new=1.5, verdict="same")
-NOT_COMPARABLE = Verdict(metric="KVD[i3d]", base=None, new=0.25, verdict="not comparable", reason="BASE has none")
+WORSE = Verdict(
+    metric="FVD[i3d]", kind="quality", base=100.0, new=120.0, verdict="worse", interval=(1.15, 1.25), p=0.0012
+)
+SAME = Verdict(metric="GMACs", kind="exact", base=1.5, new=1.5, verdict="same")
+NOT_COMPARABLE = Verdict(
+    metric="KVD[i3d]", kind="quality", base=None, new=0.25, verdict="not comparable", reason="BASE has none"
+)
 
 
 def cell(name: str, *verdicts: Verdict, differences: tuple[str, ...] = ()) -> Cell:
@@ -36,7 +40,7 @@ def lines(text: str) -> list[str]:
 
 
 def test_markdown_of_one_configuration() -> None:
-    assert comparison_markdown(one()) == (
+    assert comparison_markdown(one(), folded=False) == (
         "**1 regression: latte1: FVD[i3d] worse.**\n"
         "\n"
         "### latte1\n"
@@ -58,23 +62,49 @@ def test_markdown_of_one_configuration() -> None:
 
 def test_what_rests_on_the_same_stands_together() -> None:
     verdicts = [replace(NOT_COMPARABLE, metric=name) for name in ("FVD[i3d]", "KVD[i3d]")]
-    text = comparison_markdown(Comparison([cell("latte1", *verdicts)], [], [], []))
+    text = comparison_markdown(Comparison([cell("latte1", *verdicts)], [], [], []), folded=False)
     assert "\n- FVD[i3d], KVD[i3d]: BASE has none\n" in text
 
 
 def test_markdown_fits_a_terminal() -> None:
     reason = "the conditions differ: " + ", ".join(f"condition_{number} (1 / 2)" for number in range(9))
-    widest = Verdict(metric="peak allocated (MiB)", base=98765.4, new=123456.7, verdict="not comparable", reason=reason)
-    text = comparison_markdown(
-        Comparison([cell("latte1", widest, differences=("a: 0 → 1",) * 20)], [], ["b c"] * 40, [])
-    )
+    widest = replace(NOT_COMPARABLE, metric="peak memory (MiB)", base=98765.4, new=123456.7, reason=reason)
+    wide = Comparison([cell("latte1", widest, differences=("a: 0 → 1",) * 20)], [], ["b c"] * 40, [])
+    text = comparison_markdown(wide, folded=False)
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_markdown_names_what_could_not_be_paired_and_escapes() -> None:
-    text = comparison_markdown(several())
+    text = comparison_markdown(several(), folded=False)
     assert "### &lt;b&gt;\\|x\\|&lt;/b&gt;\n" in text
     assert text.endswith(f"Missing in NEW: latte2 seed 0.\n\nOnly in NEW: a, b.\n\n{textwrap.fill(RULES, 80)}\n")
+
+
+def test_a_comment_on_a_pull_request_folds_what_does_not_differ_and_begins_with_what_does() -> None:
+    text = comparison_markdown(several())
+    assert [line for line in text.splitlines() if "details" in line] == [
+        "<details open><summary>&lt;b&gt;|x|&lt;/b&gt;: 1 worse, 1 same</summary>",
+        "</details>",
+        "<details><summary>latte1: 1 same</summary>",
+        "</details>",
+    ]
+    # GitHub reads Markdown within <details> only behind an empty line.
+    assert "</summary>\n\n| metric" in text and "\n\n</details>\n\n" in text
+
+
+def test_a_comment_stays_as_short_as_github_takes_it() -> None:
+    names = [f"v{number}" for number in range(1000)]
+    text = comparison_markdown(Comparison([cell(name, WORSE, SAME, NOT_COMPARABLE) for name in names], [], [], []))
+    assert len(text) < 65_536
+    assert "\n\n960 more configurations are in compare.csv and compare.html.\n\n" in text
+
+
+def test_table_has_every_verdict_unrounded() -> None:
+    table = comparison_table(several())
+    assert list(table["configuration"]) == ["latte1", HOSTILE, HOSTILE]
+    row = table.iloc[1].to_dict()
+    assert (row["metric"], row["kind"], row["verdict"], row["ratio"]) == ("FVD[i3d]", "quality", "worse", 1.2)
+    assert (row["low"], row["high"], row["level"], row["p"]) == (1.15, 1.25, 0.95, 0.0012)
 
 
 def test_page_of_one_configuration() -> None:
@@ -88,6 +118,7 @@ def test_page_of_one_configuration() -> None:
         "<h1>latte1</h1>",
         '<p class="lead">1 regression: latte1: FVD[i3d] worse.</p>',
         '<dl class="tiles">',
+        "<div><dt>Failed</dt><dd>0</dd></div>",
         "<div><dt>Worse</dt><dd>1</dd></div>",
         "<div><dt>Changed</dt><dd>0</dd></div>",
         "<div><dt>Better</dt><dd>0</dd></div>",
