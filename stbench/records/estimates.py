@@ -153,7 +153,7 @@ def pairing_pays(sigma: PooledSigma, pairs: int, alpha: float) -> bool:
     if pairs < MIN_SEEDS or sigma.correlation <= 0:
         return False
     of_pairs = Design(sigma.sd * math.sqrt(2 * (1 - sigma.correlation)), paired=True)
-    pooled = Design(sigma.sd, freedom_besides=sigma.freedom)
+    pooled = Design(sigma.sd, freedom_of_card=sigma.freedom)
     return of_pairs.detectable(pairs, alpha) < pooled.detectable(pairs, alpha)
 
 
@@ -184,14 +184,14 @@ def _noisier(comparison: Comparison, sigma: PooledSigma) -> bool:
 def _pooled(comparison: Comparison, sigma: PooledSigma) -> Estimate:
     """Student's t test, its variance pooled from both arms and a noise card, but never below the arms' own.
 
-    A card of a quieter arm would else make these look surer than their seeds are.
+    A card of a quieter arm would else make these look surer than their seeds are. Nor are the degrees of freedom those
+    of both together: the card may be of the same seeds.
     """
     squares, own = _residuals(comparison)
-    freedom = own + sigma.freedom
-    sd = math.sqrt(max((squares + sigma.freedom * sigma.sd**2) / freedom, squares / own))
-    first, second = comparison.arms
-    error = sd * math.sqrt(1 / len(first) + 1 / len(second))
-    return _of_arms(comparison, error, freedom, Design(sd, freedom_besides=sigma.freedom))
+    pooled = (squares + sigma.freedom * sigma.sd**2) / (own + sigma.freedom)
+    design = Design(math.sqrt(max(pooled, squares / own)), freedom_of_card=sigma.freedom)
+    error = design.sd * math.sqrt(sum(1 / len(arm) for arm in comparison.arms))
+    return _of_arms(comparison, error, max(own, sigma.freedom), design)
 
 
 def _welch(comparison: Comparison) -> Estimate:

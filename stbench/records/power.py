@@ -30,20 +30,23 @@ class Design:
     Attributes:
         sd: of one run over training seeds; of the difference of a pair where seeds are paired.
         paired: whether each seed of one arm is held against the same seed of the other.
-        freedom_besides: degrees of freedom of `sd` that come from elsewhere: a noise card.
+        freedom_of_card: degrees of freedom of the noise card that `sd` comes from, where there is one.
     """
 
     sd: float
     paired: bool = False
-    freedom_besides: float = 0.0
+    freedom_of_card: float = 0.0
 
     def error(self, n: float) -> float:
         """Standard error of the difference."""
         return self.sd * math.sqrt((1 if self.paired else 2) / n)
 
     def freedom(self, n: float) -> float:
-        """Degrees of freedom of that error."""
-        return (1 if self.paired else 2) * (n - 1) + self.freedom_besides
+        """Degrees of freedom of that error: the seeds' own, or the card's where it has more.
+
+        Not both together: the seeds of one of the arms may be the card's.
+        """
+        return max((1 if self.paired else 2) * (n - 1), self.freedom_of_card)
 
     def power(self, effect: float, n: float, alpha: float) -> float:
         """How often a two-sided t test at `alpha` finds a true effect, with its sign."""

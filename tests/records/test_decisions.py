@@ -81,9 +81,9 @@ def test_an_arm_without_figures_has_no_effect() -> None:
 
 def test_an_undecided_comparison_says_what_it_could_find_and_what_it_needs() -> None:
     decision = decide(arm(1.0), arm(1.08, 0.03), measure=LOSS, sigma=PooledSigma(0.05, 9), margin=0.02)
-    assert (decision.verdict, decision.seeds_needed) == ("undecided", 6)
+    assert (decision.verdict, decision.seeds_needed) == ("undecided", 7)
     sd = math.sqrt((2 * 0.02**2 + 2 * 0.03**2 + 9 * 0.05**2) / 13)
-    assert decision.detectable == pytest.approx(math.expm1(Design(sd, freedom_besides=9).detectable(3, 0.05)))
+    assert decision.detectable == pytest.approx(math.expm1(Design(sd, freedom_of_card=9).detectable(3, 0.05)))
     assert "leaves open" in decision.reason
     more = decide(arm(1.0, 0.01, 6), arm(1.08, 0.01, 6), measure=LOSS, sigma=PooledSigma(0.05, 9), margin=0.02)
     assert (more.verdict, more.seeds_needed) == ("worse", None)
@@ -91,8 +91,8 @@ def test_an_undecided_comparison_says_what_it_could_find_and_what_it_needs() -> 
 
 def test_equivalence_may_need_fewer_seeds_than_a_difference() -> None:
     decision = decide(arm(1.0, 0.05), arm(1.005, 0.05), measure=LOSS, sigma=PooledSigma(0.05, 9), margin=0.05)
-    assert Design(0.05, freedom_besides=9).seeds_for(0.005, 0.05) is None
-    assert (decision.verdict, decision.seeds_needed) == ("undecided", 24)
+    assert Design(0.05, freedom_of_card=9).seeds_for(0.005, 0.05) is None
+    assert (decision.verdict, decision.seeds_needed) == ("undecided", 25)
 
 
 def test_a_family_is_corrected_by_holm_and_each_interval_is_at_its_own_level() -> None:

@@ -28,11 +28,11 @@ def test_pairs_for_10_per_cent(correlation: float, pairs: int) -> None:
 
 
 def test_a_noise_card_saves_seeds() -> None:
-    assert Design(0.05, freedom_besides=9).seeds_for(0.20, 0.05) == 2
+    assert Design(0.05, freedom_of_card=9).seeds_for(0.20, 0.05) == 2
     assert Design(0.05).seeds_for(0.20, 0.05) == 3
 
 
-@pytest.mark.parametrize("design", [Design(0.05), Design(0.05, freedom_besides=9), Design(0.07, paired=True)])
+@pytest.mark.parametrize("design", [Design(0.05), Design(0.05, freedom_of_card=9), Design(0.07, paired=True)])
 def test_the_detectable_effect_is_found_in_four_of_five_cases(design: Design) -> None:
     effect = design.detectable(5, 0.05)
     freedom = design.freedom(5)
@@ -42,7 +42,7 @@ def test_the_detectable_effect_is_found_in_four_of_five_cases(design: Design) ->
 
 
 def test_power_of_equivalence_of_many_seeds_is_that_of_a_normal_figure() -> None:
-    design, error = Design(0.05, freedom_besides=1e6), 0.05 * math.sqrt(2 / 20)
+    design, error = Design(0.05, freedom_of_card=1e6), 0.05 * math.sqrt(2 / 20)
     beyond = stats.norm.cdf((0.04 - 0.01) / error - 1.96) + stats.norm.cdf((0.04 + 0.01) / error - 1.96) - 1
     assert design.power_of_equivalence(0.01, 0.04, 20, 0.05) == pytest.approx(beyond, abs=1e-4)
 
