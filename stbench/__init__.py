@@ -23,6 +23,7 @@ _EXPORTS = {
     "load_run": "stbench.run.reuse",
     "sample": "stbench.run.reuse",
     "evaluate": "stbench.run.reuse",
+    "validate": "stbench.run.reuse",
     "StbenchError": "stbench.errors",
 }
 __all__ = ["__version__", "run", *_EXPORTS]

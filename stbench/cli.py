@@ -271,15 +271,17 @@ def evaluate(
     json_path: Json = None,
 ) -> None:
     """Measure a run again under another protocol, sampler or guidance, or published weights for the first time."""
-    from stbench.reports.terminal import print_quality
+    from stbench.reports.terminal import print_quality, print_validation
     from stbench.run.reuse import evaluate_again
 
     _check_json(json_path)
-    quality = evaluate_again(source, overrides or [], out, trust_code)
+    figures = evaluate_again(source, overrides or [], out, trust_code)
     if json_path:
-        _write_json(json_path, dataclasses.asdict(quality))
+        of_validation = dataclasses.asdict(figures.validation) if figures.validation else None
+        _write_json(json_path, {**dataclasses.asdict(figures.quality), "validation": of_validation})
     if json_path != "-":
-        print_quality(quality)
+        print_validation(figures.validation, figures.no_validation)
+        print_quality(figures.quality)
 
 
 @app.command()

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextCol
 Advance = Callable[..., None]
 """advance(count=1, note="") moves the bar and sets the text behind it."""
 
-# How often a log is told: after every twentieth of the steps, and at least every ten minutes.
-LOG_SHARES, LOG_SECONDS = 20, 600
+# How often a log is told: after every twentieth of the steps, or as often as asked, and at least every ten minutes.
+LOG_LINES, LOG_SECONDS = 20, 600
 
 
 class _StandardError(Console):
@@ -35,13 +35,14 @@ def say(message: str) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
+def progress_bar(label: str, total: int, done: int = 0, log_lines: int = LOG_LINES) -> Iterator[Advance]:
     """Show a bar of `total` steps while the block runs; where standard error is no terminal, a line now and then.
 
     Args:
         label: what is going on.
         total: how many steps there are.
         done: how many of them were done before.
+        log_lines: how many lines a log gets of it.
     """
     columns = (
         TextColumn("{task.description:<22}"),
@@ -55,7 +56,7 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
     # Four times a second are enough: the work needs the cores.
     with Progress(*columns, console=screen, refresh_per_second=4, disable=in_lines) as progress:
         bar = progress.add_task(label, total=total, completed=done, note="")
-        log = _Log(progress.tasks[0])
+        log = _Log(progress.tasks[0], log_lines)
 
         def advance(count: int = 1, note: str | None = None) -> None:
             progress.advance(bar, count)
@@ -70,14 +71,14 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
 class _Log:
     """The lines of one bar."""
 
-    def __init__(self, task: Task) -> None:
-        self.task, self.told_share, self.told_at = task, self._share(task), 0.0
-        self.done_before = task.completed
+    def __init__(self, task: Task, lines: int) -> None:
+        self.task, self.lines, self.done_before = task, lines, task.completed
+        self.told_share, self.told_at = self._share(), 0.0
 
     def tell_when_due(self) -> None:
         """Write a line where enough was done, or enough time has passed, since the last."""
         task = self.task
-        share, seconds = self._share(task), task.elapsed or 0.0
+        share, seconds = self._share(), task.elapsed or 0.0
         if share == self.told_share and seconds - self.told_at < LOG_SECONDS:
             return
         self.told_share, self.told_at = share, seconds
@@ -88,6 +89,5 @@ class _Log:
             parts += [f"{timedelta(seconds=round(left))} left"] if round(left) > 0 else []
         say(", ".join(filter(None, parts)))
 
-    @staticmethod
-    def _share(task: Task) -> int:
-        return int(LOG_SHARES * task.completed / max(task.total or 0, 1))
+    def _share(self) -> int:
+        return int(self.lines * self.task.completed / max(self.task.total or 0, 1))

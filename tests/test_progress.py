@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.progress import Task, TaskID
 
-from stbench.progress import LOG_SECONDS, LOG_SHARES, _Log, progress_bar, say
+from stbench.progress import LOG_LINES, LOG_SECONDS, _Log, progress_bar, say
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -32,12 +32,19 @@ def test_a_log_gets_a_line_for_every_twentieth_and_the_last(capsys: pytest.Captu
     ]
 
 
+def test_a_log_gets_as_many_lines_as_were_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("validation", total=40, log_lines=1) as advance:
+        for _ in range(5):
+            advance(8)
+    assert lines(capsys) == ["validation: 40/40"]
+
+
 def test_a_log_is_told_what_takes_long(capsys: pytest.CaptureFixture[str]) -> None:
     task: Any = SimpleNamespace(
-        completed=0, total=100 * LOG_SHARES, elapsed=0.0, description="training",
+        completed=0, total=100 * LOG_LINES, elapsed=0.0, description="training",
         fields={"note": "loss 0.25"},
     )  # fmt: skip
-    log = _Log(task)
+    log = _Log(task, LOG_LINES)
     task.completed = 50
     for share in (0.5, 0.9, 1.0, 1.5, 1.9, 2.1):
         task.elapsed = share * LOG_SECONDS
@@ -51,7 +58,7 @@ def test_the_time_left_is_at_the_pace_so_far_after_a_pause_too(capsys: pytest.Ca
     now = [0.0]
     task = Task(TaskID(0), "training", total=90, completed=30, _get_time=lambda: now[0], fields={"note": ""})
     task.start_time = 0.0
-    log = _Log(task)
+    log = _Log(task, LOG_LINES)
     now[0], task.completed = 90.0, 60
     log.tell_when_due()
     assert capsys.readouterr().err == "training: 60/90, 0:01:30 left\n"

@@ -62,6 +62,7 @@ def print_forecast(forecast: Forecast) -> None:
             "half precision and with fused attention), and what the libraries take",
         ),
         ("time, at least", _least_time(forecast)),
+        *([("validation loss", f"none: {forecast.no_validation}")] if forecast.no_validation else []),
     ]
     print()
     print_rows(rows)

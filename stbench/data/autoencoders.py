@@ -40,7 +40,12 @@ class Autoencoder(nn.Module):
         super().__init__()
 
     def encode(self, clips: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Clips (B, 3, F, H, W) in [-1, 1] to latents (B, C, F, H / downsampling, W / downsampling)."""
+        """Clips (B, 3, F, H, W) in [-1, 1] to latents (B, C, F, H / downsampling, W / downsampling).
+
+        Args:
+            clips: what to encode.
+            generator: draws the latents where they have a distribution; without one they are its mean.
+        """
         return clips
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -96,17 +101,15 @@ class ImageAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def encode(self, clips: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """See `Autoencoder.encode`; where latents are drawn from a posterior, with `generator`."""
+        """See `Autoencoder.encode`; the distribution is the posterior."""
         frames = clips.transpose(1, 2).flatten(0, 1)  # (B * F, 3, H, W)
         parts = []
         for part in frames.split(FRAMES_AT_ONCE):
             encoded = self.model.encode(part)
-            if self.posterior:
-                mean, std = encoded.latent_dist.mean, encoded.latent_dist.std
-                noise = torch.randn(mean.shape, generator=generator, device=part.device, dtype=part.dtype)
-                latents = mean + std * noise
-            else:
-                latents = encoded.latents
+            latents = encoded.latent_dist.mean if self.posterior else encoded.latents
+            if self.posterior and generator is not None:
+                noise = torch.randn(latents.shape, generator=generator, device=part.device, dtype=part.dtype)
+                latents = latents + encoded.latent_dist.std * noise
             parts.append(latents * self.model.config.scaling_factor)
         return torch.cat(parts).unflatten(0, (len(clips), clips.shape[2])).transpose(1, 2)
 

@@ -179,6 +179,16 @@ class ClipDataset(ABC):
     def content(self) -> object:
         """Return, as something JSON can hold, what decides the videos' content; its hash is `manifest_sha256`."""
 
+    def validation_set(self, num_videos: int) -> ClipDataset:
+        """Return videos that are never trained on: the same whatever `seed` is, and `num_videos` where one may choose.
+
+        Raises:
+            StbenchError: there are none, and why.
+        """
+        raise StbenchError(
+            f"{type(self).__name__} holds no videos out of training: it has no validation_set of its own"
+        )
+
     def lose(self, video: Dropped) -> None:
         """Note a video that was found and turns out, while clips are read, not to be readable; said once.
 

@@ -6,10 +6,10 @@ share, which videos can be used and what is done about the others, is in `scanni
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from stbench.data.scanning import FolderDataset, files_below, folders_in, readable
+from stbench.data.scanning import VALIDATION_SEED, FolderDataset, files_below, folders_in, readable
 from stbench.data.video import is_image, is_video
 from stbench.errors import StbenchError, unknown_name
 
@@ -63,6 +63,11 @@ class UCF101(FolderDataset):
         by_name = {self.id_of(path).lower(): (path, label) for path, label in found}
         return [by_name.get(name.lower(), (self.folder / name, -1)) for name in names]
 
+    def _test_split(self) -> FolderDataset:
+        if not self.split.startswith("train"):
+            return super()._test_split()
+        return replace(self, split=self.split.replace("train", "test"), seed=VALIDATION_SEED)
+
 
 @dataclass(eq=False, kw_only=True)
 class SkyTimelapse(FolderDataset):
@@ -104,6 +109,9 @@ class SkyTimelapse(FolderDataset):
         # A video without clips (the empty folder z6Yr7KDZhm0 of the original download) counts as one without frames.
         clips = [clip for folder in folders for video in folders_in(folder) for clip in folders_in(video) or [video]]
         return [(clip, 0) for clip in clips]
+
+    def _test_split(self) -> FolderDataset:
+        return replace(self, split="test", seed=VALIDATION_SEED) if self.split == "train" else super()._test_split()
 
 
 @dataclass(eq=False, kw_only=True)

@@ -3,7 +3,7 @@
 The rules are the same for every layout. The folder is searched in a fixed order. A video shorter than a clip is left
 out and listed; the frame stride is never shrunk to make it fit. A video that cannot be read is left out and listed too,
 and when too many cannot be read, nothing runs: a dataset that lacks a tenth of its videos gives another score under the
-same name.
+same name. Videos are held out of training where `held_out` asks for it, and chosen by a hash of their names.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from stbench.data.video import (
     is_video,
     read_frames,
 )
-from stbench.errors import StbenchError, unknown_name
+from stbench.errors import StbenchError, check_whole, unknown_name
 from stbench.records.protocol import HASHED_OFFSET
-from stbench.storage.hashing import sampled_sha256, sha256_of
+from stbench.storage.hashing import hash_uint64, sampled_sha256, sha256_of
 
 _ARCHIVE_SUFFIXES = (".rar", ".zip", ".tar", ".gz", ".tgz", ".7z")
 _PROBES = ("metadata", "decode")
 _PROGRESS_FROM_VIDEOS = 500
+VALIDATION_SEED = 0  # of the frames that clips of a validation set take
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class FolderDataset(ClipDataset):
         max_broken: fraction of the videos that may be unreadable before nothing runs.
         probe: how frames are counted: "metadata" (what the container declares, fast) or "decode" (every frame, exact).
         spatial_rule: how frames become squares, one of `SPATIAL_RULES`.
+        held_out: how many of the videos are kept from training, as a validation set.
         folder: `root` as a path that is known to be a folder.
         videos: all that were found there, in the order of `_find`; looked at once, and shared by `with_reading`.
         rule: which frames of a video make a clip.
@@ -100,6 +102,7 @@ class FolderDataset(ClipDataset):
     max_broken: float = 0.05
     probe: str = "metadata"
     spatial_rule: str = DEFAULT_SPATIAL_RULE
+    held_out: int = 0
     folder: Path = field(init=False, repr=False)
     videos: tuple[Video, ...] = field(init=False, repr=False)
     rule: ClipRule = field(init=False, repr=False)
@@ -107,6 +110,7 @@ class FolderDataset(ClipDataset):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_spatial_rule(self.spatial_rule, "dataset.spatial_rule")
+        check_whole(0, "dataset.", held_out=self.held_out)
         if self.probe not in _PROBES:
             raise unknown_name("dataset.probe", self.probe, _PROBES)
         if self.root is None:
@@ -149,6 +153,18 @@ class FolderDataset(ClipDataset):
                 f"dataset.root={self.folder}: none of {len(self.videos)} videos can be used: {reasons} "
                 f"(dataset.num_frames={self.num_frames}, dataset.frame_stride={self.frame_stride})"
             )
+        self._hold_out()
+
+    def _hold_out(self) -> None:
+        """Take the videos of the validation set from those to train on."""
+        if self.held_out >= len(self._usable):
+            raise StbenchError(
+                f"dataset.held_out={self.held_out} leaves nothing to train on: {len(self._usable)} videos can be used"
+            )
+        ranked = sorted(self._usable, key=lambda video: hash_uint64("held out", video.video_id))
+        self._held_out = tuple(ranked[: self.held_out])
+        kept = set(ranked[self.held_out :])
+        self._usable = [video for video in self._usable if video in kept]
 
     def _check_broken(self, broken: Sequence[Dropped]) -> None:
         """Refuse a dataset of which too much cannot be read."""
@@ -165,20 +181,40 @@ class FolderDataset(ClipDataset):
         broken = [known for known in self.dropped if known.reason != self.rule.too_short]
         self._check_broken([*broken, *(Dropped(*each) for each in self.lost.items())])
 
-    def with_reading(self, *, frame_stride: int, spatial_rule: str, seed: int) -> FolderDataset:
+    def with_reading(self, *, frame_stride: int, spatial_rule: str, seed: int, held_out: int = 0) -> FolderDataset:
         """Return the same videos read otherwise, without looking at them again; this dataset when nothing would differ.
 
         Raises:
             StbenchError: an impossible stride or rule, or no video is long enough for such a clip.
         """
-        if (frame_stride, spatial_rule, seed) == (self.frame_stride, self.spatial_rule, self.seed):
+        own = (self.frame_stride, self.spatial_rule, self.seed, self.held_out)
+        if (frame_stride, spatial_rule, seed, held_out) == own:
             return self
         other = copy.copy(self)
-        other.frame_stride, other.seed = frame_stride, seed
+        other.frame_stride, other.seed, other.held_out = frame_stride, seed, held_out
         other.spatial_rule = check_spatial_rule(spatial_rule, "dataset.spatial_rule")
         ClipDataset.__post_init__(other)
         other._choose_videos()
         return other
+
+    def validation_set(self, num_videos: int) -> FolderDataset:
+        """Return the videos that `held_out` keeps from training, or else those of the official test split.
+
+        Raises:
+            StbenchError: nothing is held out and there is no such split, or it cannot be used.
+        """
+        if not self.held_out:
+            return self._test_split()
+        other = copy.copy(self)
+        other.videos, other.held_out, other.seed = self._held_out, 0, VALIDATION_SEED
+        other._choose_videos()
+        return other
+
+    def _test_split(self) -> FolderDataset:
+        """The official test split where this is the training split; layouts that have one say which."""
+        raise StbenchError(
+            f"no videos of {self.name} are held out of training: dataset.held_out=... keeps that many from it"
+        )
 
     def __len__(self) -> int:
         return len(self._usable)

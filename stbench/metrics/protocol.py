@@ -111,7 +111,7 @@ class SamplingFacts:
 
 
 # Arguments of datasets of which a protocol tells in other fields, or that cannot move a real clip.
-_TOLD_OTHERWISE = ("root", "seed", "image_size", "num_frames", "frame_stride", "spatial_rule")
+_TOLD_OTHERWISE = ("root", "seed", "image_size", "num_frames", "frame_stride", "spatial_rule", "held_out")
 
 
 def clip_facts(dataset: ClipDataset, component: Component) -> ClipFacts:

@@ -67,6 +67,7 @@ class Record:
     memory: Memory | None = None
     training: Training | None = None
     validation: Validation | None = None
+    no_validation: str | None = None  # why a run that came to its end has none, one line
     quality: Quality | None = None
     files: dict[str, str] = field(default_factory=dict)  # names in the run's folder: samples, real, features, ...
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stbench.records.sections import MotionScores, Quality, Timing
+from stbench.records.sections import MotionScores, Quality, Timing, Validation
 
 if TYPE_CHECKING:
     from stbench.reports.report import Report
@@ -88,7 +88,18 @@ def print_record(folder: Path) -> None:
         ("training", f"{training.steps} steps, {training.wall_s:.0f} s with data and averaging, {training.precision}"),
     ]
     print_rows(rows)
+    print_validation(record.validation, record.no_validation)
     print_quality(record.quality)
+
+
+def print_validation(validation: Validation | None, reason: str | None) -> None:
+    """Print the validation loss with what it was measured on, or why there is none."""
+    if validation:
+        first, clips = validation.curve[0], f"{validation.n_clips} held-out clips, {validation.draws} timesteps each"
+        found = f"{validation.loss:.4f}  ({clips}; after {first.step} steps {first.loss:.4f})"
+        print_rows([("validation loss", found), ("validation hash", validation.protocol_hash[:12])])
+    elif reason:
+        print_rows([("validation loss", f"none: {reason}")])
 
 
 def print_quality(quality: Quality) -> None:

@@ -28,12 +28,19 @@ _KEPT = {
 }
 
 
-def find_contents(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder, detector: Detector) -> Contents:
+def find_contents(
+    config: RunConfig,
+    dataset: ClipDataset,
+    validation_set: ClipDataset | None,
+    autoencoder: Autoencoder,
+    detector: Detector,
+) -> Contents:
     """Find what a run is made of.
 
     Args:
         config: of the run; where a trained one is used again, with the contents that it was made of.
         dataset: what it trains on.
+        validation_set: what it is validated on.
         autoencoder: what makes its latents.
         detector: what judges it.
 
@@ -44,6 +51,7 @@ def find_contents(config: RunConfig, dataset: ClipDataset, autoencoder: Autoenco
     found = Contents(
         videos=dataset.describe().manifest_sha256,
         detector=detector.weights_sha256,
+        held_out=validation_set.describe().manifest_sha256 if validation_set else None,
         autoencoder=autoencoder.weights_sha256,
         variant_code=variant,
         dataset_code=own,

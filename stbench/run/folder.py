@@ -7,6 +7,7 @@ runs/<run_id>/
   loss.csv                  one line per step
   checkpoints/              the newest two
   curve.json                quality before and during training
+  validation.json           the validation loss likewise, and at the end
   attention.json            what attention=auto chose, for --resume
   lost.json                 videos that could not be read after all
   samples.npz, real.npz     clips for the report
@@ -30,7 +31,7 @@ from pydantic import TypeAdapter, ValidationError
 from stbench.errors import StbenchError, first_line
 from stbench.progress import say
 from stbench.records.schema import Record
-from stbench.records.sections import AttentionChoice, Cost, CurvePoint
+from stbench.records.sections import AttentionChoice, Cost, CurvePoint, ValidationPoint
 from stbench.records.store import CONFIG_NAME, RECORD_NAME, read_record
 from stbench.run.contents import copy_code
 from stbench.settings.resolve import from_dict
@@ -131,6 +132,15 @@ class RunFolder:
     def write_curve(self, points: Sequence[CurvePoint]) -> None:
         """Keep these points."""
         self._write("curve.json", [asdict(point) for point in points])
+
+    def read_validation(self, protocol_hash: str) -> tuple[ValidationPoint, ...]:
+        """The validation loss so far under this protocol; a run that went on elsewhere may have begun under another."""
+        rows = self._read_rows("validation.json", tuple[tuple[str, ValidationPoint], ...], "the points are then lost")
+        return tuple(point for measured_by, point in rows if measured_by == protocol_hash)
+
+    def write_validation(self, protocol_hash: str, points: Sequence[ValidationPoint]) -> None:
+        """Keep these points."""
+        self._write("validation.json", [(protocol_hash, asdict(point)) for point in points])
 
     def read_attention_choices(self) -> tuple[AttentionChoice, ...]:
         """What `attention=auto` chose in an earlier process of this run."""

@@ -24,6 +24,7 @@ from stbench.progress import console
 from stbench.records.costs import Profile
 from stbench.records.sections import Counts
 from stbench.run.setup import Setup, prepare
+from stbench.run.validation import Validator
 from stbench.runtime.device import PRECISIONS
 from stbench.settings.options import ProfileOptions
 from stbench.settings.resolve import Words, parse_overrides, resolve
@@ -84,6 +85,7 @@ class Forecast:
         memory: of a training step.
         training_gmacs: 10^9 multiply-accumulates of all its steps.
         sampling_gmacs: of all its evaluations.
+        no_validation: why it would have no validation loss, None where it would have one.
         ceiling_gflops_per_s: measured speed of a large matrix product on its device, in its precision.
     """
 
@@ -95,6 +97,7 @@ class Forecast:
     memory: Footprint
     training_gmacs: float | None
     sampling_gmacs: float
+    no_validation: str | None
     ceiling_gflops_per_s: float
 
     def least_seconds(self, gmacs: float) -> float:
@@ -123,6 +126,7 @@ def forecast(config: RunConfig) -> Forecast:
         counts=counts,
         memory=footprint(setup.construct_backbone, setup.workload, settings.train.batch_size),
         training_gmacs=None if step is None else step * settings.train.batch_size * settings.train.steps,
+        no_validation=setup.no_validation,
         sampling_gmacs=counts.gmacs * _network_evaluations(setup),
         ceiling_gflops_per_s=matmul_ceiling(setup.runtime.device, PRECISIONS[setup.runtime.precision]),
     )
@@ -150,4 +154,8 @@ def _network_evaluations(setup: Setup) -> int:
     if final.every:
         points = settings.train.steps // final.every + 1
         evaluations += points * on_the_way.num_clips * on_the_way.num_sampling_steps
-    return evaluations * (2 if final.cfg_scale != 1 else 1)
+    evaluations *= 2 if final.cfg_scale != 1 else 1
+    if setup.validation_set:
+        validator = Validator(setup, setup.validation_set)
+        evaluations += len(validator.steps) * len(validator.grid)
+    return evaluations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from torch import nn
@@ -13,7 +14,7 @@ from stbench.errors import StbenchError
 from stbench.paths import DEFAULT_RUNS
 from stbench.progress import console, progress_bar
 from stbench.records.schema import Record
-from stbench.records.sections import Quality
+from stbench.records.sections import Quality, Validation
 from stbench.records.store import read_record
 from stbench.reports.media import make_sheet
 from stbench.run.evaluation import Evaluation, Evaluator
@@ -21,15 +22,25 @@ from stbench.run.folder import RunFolder
 from stbench.run.generation import generate, labels_of_samples
 from stbench.run.setup import Setup, prepare
 from stbench.run.stages import run as run_stages
+from stbench.run.validation import Validator
 from stbench.runtime.machine import describe_machine, software_versions
 from stbench.settings.resolve import Words, override, parse_overrides, resolve
 from stbench.settings.schema import RunConfig
 from stbench.storage.clips import Clips
 from stbench.storage.files import check_folder, making, write_bytes
 from stbench.storage.lock import locked
+from stbench.training.checkpoint import list_checkpoints
 from stbench.training.start import initialise_from
 
 REUSABLE = ("eval.", "protocol", "precision", "attention", "device", "dataset.root", "autoencoder.weights")
+
+
+class Figures(NamedTuple):
+    """How good a trained run is: both sections of the record, or why there is no validation loss."""
+
+    quality: Quality
+    validation: Validation | None
+    no_validation: str | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,12 @@ class TrainedRun:
     def config(self) -> RunConfig:
         """What it was trained under; `config.settings.train.lr`, `config.variant.arguments`."""
         return self.setup.config
+
+    @property
+    def steps(self) -> int:
+        """How many steps of training the weights are of; 0 for a weights file."""
+        checkpoints = list_checkpoints(self.path / "checkpoints")
+        return int(checkpoints[-1].stem.removeprefix("step-")) if checkpoints else 0
 
     @property
     def record(self) -> Record | None:
@@ -130,25 +147,63 @@ def evaluate(
         trust_code: as of `load_run`.
 
     Returns:
-        The record's section on quality.
+        The record's section on quality. `validate` gives the validation loss, which a record that is kept has too.
 
     Raises:
         StbenchError: wrong settings, or an evaluation to keep of something that is no finished run.
     """
+    return _evaluated(_opened(run, settings, trust_code), out).quality
+
+
+def validate(run: TrainedRun | Path | str, settings: Words = (), trust_code: bool = False) -> Validation:
+    """Measure the validation loss again, under the run's settings or others.
+
+    Args:
+        run: a trained run; or what `load_run` takes, with `settings` and `trust_code`.
+        settings: that differ from the run's, such as `{"eval.validation_clips": 1024}`.
+        trust_code: as of `load_run`.
+
+    Returns:
+        The record's section on the validation loss.
+
+    Raises:
+        StbenchError: wrong settings, or there are no held-out clips, and why.
+    """
     trained = _opened(run, settings, trust_code)
+    if (found := _validation(trained)) is None:
+        raise StbenchError(f"no validation loss: {trained.setup.no_validation}")
+    return found
+
+
+def _evaluated(trained: TrainedRun, out: Path | str | None) -> Figures:
+    """The figures of a trained run, which `out` keeps where it is given."""
+    no_validation = trained.setup.no_validation
     if out is None:
-        return Evaluator(trained.setup).evaluate(trained.backbone, "sampling").quality
+        quality = Evaluator(trained.setup).evaluate(trained.backbone, "sampling").quality
+        return Figures(quality, _validation(trained), no_validation)
     before = trained.record
     if before is None or not before.finished:
         raise StbenchError(f"{trained.path} is no finished run: its evaluation cannot be kept beside those of others")
     config = replace(trained.config, trained_as=before.group_hash[:12])
     folder = RunFolder(Path(out) / config.run_id)
     with locked(folder.path):
-        evaluator = Evaluator(trained.setup)
+        evaluator, validation = Evaluator(trained.setup), _validation(trained)
         evaluation = evaluator.evaluate(trained.backbone, "sampling")
-        _keep(folder, config, before, evaluation, evaluator.real_examples())
+        judged = replace(before, validation=validation, no_validation=no_validation)
+        _keep(folder, config, judged, evaluation, evaluator.real_examples())
     console().print(f"record: {folder.path}", soft_wrap=True)
-    return evaluation.quality
+    return Figures(evaluation.quality, validation, no_validation)
+
+
+def _validation(trained: TrainedRun) -> Validation | None:
+    """The validation loss of a run, with the curve that led to it where that was measured likewise."""
+    if trained.setup.validation_set is None:
+        return None
+    validator = Validator(trained.setup, trained.setup.validation_set)
+    point, before = validator.validate(trained.backbone, trained.steps), trained.record
+    earlier = before.validation if before else None
+    alike = earlier is not None and earlier.protocol_hash == validator.protocol_hash
+    return validator.section((*(earlier.curve[:-1] if earlier and alike else ()), point))
 
 
 def _opened(run: TrainedRun | Path | str, settings: Words, trust_code: bool) -> TrainedRun:
@@ -206,8 +261,8 @@ def sample_from(source: str, words: Words, num: int, out: Path | None, trust_cod
     return folder / "samples.webp"
 
 
-def evaluate_again(source: str, words: Words, out: Path | None, trust_code: bool = False) -> Quality:
-    """Measure quality again, or for the first time, and keep it as a record in a folder of its own.
+def evaluate_again(source: str, words: Words, out: Path | None, trust_code: bool = False) -> Figures:
+    """Measure quality and validation loss again, or for the first time, and keep it as a record in a folder of its own.
 
     Args:
         source: a run's folder: its averaged weights are measured; of a run that is not finished nothing is kept.
@@ -217,16 +272,16 @@ def evaluate_again(source: str, words: Words, out: Path | None, trust_code: bool
         trust_code: as of `sample_from`.
 
     Returns:
-        The quality section.
+        The figures.
     """
     path = Path(source)
     if not path.is_file():
         by_default = path.resolve().parent if RunFolder(path).is_finished() else None
-        return evaluate(path, words, out or by_default, trust_code)
+        return _evaluated(load_run(path, words, trust_code), out or by_default)
     given, fixed = parse_overrides(words), {"train.init": source, "train.steps": 0}
     if taken := fixed.keys() & given.keys():
         raise StbenchError(f"{min(taken)} follows from the weights file: it is evaluated as it is, without training")
     config = resolve({**given, **fixed})
-    measured = read_record(run_stages(config, out or DEFAULT_RUNS, resume=True)).quality
-    assert measured is not None  # of a finished run
-    return measured
+    record = read_record(run_stages(config, out or DEFAULT_RUNS, resume=True))
+    assert record.quality is not None  # of a finished run
+    return Figures(record.quality, record.validation, record.no_validation)

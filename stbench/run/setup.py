@@ -17,6 +17,7 @@ from stbench.backbones.trial import Task
 from stbench.data.autoencoders import Autoencoder, build_autoencoder
 from stbench.data.clips import ClipDataset
 from stbench.data.scanning import FolderDataset
+from stbench.diffusion.grid import TimestepGrid
 from stbench.diffusion.loss import find_objective
 from stbench.diffusion.samplers import check_sampling, guided_channel_count
 from stbench.errors import StbenchError
@@ -30,7 +31,7 @@ from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime
 from stbench.runtime.seeds import derived_seed
 from stbench.settings.components import Component, load_target
-from stbench.settings.schema import RunConfig
+from stbench.settings.schema import EvalConfig, RunConfig
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,6 +46,8 @@ class Setup:
         runtime: device, precision and attention backend.
         dataset: clips to train on.
         reference: the same videos as the protocol reads them, which generated clips are compared with.
+        validation_set: held-out videos, read as those to train on; None without a validation loss.
+        no_validation: why there is none, one line.
         autoencoder: clips to latents.
         detector: clips to features.
         protocol: how quality is measured, everything filled in.
@@ -54,6 +57,8 @@ class Setup:
     runtime: Runtime
     dataset: ClipDataset
     reference: ClipDataset
+    validation_set: ClipDataset | None
+    no_validation: str | None
     autoencoder: Autoencoder
     detector: Detector
     protocol: Protocol
@@ -181,11 +186,14 @@ def prepare(config: RunConfig, parts: Parts | None = None) -> Setup:
     _check_fit(config, dataset, autoencoder, protocol)
     detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
     try_detector(detector, dataset.num_frames, dataset.image_size)
+    validation_set, no_validation = _validation_set(dataset, settings.eval)
     setup = Setup(
-        config=replace(config, contents=find_contents(config, dataset, autoencoder, detector)),
+        config=replace(config, contents=find_contents(config, dataset, validation_set, autoencoder, detector)),
         runtime=runtime,
         dataset=dataset,
         reference=reference,
+        validation_set=validation_set,
+        no_validation=no_validation,
         autoencoder=autoencoder.to(runtime.device),
         detector=detector.to(runtime.device),
         protocol=protocol,
@@ -244,6 +252,7 @@ def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Pro
     """The dataset as the protocol reads real videos: its stride, its seed of clips, its rule for making frames square.
 
     A stride that the protocol leaves open is the run's own. Videos that are drawn are square, and the seed is theirs.
+    Those of a folder that are held out of training are real all the same.
     """
     stride = dataset.frame_stride if protocol.frame_stride_real is OPEN else protocol.frame_stride_real
     wanted: dict[str, Any] = {"frame_stride": stride}
@@ -251,6 +260,8 @@ def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Pro
         wanted["seed"] = protocol.clip_seed
     if hasattr(dataset, "spatial_rule"):
         wanted["spatial_rule"] = protocol.spatial_rule
+    if hasattr(dataset, "held_out"):
+        wanted["held_out"] = 0
     if all(getattr(dataset, name) == value for name, value in wanted.items()):
         return dataset
     if isinstance(dataset, FolderDataset):  # its folder need not be scanned again
@@ -259,6 +270,18 @@ def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Pro
         except StbenchError as error:
             raise StbenchError(f"dataset {component.name!r}: {error}") from error
     return component.with_arguments(wanted).construct()
+
+
+def _validation_set(dataset: ClipDataset, settings: EvalConfig) -> tuple[ClipDataset | None, str | None]:
+    """The videos of the validation loss, or why there is none, which is no reason not to train."""
+    if not settings.validation_clips:
+        return None, "eval.validation_clips=0"
+    try:
+        found = dataset.validation_set(settings.validation_clips)
+        TimestepGrid(min(len(found), settings.validation_clips), settings.validation_draws)
+    except StbenchError as error:
+        return None, str(error)
+    return found, None
 
 
 def _guided_channels(setup: Setup) -> int | None:

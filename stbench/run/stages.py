@@ -21,6 +21,7 @@ from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
 from stbench.run.setup import Setup, prepare
 from stbench.run.tracking import Log, tracked
+from stbench.run.validation import Validator
 from stbench.runtime.compilation import compile_in_place, forget_compiled_code
 from stbench.runtime.failure import value_of
 from stbench.runtime.machine import describe_machine, is_out_of_memory, software_versions
@@ -75,6 +76,8 @@ def _run_stages(stages: RunStages) -> None:
     with stages.saying_how_to_go_on(), stages.recording_failures(), _telling_of_own_code():
         stages.check_backbone()
         cost = stages.profile()
+        if stages.settings.eval.validation_clips and not stages.validator:
+            say(f"no validation loss: {stages.setup.no_validation}")
         state = stages.initial_state()
         stages.folder.begin(stages.setup.config, cost)
         with tracked(stages.setup.config, stages.folder.path) as stages.track:
@@ -107,6 +110,7 @@ class RunStages:
         self.evaluator = self.curve_evaluator = Evaluator(setup)
         if setup.during_training.protocol != setup.protocol:
             self.curve_evaluator = Evaluator(setup.during_training)
+        self.validator = Validator(setup, setup.validation_set) if setup.validation_set else None
         self.cost = folder.read_cost()
         self.state: TrainingState | None = None  # once there is one
         self.track: Log = lambda figures, step: None
@@ -201,9 +205,10 @@ class RunStages:
             load_checkpoint(state, checkpoints[-1], self.job.config_hash)
             say(f"resuming from {checkpoints[-1].name}")
         self.state = state
-        if lost := [step for step in range(state.step) if self._owed(step)]:
-            steps = ", ".join(map(str, lost))
-            say(f"{self.folder.path}/curve.json lacks the points of the steps {steps}, which cannot be measured again")
+        for name, owed in (("curve", self._owed), ("validation", self._owes_validation)):
+            if lost := ", ".join(str(step) for step in range(state.step) if owed(step)):
+                where = f"{self.folder.path}/{name}.json"
+                say(f"{where} lacks the points of the steps {lost}, which cannot be measured again")
         compile_in_place(state.backbone, self.settings.compile)
         compile_in_place(state.ema.module, self.settings.compile)
         return state
@@ -253,12 +258,15 @@ class RunStages:
             curve_protocol=self.curve_evaluator.setup.protocol,
         )
         self.track({f"quality/{name}": getattr(quality, name) for name in SCORES}, state.step)
-        self._write("finished", cost, quality=quality, files=files)
+        validator = self.validator
+        validation = validator and validator.section(self.folder.read_validation(validator.protocol_hash))
+        self._write("finished", cost, validation=validation, quality=quality, files=files)
 
     def _write(
         self, status: Literal["finished", "failed", "oom", "nan"], cost: Cost | None, files: dict[str, str], **rest: Any
     ) -> None:
         config, runtime = self.setup.config, self.setup.runtime
+        held_out = self.setup.validation_set.lost if self.setup.validation_set else {}
         steps = self.state.step if self.state else 0
         record = Record(
             run_id=self.folder.path.name,
@@ -281,8 +289,9 @@ class RunStages:
                 device=str(runtime.device),
                 freed_memory=runtime.freed_memory,
                 dropped_videos=self.setup.dataset.describe().dropped_by_reason,
-                lost_videos={**self.lost, **self.setup.reference.lost},
+                lost_videos={**self.lost, **self.setup.reference.lost, **held_out},
             ),
+            no_validation=self.setup.no_validation,
             files={**files, "loss_curve": self.job.loss_curve.name},
             **rest,
         )
@@ -294,6 +303,7 @@ class RunStages:
 
     def _evaluate_on_the_way(self, state: TrainingState) -> None:
         """Keep the points that are due. A point that a resumed run meets again is not computed twice."""
+        self._validate_on_the_way(state)
         for evaluator in self._owed(state.step):
             points = self.folder.read_curve()
             quality = self._judge(state, evaluator).quality
@@ -303,6 +313,19 @@ class RunStages:
                 )
                 self.folder.write_curve([*points, point])
                 self.track({"curve/fvd": point.fvd}, point.step)
+
+    def _validate_on_the_way(self, state: TrainingState) -> None:
+        if self.validator and self._owes_validation(state.step):
+            points = self.folder.read_validation(self.validator.protocol_hash)
+            point = self.validator.validate(state.ema.module, state.step)
+            self.folder.write_validation(self.validator.protocol_hash, [*points, point])
+            self.track({"curve/validation_loss": point.loss}, point.step)
+
+    def _owes_validation(self, step: int) -> bool:
+        """Whether the validation loss is to be measured after this many steps, and was not yet."""
+        if self.validator is None or step not in self.validator.steps:
+            return False
+        return all(point.step != step for point in self.folder.read_validation(self.validator.protocol_hash))
 
     def _owed(self, step: int) -> list[Evaluator]:
         """Who is to judge after this many steps, and did not yet."""

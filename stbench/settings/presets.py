@@ -32,6 +32,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eval.num_sampling_steps": 2,
         "eval.batch_size": 8,
         "eval.every": 0,
+        "eval.validation_clips": 8,
+        "eval.validation_every": 3,
     },
     "demo": {
         "attention": "math",  # what `auto` picks may differ from day to day, and with it the last digits
@@ -49,6 +51,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eval.num_sampling_steps": 16,
         "eval.batch_size": 64,
         "eval.every": 400,
+        "eval.validation_clips": 128,
+        "eval.validation_every": 120,
     },
     "small": {
         "autoencoder.name": "pixels",
@@ -64,6 +68,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eval.batch_size": 32,
         "eval.every": 10_000,
         "eval.curve_clips": 256,
+        "eval.validation_every": 5_000,
     },
     "paper": {
         "autoencoder.name": "sd-vae",
@@ -81,6 +86,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eval.batch_size": 16,
         "eval.every": 0,
         "eval.untrained": False,
+        "eval.validation_every": 100_000,
         "protocol": "latte-2048-16f",
     },
 }

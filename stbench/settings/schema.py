@@ -91,12 +91,19 @@ class EvalConfig:
     guided_channels: str = setting(
         "published", "guide the channels that the backbone's authors guide, or all", choices=("published", "all")
     )
-    seed: int = setting(0, "seed of the noise that sampling starts from, the same for every training seed", at_least=0)
+    seed: int = setting(
+        0, "seed of the noise of samples and of the validation loss, the same for every training seed", at_least=0
+    )
     batch_size: int = setting(32, "clips sampled at once; never changes the result", at_least=1, hashed=False)
     every: int = setting(0, "steps between evaluations during training, 0 for none", at_least=0)
     curve_clips: int | None = setting(None, "num_clips of the evaluations during training; null: the same", at_least=2)
     curve_sampling_steps: int | None = setting(
         None, "num_sampling_steps of the evaluations during training; null: the same", at_least=1
+    )
+    validation_clips: int = setting(512, "held-out clips of the validation loss, 0 for none", at_least=0)
+    validation_draws: int = setting(5, "timesteps, with a noise each, at which it takes every clip", at_least=1)
+    validation_every: int = setting(
+        5_000, "steps between its points; 0: only before the first and after the last", at_least=0
     )
     untrained: bool = setting(
         True, "judge the network before its first step, too, as a reference for the final FVD", hashed=False
@@ -137,6 +144,7 @@ class Contents:
 
     videos: str  # the dataset's manifest
     detector: str  # weights of what judges the run
+    held_out: str | None = None  # the manifest of the videos of the validation loss
     autoencoder: str | None = None  # weights and configuration
     init: str | None = None  # the file that training starts from
     variant_code: str | None = None

@@ -78,6 +78,11 @@ def test_latents_depend_on_the_generator_alone(sd_vae: Path) -> None:
     one, again, other = (autoencoder.encode(clips(), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
+    mean = autoencoder.encode(clips())
+    many = [autoencoder.encode(clips(), torch.Generator().manual_seed(seed)) for seed in range(200)]
+    torch.testing.assert_close(
+        torch.stack(many).mean(0), mean, rtol=0, atol=0.25 * float(torch.stack(many).std(0).max())
+    )
 
 
 @pytest.mark.parametrize("name", ["sd-vae", "taesd"])

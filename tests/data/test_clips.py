@@ -49,6 +49,11 @@ class Counting(ClipDataset):
         return ["counting"]
 
 
+def test_nothing_is_held_out_where_a_dataset_does_not_say_what() -> None:
+    with pytest.raises(StbenchError, match=r"^Counting holds no videos out of training: it has no validation_set"):
+        Counting().validation_set(3)
+
+
 def test_content_that_cannot_be_hashed_is_refused() -> None:
     class Opaque(Counting):
         def content(self) -> object:

@@ -77,6 +77,29 @@ def test_ucf_videos_that_only_the_list_knows_are_broken(ucf: Path) -> None:
     assert [video.video_id for video in dataset.dropped] == ["Archery/v_Archery_g09_c09.avi"]
 
 
+def test_the_test_split_validates_the_training_split(ucf: Path, sky: Path) -> None:
+    training = UCF101(16, 8, 1, root=str(ucf), split="train01", seed=5, max_broken=0.5)
+    held_out = training.validation_set(9)
+    assert ids(held_out) == ["Archery/v_Archery_g01_c01.avi"]
+    assert (held_out.seed, held_out.class_names) == (0, training.class_names)
+    assert ids(SkyTimelapse(16, 8, 1, root=str(sky), seed=5).validation_set(9)) == ["sky_test/c/c_1"]
+
+
+def test_where_there_is_no_test_split_nothing_is_held_out_unless_asked(ucf: Path, sky: Path) -> None:
+    no_split = [
+        UCF101(16, 8, 1, root=str(ucf)),
+        SkyTimelapse(16, 8, 1, root=str(sky), split="test"),
+        VideoFolder(16, 8, 1, root=str(ucf)),
+    ]
+    for dataset in no_split:
+        expected = f"no videos of {dataset.name} are held out of training: dataset.held_out=... keeps that many from it"
+        with pytest.raises(StbenchError, match=expected):
+            dataset.validation_set(1)
+    (ucf.parent / "ucfTrainTestlist" / "testlist01.txt").unlink()
+    with pytest.raises(StbenchError, match=r"dataset\.split=test01 needs the official list"):
+        UCF101(16, 8, 1, root=str(ucf), split="train01").validation_set(1)
+
+
 def test_sky_videos_are_clip_folders(sky: Path) -> None:
     dataset = SkyTimelapse(8, 4, 2, root=str(sky))
     assert ids(dataset) == ["sky_train/b/b_1", "sky_train/b/b_2"]

@@ -214,6 +214,34 @@ def test_the_same_reading_is_the_same_dataset(three: Path) -> None:
     assert dataset.with_reading(frame_stride=1, spatial_rule="crop-resize-lanczos", seed=0) is dataset
 
 
+@pytest.mark.parametrize("held_out", [1, 2])
+def test_videos_that_are_held_out_are_not_trained_on(held_out: int, three: Path, looked_at: list[Path]) -> None:
+    dataset = VideoFolder(8, 3, 1, root=str(three), seed=5, held_out=held_out)
+    apart = dataset.validation_set(9)
+    trained_on, kept = ([each.video_id(index) for index in range(len(each))] for each in (dataset, apart))
+    assert sorted([*trained_on, *kept]) == ["a", "b", "c"]
+    assert len(kept) == held_out
+    assert trained_on == sorted(trained_on)
+    assert len(looked_at) == 3
+    whole = dataset.with_reading(frame_stride=1, spatial_rule=dataset.spatial_rule, seed=0)
+    assert len(whole) == 3
+    # The same clips whatever seed cuts those of training, and a manifest of their own.
+    again = VideoFolder(8, 3, 1, root=str(three), seed=6, held_out=held_out).validation_set(9)
+    assert np.array_equal(again.clip(0, 0).frames, apart.clip(0, 0).frames)
+    assert again.describe().manifest_sha256 == apart.describe().manifest_sha256 != dataset.describe().manifest_sha256
+
+
+def test_more_are_held_out_with_those_before(three: Path) -> None:
+    one, two = (VideoFolder(8, 3, 1, root=str(three), held_out=number).validation_set(9) for number in (1, 2))
+    assert one.video_id(0) in [two.video_id(index) for index in range(2)]
+
+
+@pytest.mark.parametrize(("held_out", "message"), [(3, "leaves nothing to train on: 3 videos can be used"), (-1, "at")])
+def test_not_all_are_held_out(held_out: int, message: str, three: Path) -> None:
+    with pytest.raises(StbenchError, match=rf"^dataset\.held_out={held_out}.* {message}"):
+        VideoFolder(8, 3, 1, root=str(three), held_out=held_out)
+
+
 def test_an_impossible_reading_is_refused(three: Path) -> None:
     dataset, rule = VideoFolder(8, 3, 1, root=str(three)), "crop-resize-lanczos"
     with pytest.raises(StbenchError, match=r"^dataset\.frame_stride=0: expected a whole number, at least 1$"):
@@ -251,7 +279,7 @@ def test_a_dataset_goes_to_other_processes_whole(three: Path, looked_at: list[Pa
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
 
-SHARED = {"image_size", "num_frames", "frame_stride", "seed", "root", "max_broken", "spatial_rule"}
+SHARED = {"image_size", "num_frames", "frame_stride", "seed", "root", "max_broken", "spatial_rule", "held_out"}
 
 
 @pytest.mark.parametrize(
@@ -267,7 +295,7 @@ def test_every_argument_shows_in_the_signature_with_its_default(name: str, own: 
     known = signature_parameters(component)
     assert known.keys() == SHARED | own.keys()
     defaults = {key: each.default for key, each in known.items() if each.default is not inspect.Parameter.empty}
-    shared = {"seed": 0, "root": None, "max_broken": 0.05, "spatial_rule": "crop-resize-lanczos"}
+    shared = {"seed": 0, "root": None, "max_broken": 0.05, "spatial_rule": "crop-resize-lanczos", "held_out": 0}
     assert defaults == {**shared, **own}
 
 
@@ -275,5 +303,5 @@ def test_the_repr_shows_the_arguments_and_not_what_was_found(three: Path) -> Non
     dataset = VideoFolder(8, 3, 1, root=str(three))
     assert repr(dataset) == (
         f"VideoFolder(image_size=8, num_frames=3, frame_stride=1, seed=0, root={str(three)!r}, max_broken=0.05, "
-        "probe='metadata', spatial_rule='crop-resize-lanczos', labels='none')"
+        "probe='metadata', spatial_rule='crop-resize-lanczos', held_out=0, labels='none')"
     )

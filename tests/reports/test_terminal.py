@@ -10,9 +10,9 @@ import pytest
 
 from stbench.checks.listing import print_listing
 from stbench.records.protocol import Protocol
-from stbench.records.sections import CurvePoint, MotionScores, Quality
+from stbench.records.sections import CurvePoint, MotionScores, Quality, Validation, ValidationPoint
 from stbench.reports.report import write_report
-from stbench.reports.terminal import print_quality, print_record, print_report, print_rows
+from stbench.reports.terminal import print_quality, print_record, print_report, print_rows, print_validation
 
 MakeRun = Callable[..., Path]
 QUALITY = Quality(
@@ -131,6 +131,21 @@ def test_points_during_training(capsys: pytest.CaptureFixture[str]) -> None:
         "FVD [i3d] at step 0    900.00\n"
         "FVD [i3d] at step 400  500.00\n"
         "protocol hash          0123456789ab\n"
+    )
+
+
+def test_the_validation_loss(capsys: pytest.CaptureFixture[str]) -> None:
+    curve = tuple(ValidationPoint(step=step, loss=1.5 - step / 100, buckets=(1.0, 2.0)) for step in (0, 40))
+    found = Validation(
+        protocol_hash="0123456789abcdef", n_clips=8, draws=5, edges=(0, 0.5, 1), loss=1.1, buckets=(1, 2), curve=curve
+    )
+    print_validation(found, None)
+    print_validation(None, "eval.validation_clips=0")
+    print_validation(None, None)  # of a run that did not come to its end
+    assert capsys.readouterr().out == (
+        "validation loss  1.1000  (8 held-out clips, 5 timesteps each; after 0 steps 1.5000)\n"
+        "validation hash  0123456789ab\n"
+        "validation loss  none: eval.validation_clips=0\n"
     )
 
 

@@ -90,6 +90,7 @@ def test_a_run_that_was_ended_goes_on_bit_for_bit(signum: signal.Signals, straig
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
     assert losses(folder) == losses(straight)
     assert read_record(folder).quality == read_record(straight).quality
+    assert read_record(folder).validation == read_record(straight).validation
 
 
 def test_a_second_process_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +148,15 @@ SPOIL: dict[str, Callable[[bytes], bytes] | None] = {
     "null": lambda content: b"null",
     "no text": lambda content: b"\xff\xfe\x00" * 9,
 }
-READ_AGAIN = ["config.json", "cost.json", "loss.csv", "curve.json", "attention.json", "checkpoints/*"]
+READ_AGAIN = [
+    "config.json",
+    "cost.json",
+    "loss.csv",
+    "curve.json",
+    "validation.json",
+    "attention.json",
+    "checkpoints/*",
+]
 WRITTEN_LAST = ["samples.npz", "real.npz", "features.npz"]
 
 
@@ -177,6 +186,7 @@ def test_whatever_is_damaged_is_made_again_or_named(name: str, how: str, ended: 
     assert record.finished
     assert record.training.steps == whole.training.steps == 6
     assert (record.counts, record.quality) == (whole.counts, whole.quality)
+    assert record.validation.loss == pytest.approx(whole.validation.loss, rel=1e-6)
     if (name, how) != ("loss.csv", "one bit"):  # another digit in a log is a digit
         assert losses(ended) == losses(tiny)[: 7 - record.training.unlogged_steps]
 
@@ -186,7 +196,7 @@ def test_whatever_is_damaged_is_made_again_or_named(name: str, how: str, ended: 
 def test_whatever_is_damaged_is_not_judged(name: str, how: str, ended: Path, tiny: Path) -> None:
     damaged = Damage(name, SPOIL[how]).do(ended)
     try:
-        quality = evaluate_again(str(ended), [], None)
+        quality = evaluate_again(str(ended), [], None).quality
     except StbenchError as error:
         assert damaged.name in str(error) and "\n" not in str(error)
     else:

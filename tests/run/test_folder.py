@@ -7,13 +7,14 @@ import json
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.records.sections import AttentionChoice, Cost, Counts, CurvePoint, Memory, Timing
+from stbench.records.sections import AttentionChoice, Cost, Counts, CurvePoint, Memory, Timing, ValidationPoint
 from stbench.records.store import read_record
 from stbench.run.folder import RunFolder
 from stbench.settings.resolve import resolve
@@ -90,6 +91,7 @@ def test_a_folder_calls_nothing_but_backbones(target: str, tmp_path: Path) -> No
 
 
 POINTS = tuple(CurvePoint(step=step, fvd=9.5 - step, n_fake=16, protocol_hash="p") for step in (0, 4))
+VALIDATION = tuple(ValidationPoint(step=step, loss=1.5, buckets=(1.0, 2.0)) for step in (0, 4))
 CHOICE = AttentionChoice(
     device="cpu",
     dtype="float32",
@@ -109,6 +111,7 @@ def begun(tmp_path: Path) -> RunFolder:
     folder.path.mkdir()
     folder.begin(CONFIG, COST)
     folder.write_curve(POINTS)
+    folder.write_validation("v", VALIDATION)
     folder.write_attention_choices([CHOICE])
     folder.write_lost({"a.mp4": "cut off"})
     return folder
@@ -116,6 +119,8 @@ def begun(tmp_path: Path) -> RunFolder:
 
 def test_what_is_kept_on_the_way(begun: RunFolder) -> None:
     assert begun.read_curve() == POINTS
+    assert begun.read_validation("v") == VALIDATION
+    assert begun.read_validation("of another precision") == ()
     assert begun.read_attention_choices() == (CHOICE,)
     assert begun.read_lost() == {"a.mp4": "cut off"}
     assert json.loads((begun.path / "curve.json").read_text())["content"][1] == {
@@ -153,7 +158,9 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("name", ["config.json", "cost.json", "curve.json", "attention.json", "lost.json"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "cost.json", "curve.json", "validation.json", "attention.json", "lost.json"]
+)
 def test_what_is_damaged_is_named_with_what_to_do_or_measured_again(
     name: str, damage: str, begun: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +172,7 @@ def test_what_is_damaged_is_named_with_what_to_do_or_measured_again(
     read: dict[str, tuple[Callable[[], object], str]] = {
         "config.json": (begun.read_config, "the run's own command with --resume writes it again"),
         "curve.json": (begun.read_curve, "delete it: the points so far are then lost"),
+        "validation.json": (partial(begun.read_validation, "v"), "delete it: the points are then lost"),
         "attention.json": (begun.read_attention_choices, "delete it: the choices are then made anew"),
         "lost.json": (begun.read_lost, "delete it: they are then found again"),
     }

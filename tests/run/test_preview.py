@@ -30,8 +30,9 @@ def test_a_forecast_is_of_the_run_that_was_run(
     assert record.counts is not None
     assert (told.counts.params_total, told.counts.gmacs) == (record.counts.params_total, record.counts.gmacs)
     assert told.training_gmacs == pytest.approx(record.counts.gmacs_train_step * 6 * 4)
-    # 80 final clips before and after training, and 70 at steps 0 and 6; 2 evaluations each.
-    assert told.sampling_gmacs == pytest.approx(record.counts.gmacs * 2 * (2 * 80 + 2 * 70))
+    # 80 final clips before and after training, and 70 at steps 0 and 6; 2 evaluations each. The validation loss:
+    # 8 clips at 5 timesteps each, after 0, 3 and 6 steps.
+    assert told.sampling_gmacs == pytest.approx(record.counts.gmacs * (2 * (2 * 80 + 2 * 70) + 3 * 8 * 5))
     assert told.least_seconds(told.ceiling_gflops_per_s) == pytest.approx(2)
     print_forecast(told)
     shown = capsys.readouterr().out
@@ -42,6 +43,9 @@ def test_a_forecast_is_of_the_run_that_was_run(
         "time, at least",
     ):
         assert words in shown
+    assert "validation loss" not in shown
+    print_forecast(forecast(resolve([*judged, "eval.validation_clips=0"])))
+    assert "validation loss  none: eval.validation_clips=0" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 

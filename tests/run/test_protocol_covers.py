@@ -22,8 +22,10 @@ from stbench.data.loading import evaluation_clips
 from stbench.metrics.detectors import Detector
 from stbench.metrics.detectors.shapes3d import BUILTIN_WEIGHTS
 from stbench.records.protocol import protocol_hash
+from stbench.records.sections import Validation
 from stbench.run.evaluation import Evaluator
 from stbench.run.setup import prepare
+from stbench.run.validation import Validator
 from stbench.settings.components import load_component, signature_parameters
 from stbench.settings.resolve import resolve
 from stbench.settings.schema import dotted_settings
@@ -52,6 +54,10 @@ MOVES_THE_FIGURE = {
     "protocol": f"{__name__}:Means",
     "precision": "bfloat16",
 }
+MOVES_THE_VALIDATION_LOSS = {
+    *("diffusion.objective", "eval.seed", "precision"),
+    *("eval.validation_clips", "eval.validation_draws"),
+}
 MAKES_THE_WEIGHTS = {
     "diffusion.timestep_density": "logit_normal",
     "train.steps": "7",
@@ -75,6 +81,9 @@ IS_WORK_OR_ANOTHER_FIGURE = {
     "eval.every": "2",
     "eval.curve_clips": "5",
     "eval.curve_sampling_steps": "2",
+    "eval.validation_clips": "9",
+    "eval.validation_draws": "6",
+    "eval.validation_every": "2",
     "eval.untrained": "false",
     "eval.report_clips": "2",
     "attention": "sdpa",
@@ -101,6 +110,7 @@ class Figure(NamedTuple):
     protocol_hash: str
     real: NDArray[np.float32]
     fake: NDArray[np.float32]
+    validation: Validation
 
     def equals(self, other: Figure) -> bool:
         """Whether the features are the same but for rounding."""
@@ -114,7 +124,10 @@ def figure(**changed: str) -> Figure:
     backbone = setup.build_backbone().eval()
     give_weights(backbone)
     evaluation = Evaluator(setup).evaluate(backbone, "test")
-    return Figure(evaluation.quality.protocol_hash, evaluation.real_features, evaluation.fake_features)
+    assert setup.validation_set is not None
+    validator = Validator(setup, setup.validation_set)
+    validation = validator.section((validator.validate(backbone, 0),))
+    return Figure(evaluation.quality.protocol_hash, evaluation.real_features, evaluation.fake_features, validation)
 
 
 def give_weights(backbone: nn.Module) -> None:
@@ -150,6 +163,7 @@ def test_what_moves_a_figure_moves_the_hash(key: str, base: Figure, detector: st
     other = figure(**{key: MOVES_THE_FIGURE[key].format(detector=detector)})
     assert not other.equals(base)
     assert other.protocol_hash != base.protocol_hash
+    check_validation(key, base, other)
 
 
 @pytest.mark.parametrize("key", CANNOT_MOVE_THE_FIGURE)
@@ -161,6 +175,14 @@ def test_what_leaves_the_hash_leaves_the_figure(key: str, base: Figure, detector
     other = figure(**changed)
     assert other.protocol_hash == base.protocol_hash
     assert other.equals(base)
+    check_validation(key, base, other)
+
+
+def check_validation(key: str, base: Figure, other: Figure) -> None:
+    """Whether a setting moves the validation loss of given weights, and then and only then its hash."""
+    (first, second), moves = (base.validation, other.validation), key in MOVES_THE_VALIDATION_LOSS
+    assert (second.protocol_hash != first.protocol_hash) == moves
+    assert (second.loss != pytest.approx(first.loss, rel=1e-5)) == moves
 
 
 def test_other_files_of_the_autoencoder_move_the_hash(base: Figure, tmp_path: Path) -> None:
@@ -180,6 +202,9 @@ def test_other_files_of_the_autoencoder_move_the_hash(base: Figure, tmp_path: Pa
     assert here.equals(there)
     assert len({base.protocol_hash, here.protocol_hash, scaled.protocol_hash}) == 3
     assert not here.equals(scaled)
+    assert here.validation == there.validation
+    assert here.validation.protocol_hash != scaled.validation.protocol_hash
+    assert here.validation.loss != pytest.approx(scaled.validation.loss, rel=1e-5)
 
 
 # ---- the real clips --------------------------------------------------------------------------------------------------
@@ -195,7 +220,7 @@ MOVES_REAL_CLIPS = {
     "video_folder": SIZES | {"labels": "folder"},  # the same real clips, but the samples have classes
 }
 # The protocol says which clips of a video are judged, and how they become squares; the rest is about training alone.
-OF_FILES = {"seed": "3", "max_broken": "0.5", "probe": "decode", "spatial_rule": "resize-crop-lanczos"}
+OF_FILES = {"seed": "3", "max_broken": "0.5", "probe": "decode", "spatial_rule": "resize-crop-lanczos", "held_out": "1"}
 LEAVES_REAL_CLIPS = dict.fromkeys(("ucf101", "skytimelapse", "video_folder"), OF_FILES)
 ROOT = {"root"}  # a test of its own
 
@@ -249,6 +274,7 @@ def write_datasets(root: Path, seed: int) -> Path:
     lists = root / "ucf101" / "ucfTrainTestlist"
     lists.mkdir()
     (lists / "trainlist01.txt").write_text("a/v_first.avi 1\nb/v_second.avi 2\n")
+    (lists / "testlist01.txt").write_text("a/v_second.avi\nb/v_first.avi\n")
     return root
 
 
@@ -291,3 +317,29 @@ def test_other_files_move_the_hash_and_the_same_elsewhere_do_not(dataset: str, f
     assert copied.protocol_hash == base.protocol_hash
     assert torch.equal(copied.clips, base.clips)
     assert real_clips(dataset, write_datasets(tmp_path / "other", seed=1)).protocol_hash != base.protocol_hash
+
+
+# ---- the held-out clips ----------------------------------------------------------------------------------------------
+
+HOLDS_OUT = {"ucf101": {"split": "train01"}, "video_folder": {"held_out": "2"}}
+OF_TRAINING = {"seed", "length", "max_broken", "probe"}  # alone: what is held out does not depend on it
+
+
+def held_out_clips(dataset: str, root: Path, **arguments: str) -> RealClips:
+    """Those of the validation loss of a run on a dataset."""
+    given = {} if dataset in ("shapes", "clouds") else {"root": str(root / dataset), **HOLDS_OUT.get(dataset, {})}
+    words = BASE | {"dataset": dataset, "eval.cfg_scale": "1", "eval.validation_draws": "10"}
+    words |= {f"dataset.{name}": value for name, value in (given | arguments).items()}
+    setup = prepare(resolve([f"{key}={value}" for key, value in words.items()]))
+    assert setup.validation_set is not None
+    validator = Validator(setup, setup.validation_set)
+    return RealClips(validator.protocol_hash, setup.dataset.num_classes, validator._clips[0])
+
+
+@pytest.mark.parametrize("dataset", MOVES_REAL_CLIPS)
+def test_what_moves_held_out_clips_and_only_that_moves_their_hash(dataset: str, files: Path) -> None:
+    base, arguments = held_out_clips(dataset, files), MOVES_REAL_CLIPS[dataset] | LEAVES_REAL_CLIPS.get(dataset, {})
+    for name in arguments.keys() - {"split"}:  # which decides whether there are any
+        other = held_out_clips(dataset, files, **{name: arguments[name]})
+        same = other.num_classes == base.num_classes and torch.equal(other.clips, base.clips)
+        assert same == (other.protocol_hash == base.protocol_hash) == (name in OF_TRAINING), name

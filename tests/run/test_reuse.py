@@ -41,10 +41,10 @@ def test_sample_and_evaluate_use_a_run_again(finished: Path, tmp_path: Path) -> 
     with np.load(tmp_path / "samples.npz") as samples:
         assert samples["clips"].shape == (5, 8, 16, 16, 3)
     before = sorted(finished.iterdir())
-    same = evaluate_again(str(finished), [], tmp_path)
+    same = evaluate_again(str(finished), [], tmp_path).quality
     assert same.fvd == pytest.approx(read_record(finished).quality.fvd, rel=1e-6)
-    guided = evaluate_again(str(finished), ["eval.cfg_scale=2", "eval.num_clips=8"], tmp_path)
-    rounded = evaluate_again(str(finished), ["precision=bfloat16", "eval.num_clips=8"], tmp_path)
+    guided = evaluate_again(str(finished), ["eval.cfg_scale=2", "eval.num_clips=8"], tmp_path).quality
+    rounded = evaluate_again(str(finished), ["precision=bfloat16", "eval.num_clips=8"], tmp_path).quality
     kept = [item.record.quality.protocol_hash for item in find_records([tmp_path]).stored]
     assert len(kept) == 3  # none in place of another
     assert set(kept) == {each.protocol_hash for each in (same, guided, rounded)}
@@ -67,6 +67,15 @@ def test_a_loaded_run_is_sampled_and_evaluated_from_python(finished: Path) -> No
     other = stbench.sample(trained, 3, {"eval.seed": 1})
     assert not np.array_equal(other.clips, clips.clips)
     assert stbench.evaluate(trained, ["eval.num_clips=8"]).n_fake == 8
+    assert trained.steps == 6
+    validation, other = stbench.validate(trained), stbench.validate(finished, {"eval.seed": 1})
+    assert validation.curve[:-1] == trained.record.validation.curve[:-1]
+    assert validation.loss == pytest.approx(trained.record.validation.loss, rel=1e-6)
+    assert other.protocol_hash != validation.protocol_hash
+    assert [point.step for point in other.curve] == [6]
+    assert other.loss == pytest.approx(validation.loss, rel=0.1)
+    with pytest.raises(StbenchError, match=r"^no validation loss: eval\.validation_clips=0$"):
+        stbench.validate(trained, {"eval.validation_clips": 0})
     with pytest.raises(StbenchError, match="num=0: expected at least 1"):
         stbench.sample(trained, 0)
 
@@ -102,6 +111,7 @@ def test_an_evaluation_is_a_record_of_its_own(finished: Path, tmp_path: Path) ->
     assert records.keys() == {unchanged.protocol_hash, guided.protocol_hash}
     of_guided = records[guided.protocol_hash]
     assert of_guided.quality == guided
+    assert of_guided.validation.loss == pytest.approx(before.validation.loss, rel=1e-6)
     assert (of_guided.counts, of_guided.training) == (before.counts, before.training)
     assert value_at(of_guided.config, "eval.cfg_scale") == 2
     assert value_at(of_guided.config, "trained_as") == before.group_hash[:12]
@@ -118,7 +128,7 @@ def test_an_evaluation_of_a_run_that_is_not_finished_is_shown_and_not_kept(finis
     stopped = tmp_path / "runs" / "stopped"
     shutil.copytree(finished, stopped)
     (stopped / "result.json").unlink()
-    assert evaluate_again(str(stopped), ["eval.num_clips=8"], None).n_fake == 8
+    assert evaluate_again(str(stopped), ["eval.num_clips=8"], None).quality.n_fake == 8
     assert [path.name for path in stopped.parent.iterdir()] == ["stopped"]
     with pytest.raises(StbenchError, match="stopped is no finished run: its evaluation cannot be kept"):
         evaluate_again(str(stopped), [], tmp_path / "out")
@@ -127,7 +137,7 @@ def test_an_evaluation_of_a_run_that_is_not_finished_is_shown_and_not_kept(finis
 def test_a_weights_file_is_evaluated_as_a_run_of_no_steps(finished: Path, tmp_path: Path) -> None:
     checkpoint = sorted((finished / "checkpoints").iterdir())[-1]
     words = ["variant=latte1", *SMOKE, "eval.num_clips=80"]
-    quality = evaluate_again(str(checkpoint), words, tmp_path)
+    quality = evaluate_again(str(checkpoint), words, tmp_path).quality
     assert quality.fvd == pytest.approx(read_record(finished).quality.fvd, rel=1e-6)
     assert sample_from(str(checkpoint), words, num=2, out=tmp_path / "some").is_file()
 
@@ -166,7 +176,7 @@ def test_the_authors_file_is_used_directly(tmp_path: Path) -> None:
     )
     trained = run(resolve([*words, f"train.init={tmp_path / 'a.pt'}", "train.steps=0"]), tmp_path / "runs")
     assert read_record(trained).finished
-    assert evaluate_again(str(tmp_path / "a.pt"), [*words, "eval.cfg_scale=3"], tmp_path / "runs").n_fake == 8
+    assert evaluate_again(str(tmp_path / "a.pt"), [*words, "eval.cfg_scale=3"], tmp_path / "runs").quality.n_fake == 8
     assert sample_from(str(tmp_path / "a.pt"), words, num=3, out=tmp_path / "shown").is_file()
 
 
@@ -180,7 +190,7 @@ def test_a_backbone_of_ones_own_is_used_again_elsewhere(tmp_path: Path, monkeypa
     shutil.rmtree(tmp_path / "here")
     with pytest.raises(StbenchError, match="names code that is not stbench's, reused_net:Net: --trust-code runs it"):
         evaluate_again(str(moved), [], tmp_path)
-    quality = evaluate_again(str(moved), [], tmp_path, trust_code=True)
+    quality = evaluate_again(str(moved), [], tmp_path, trust_code=True).quality
     assert quality.fvd == pytest.approx(read_record(moved).quality.fvd, rel=1e-6)
     assert sample_from(str(moved), [], num=2, out=None, trust_code=True).is_file()
 

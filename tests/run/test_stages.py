@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.records.protocol import difference
-from stbench.records.sections import Cost, Counts
+from stbench.records.sections import Cost, Counts, ValidationPoint
 from stbench.records.store import read_record
 from stbench.reports.report import write_report
 from stbench.run import stages
@@ -21,7 +22,9 @@ from stbench.run.folder import RunFolder
 from stbench.run.reuse import evaluate_again
 from stbench.run.setup import prepare
 from stbench.run.stages import RunStages, run
+from stbench.run.validation import Validator
 from stbench.settings.resolve import resolve
+from stbench.signals import Interrupted
 from stbench.training.start import read_any_weights
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu", "precision=float32", "attention=math"]
@@ -56,6 +59,9 @@ def test_record(judged: list[str], finished: Path) -> None:
     assert apart == {"num_real": (80, 70), "num_fake": (80, 70)}
     assert record.quality.n_real_vs_real == 80
     assert 0 < record.quality.fvd_real_vs_real < record.quality.fvd
+    assert [point.step for point in record.validation.curve] == [0, 3, 6]
+    assert record.validation.curve[-1].loss == record.validation.loss < record.validation.curve[0].loss
+    assert (record.validation.n_clips, record.validation.draws, record.no_validation) == (8, 5, None)
     setup = prepare(resolve(judged))
     untrained = Evaluator(setup).evaluate(setup.build_backbone().eval(), "untrained").quality.fvd
     assert record.quality.fvd_untrained == pytest.approx(untrained, rel=1e-6)
@@ -133,7 +139,7 @@ def test_the_last_point_of_the_curve_is_the_figure(tmp_path: Path, monkeypatch: 
     assert quality.curve[-1].fvd == quality.fvd
     assert quality.curve[0].fvd == quality.fvd_untrained
     assert sampled == ["sampling, step 0", "sampling, step 3", "sampling, step 6"]
-    assert evaluate_again(str(folder), [], tmp_path).fvd == pytest.approx(quality.fvd, rel=1e-6)
+    assert evaluate_again(str(folder), [], tmp_path).quality.fvd == pytest.approx(quality.fvd, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +158,43 @@ def test_nothing_but_the_figure_is_sampled_where_nothing_else_is_asked_for_or_sa
     quality = read_record(run(resolve(["variant=latte1", *SMOKE, *words]), tmp_path)).quality
     assert labels == [sampled]
     assert (quality.fvd_untrained, quality.curve) == (None, ())
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_point_of_the_validation_loss_is_measured_once_and_is_the_same_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, measured = ["variant=latte1", *SMOKE, "train.checkpoint_every=5"], []
+    whole = read_record(run(resolve(words), tmp_path / "whole"))
+    validate = Validator.validate
+
+    def stopping(self: Validator, backbone: nn.Module, step: int) -> ValidationPoint:
+        measured.append(step)
+        if measured == [0, 3, 6]:
+            raise Interrupted(signal.SIGTERM, "")
+        return validate(self, backbone, step)
+
+    monkeypatch.setattr(Validator, "validate", stopping)
+    with pytest.raises(Interrupted):
+        run(resolve(words), tmp_path)
+    assert measured == [0, 3, 6]
+    again = read_record(run(resolve(words), tmp_path, resume=True))
+    assert measured == [0, 3, 6, 6]
+    assert again.validation == whole.validation
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_validation_loss_that_is_not_finite_ends_a_run_as_nan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverging(self: Validator, backbone: nn.Module, part: torch.Tensor) -> torch.Tensor:
+        return torch.full(part.shape, float("nan"), dtype=torch.float64)
+
+    monkeypatch.setattr(Validator, "_losses", diverging)
+    with pytest.raises(FinishedInPart, match="training diverged by step 0: the validation loss is nan"):
+        run(resolve(["variant=latte1", *SMOKE]), tmp_path)
+    (record,) = (read_record(path) for path in tmp_path.iterdir())
+    assert record.status == "nan"
 
 
 @pytest.mark.parametrize("batch_size", [7, 80])
@@ -223,13 +266,19 @@ def test_divergence_and_memory_are_results(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("dataset", "folder"), [("ucf101", "UCF-101"), ("skytimelapse", "sky_timelapse"), ("video_folder", "videos")]
 )
-def test_real_files(dataset: str, folder: str, shared_clips: Path, tmp_path: Path) -> None:
-    """So few clips allow no FVD: the record says that it was refused and why."""
+def test_real_files(
+    dataset: str, folder: str, shared_clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So few clips allow no FVD: the record says that it was refused and why; likewise of the validation loss."""
     words = ["variant=latte1", f"dataset={dataset}", f"dataset.root={shared_clips / folder}", "preset=smoke"]
     record = read_record(run(resolve(words), tmp_path))
     assert record.finished
     assert record.quality.fvd is None
     assert "real clips, got" in record.quality.refused
+    assert record.validation is None
+    why = "sky_test is not there" if dataset == "skytimelapse" else "held out of training: dataset.held_out="
+    assert why in record.no_validation
+    assert f"no validation loss: {record.no_validation}" in " ".join(capsys.readouterr().err.split())
 
 
 def test_other_objective_and_joint_training(tmp_path: Path) -> None:

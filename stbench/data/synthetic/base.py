@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stbench.data.clips import Clip, ClipDataset
 from stbench.data.synthetic.noise import Floats
-from stbench.errors import check_whole
+from stbench.errors import StbenchError, check_whole
 
 # Streams of random numbers; those of the noise's octaves lie between.
 SCENE_STREAM = 0
 COLOR_STREAM = 16
+# The seed of the videos that nothing is trained on: the last of those that `noise.uniform` tells apart.
+HELD_OUT_SEED = 2**48 - 1
 # Clips are drawn a few at a time, so that the arrays at work stay within a core's cache.
 _PIXELS_AT_ONCE = 2**17
 
@@ -61,6 +63,12 @@ class SyntheticDataset(ClipDataset):
         at_once = max(1, _PIXELS_AT_ONCE // (self.num_frames * self.image_size**2))
         parts = [self._draw(videos[first : first + at_once]) for first in range(0, len(videos), at_once)]
         return np.concatenate([to_uint8(part) for part in parts]), self._labels(videos)
+
+    def validation_set(self, num_videos: int) -> SyntheticDataset:
+        """Return the first `num_videos` of another seed, which are nobody's training videos, the classes in turn."""
+        if self.seed == HELD_OUT_SEED:
+            raise StbenchError(f"dataset.seed={self.seed} draws the videos that are held out for validation")
+        return replace(self, seed=HELD_OUT_SEED, length=num_videos)
 
     def _labels(self, videos: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the classes in turn, so that they are equally frequent; 0 when unconditional."""

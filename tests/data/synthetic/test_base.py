@@ -53,6 +53,22 @@ def test_a_batch_is_its_clips(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DATASETS)
+def test_the_validation_set_is_of_no_training_seed_and_the_same_for_all(name: str) -> None:
+    videos = DATASETS[name](16, 4, 1, length=400).validation_set(40)
+    of_another = DATASETS[name](16, 4, 1, length=9, seed=3).validation_set(40)
+    assert videos.describe() == of_another.describe()
+    assert (len(videos), videos.class_names) == (40, DATASETS[name](16, 4, 1).class_names)
+    clips, labels = videos.batch(range(40), [0] * 40)
+    assert np.array_equal(of_another.batch(range(40), [0] * 40)[0], clips)
+    assert labels.tolist() == [index % max(1, videos.num_classes) for index in range(40)]
+    trained_on, _ = DATASETS[name](16, 4, 1, length=400).batch(range(400), [0] * 400)
+    apart = np.abs(trained_on[:, None].astype(int) - clips[None]).max(axis=(2, 3, 4, 5))
+    assert apart.min() > 2
+    with pytest.raises(StbenchError, match="draws the videos that are held out for validation"):
+        videos.validation_set(40)
+
+
+@pytest.mark.parametrize("name", DATASETS)
 def test_a_large_batch_is_drawn_in_parts(name: str) -> None:
     dataset = DATASETS[name](64, 16, 1)
     clips, _ = dataset.batch(range(5), [0] * 5)

@@ -1,0 +1,162 @@
+"""Validation loss: what a backbone is trained to minimise, on held-out clips at fixed timesteps and noise.
+
+Every network is asked the same, so that two of them differ by what they have learned and not by what was drawn for
+them: the timesteps are those of `TimestepGrid`, and the noise is a function of `eval.seed`, clip and draw. Only the
+mean squared error counts: the bound of `ddpm` trains the variance alone, and `flow` has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from stbench.backbones.base import Conditioning
+from stbench.data.clips import ClipDataset
+from stbench.data.loading import Batch, evaluation_clips
+from stbench.diffusion.grid import EDGES, NUM_BUCKETS, TimestepGrid
+from stbench.diffusion.loss import diffusion_loss, find_objective
+from stbench.errors import StbenchError
+from stbench.metrics.detectors.base import full_precision
+from stbench.metrics.protocol import ClipFacts, clip_facts
+from stbench.progress import progress_bar
+from stbench.records.sections import Validation, ValidationPoint
+from stbench.run.setup import Setup
+from stbench.runtime.seeds import generator
+from stbench.storage.hashing import sha256_of
+from stbench.training.divergence import TrainingDiverged
+
+CLIP_SEED = 0  # of the choice where more videos are held out than are asked for
+# Raise it with every change of this package that changes a validation loss.
+VALIDATION_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationProtocol:
+    """Everything that moves the validation loss of given weights; losses of unequal ones are not compared."""
+
+    objective: str
+    precision: str
+    clips: ClipFacts  # the held-out videos, and how clips are taken from them
+    clip_seed: int = CLIP_SEED
+    num_clips: int
+    num_classes: int  # each clip is shown with its own
+    autoencoder: str
+    autoencoder_sha256: str | None
+    draws: int
+    noise_seed: int
+    num_buckets: int = NUM_BUCKETS
+    version: int = VALIDATION_VERSION
+
+
+class Validator:
+    """Measures the validation loss of a run's network, as often as one likes.
+
+    Args:
+        setup: of the run.
+        dataset: the held-out clips.
+
+    Attributes:
+        grid: the timesteps.
+        steps: how many steps of training it is measured after: none, all, and some between.
+        protocol_hash: of all that moves the figure but the network.
+    """
+
+    def __init__(self, setup: Setup, dataset: ClipDataset) -> None:
+        self.setup, self.dataset = setup, dataset
+        settings = setup.config.settings.eval
+        self.grid = TimestepGrid(min(settings.validation_clips, len(dataset)), settings.validation_draws)
+        last = setup.config.settings.train.steps
+        self.steps = frozenset((0, last, *range(0, last, settings.validation_every or max(1, last))))
+        self.protocol_hash = sha256_of(asdict(self._protocol()))
+
+    def validate(self, backbone: nn.Module, step: int) -> ValidationPoint:
+        """The validation loss of a backbone in evaluation mode after so many steps.
+
+        Raises:
+            TrainingDiverged: it is not finite.
+            StbenchError: too few held-out clips can be read.
+        """
+        losses: list[Tensor] = []
+        with progress_bar(f"validation, step {step}", len(self.grid), log_lines=1) as advance:
+            for part in torch.arange(len(self.grid)).split(self.setup.config.settings.eval.batch_size):
+                losses.append(self._losses(backbone, part))
+                advance(len(part), note=f"loss {torch.cat(losses).mean():.4f}")
+        found, buckets = torch.cat(losses), self.grid.buckets
+        if not math.isfinite(loss := found.mean().item()):
+            raise TrainingDiverged(f"training diverged by step {step}: the validation loss is {loss:g}")
+        means = tuple(found[buckets == bucket].mean().item() for bucket in range(NUM_BUCKETS))
+        return ValidationPoint(step=step, loss=loss, buckets=means)
+
+    def section(self, curve: tuple[ValidationPoint, ...]) -> Validation:
+        """The record's section; the last point of the curve is the figure."""
+        return Validation(
+            protocol_hash=self.protocol_hash,
+            n_clips=self.grid.num_clips,
+            draws=self.grid.draws,
+            edges=EDGES,
+            loss=curve[-1].loss,
+            buckets=curve[-1].buckets,
+            curve=curve,
+        )
+
+    @torch.no_grad()
+    def _losses(self, backbone: nn.Module, part: Tensor) -> Tensor:
+        """The errors (B,) float64 of some of the pairs of clip and draw."""
+        setup, settings = self.setup, self.setup.config.settings
+        device, draws = setup.runtime.device, self.grid.draws
+        latents, labels = self._clips
+        chosen = latents[part // draws]  # (B, C, F, H, W)
+        noise = torch.stack([self._noise(*divmod(pair, draws)) for pair in part.tolist()])
+        timesteps = self.grid.timesteps[part]
+        whole = find_objective(settings.diffusion.objective).whole_timesteps
+        with full_precision(device.type), setup.runtime.autocast():
+            terms = diffusion_loss(
+                backbone,
+                chosen.to(device),
+                (timesteps.long() if whole else timesteps.float()).to(device),
+                noise.to(device),
+                Conditioning(class_labels=None if labels is None else labels[part // draws].to(device)),
+                settings.diffusion.objective,
+            )
+        return terms.mse.double().cpu()
+
+    def _noise(self, clip: int, draw: int) -> Tensor:
+        """Standard normal, on the CPU: a GPU's generator draws other numbers from the same seed."""
+        random = generator(torch.device("cpu"), self.setup.config.settings.eval.seed, "validation", clip, draw)
+        return torch.randn(self.setup.latent_shape, generator=random)
+
+    @cached_property
+    def _clips(self) -> tuple[Tensor, Tensor | None]:
+        """Latents (n, C, F, H, W) of the held-out clips, the mean where they have a distribution, and labels (n,)."""
+        setup, batches = self.setup, list(self._encoded())
+        latents = torch.cat([batch.clips for batch in batches])
+        if len(latents) < self.grid.num_clips:
+            raise StbenchError(f"only {len(latents)} of {self.grid.num_clips} held-out clips can be read")
+        labels = [batch.labels for batch in batches if batch.labels is not None]
+        return latents, torch.cat(labels) if setup.dataset.num_classes else None
+
+    def _encoded(self) -> Iterator[Batch]:
+        settings, device = self.setup.config.settings, self.setup.runtime.device
+        wanted, workers = self.grid.num_clips, settings.train.num_workers
+        for batch in evaluation_clips(self.dataset, wanted, CLIP_SEED, settings.eval.batch_size, workers):
+            with full_precision(device.type):
+                yield Batch(self.setup.autoencoder.encode(batch.clips.to(device)).cpu(), batch.labels)
+
+    def _protocol(self) -> ValidationProtocol:
+        setup, settings = self.setup, self.setup.config.settings
+        return ValidationProtocol(
+            objective=settings.diffusion.objective,
+            precision=setup.runtime.precision,
+            clips=clip_facts(self.dataset, setup.config.dataset),
+            num_clips=self.grid.num_clips,
+            num_classes=setup.dataset.num_classes,
+            autoencoder=setup.autoencoder.name,
+            autoencoder_sha256=setup.autoencoder.weights_sha256,
+            draws=self.grid.draws,
+            noise_seed=settings.eval.seed,
+        )
