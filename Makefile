@@ -33,6 +33,7 @@ reliability: $(READY)  ## How often verdicts are wrong, and what they find: the 
 
 detector: $(READY)  ## Train the built-in video classifier again and replace its shipped weights.
 	$(VENV)/bin/python -m stbench.metrics.detectors.train_shapes3d --out stbench/metrics/detectors/shapes3d.safetensors
+	$(VENV)/bin/python -m stbench.metrics.detectors.train_motion_head --out stbench/metrics/detectors/shapes3d_motions.safetensors
 
 clean:  ## Remove the environment and what was built; runs are kept.
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache

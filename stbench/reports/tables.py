@@ -22,8 +22,15 @@ METRIC_NAMES = {"fvd": "FVD", "fvd_inf": "FVD∞", "kvd": "KVD"}  # distances: l
 # Higher is better. Density and the MMDs are in the CSV files.
 RISING_NAMES = {"inception_score": "IS"}
 SHARE_NAMES = {"precision": "precision", "recall": "recall", "coverage": "coverage"}
-# Shares of clips, more is better, by the names of the measures; the first one stands among the results, too.
-MOTION_NAMES = ("motion_direction", "motion_speed", "motion_color", "motion_shape", "motion_all")
+# Shares of clips that are known of real ones, too, by the names of the measures; the first two are among the results.
+BESIDE_REAL_NAMES = (
+    "class_agreement",
+    "motion_direction",
+    "motion_speed",
+    "motion_color",
+    "motion_shape",
+    "motion_all",
+)
 STEPS = {"forward": "forward", "train_step": "train step"}
 OF_ONE_SEED = "†"  # behind an interval that leaves out the noise of seeds
 INTERVALS = (
@@ -65,7 +72,7 @@ def results_table(groups: Sequence[Group]) -> pd.DataFrame:
         groups,
         {
             **_score_columns(groups, _ranking_metric(groups)),
-            **_motion_columns(MOTION_NAMES[:1]),
+            **_columns_beside_real(BESIDE_REAL_NAMES[:2]),
             "params (M)": lambda group: _scaled(group.figure("counts.params_total"), 1e-6),
             "GMACs per clip": lambda group: format_number(group.figure("counts.gmacs")),
             **_time_columns(groups, ["train_step"]),
@@ -82,7 +89,7 @@ def quality_table(groups: Sequence[Group]) -> pd.DataFrame:
         judged,
         {
             **_score_columns(judged, METRIC_NAMES | RISING_NAMES | SHARE_NAMES),
-            **_motion_columns(MOTION_NAMES),
+            **_columns_beside_real(BESIDE_REAL_NAMES),
             "real clips": lambda group: format_number(group.figure("quality.n_real")),
             "sampled clips": lambda group: format_number(group.figure("quality.n_fake")),
             "protocol": lambda group: (group.protocol_hash or "")[:8],
@@ -179,7 +186,7 @@ def _figures(group: Group) -> dict[str, Any]:
         "loss_final": group.figure("training.loss_final"),
         "n_real": group.figure("quality.n_real"),
         "n_fake": group.figure("quality.n_fake"),
-        **{name: group.figure(MEASURES[name].path) for name in MOTION_NAMES},
+        **{name: group.figure(MEASURES[name].path) for name in BESIDE_REAL_NAMES},
     }
     for name in (*METRIC_NAMES, "mmd", *RISING_NAMES, *SHARE_NAMES, "density"):
         if estimate := group.score(name):
@@ -250,20 +257,20 @@ def _score_columns(groups: Sequence[Group], names: Mapping[str, str]) -> Columns
     return columns
 
 
-def _motion_columns(names: Sequence[str]) -> Columns:
-    """A column for each of these measures: the mean over seeds, and in brackets that of real clips."""
+def _columns_beside_real(names: Sequence[str]) -> Columns:
+    """A column for each of these measures: the mean over seeds, and in brackets the share of real clips."""
 
     def cell(path: str) -> Callable[[Group], str]:
-        real = path.replace("quality.motion.", "quality.motion_real.")
-        return lambda group: _share_beside(group.figure(path), group.figure(real))
+        section, figure, *rest = path.split(".")
+        real = ".".join([section, f"{figure}_real", *rest])
+        return lambda group: " ".join(_share(group, path, "{:.2f}") + _share(group, real, "(real {:.2f})"))
 
     return {MEASURES[name].title: cell(MEASURES[name].path) for name in names}
 
 
-def _share_beside(share: float | None, real: float | None) -> str:
-    if share is None:
-        return ""
-    return f"{share:.2f}" + ("" if real is None else f" (real {real:.2f})")
+def _share(group: Group, path: str, text: str) -> list[str]:
+    share = group.figure(path)
+    return [] if share is None else [text.format(share)]
 
 
 def _usual(conditions: CostConditions) -> str:

@@ -126,6 +126,10 @@ def print_quality(quality: Quality) -> None:
             rows.append((title, "", f"{first:.3f}, {second:.3f}"))
     if quality.inception_score is not None:
         rows.append(("Inception Score", "", f"{quality.inception_score:.2f}"))
+    if quality.class_agreement is not None:
+        rows.append(("class agreement", "", f"{quality.class_agreement:.2f}"))
+    if quality.class_agreement_real is not None:
+        rows.append(("class agreement", ", real clips", f"{quality.class_agreement_real:.2f}"))
     table = [(f"{title} [{quality.detector}]{where}", figure) for title, where, figure in rows]
     for title, motion in (("motion", quality.motion), ("motion, real clips", quality.motion_real)):
         if motion is not None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stbench.data.loading import Batch, clips_to_tensor, evaluation_clips, tensor_to_clips
+from stbench.metrics.class_agreement import class_agreement
 from stbench.metrics.detectors import extract_features
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.motion import MOST_CLIPS, MotionTally
@@ -58,7 +59,13 @@ class Evaluator:
     @property
     def real_features(self) -> NDArray[np.float32]:
         """Features of the real clips, computed once."""
-        return self._features[: self.num_real]
+        return self._real[0][: self.num_real]
+
+    @cached_property
+    def class_agreement_real(self) -> float | None:
+        """Share of the real clips whose own class the detector names; None where it cannot."""
+        labels = self._real[1][: self.num_real]
+        return class_agreement(self.setup.detector, self.real_features, labels, self.setup.reference.class_names)
 
     @cached_property
     def floor(self) -> tuple[float, int] | None:
@@ -66,10 +73,11 @@ class Evaluator:
 
         The number is that of the generated clips, or half of what there is.
         """
-        number = min(self.settings.num_clips, len(self._features) // 2)
+        features, _ = self._real
+        number = min(self.settings.num_clips, len(features) // 2)
         if number <= self.setup.protocol.feature_dim:
             return None
-        return frechet_distance(self._features[:number], self._features[number : 2 * number]), number
+        return frechet_distance(features[:number], features[number : 2 * number]), number
 
     @cached_property
     def motion_real(self) -> MotionScores | None:
@@ -80,13 +88,20 @@ class Evaluator:
         return tally.scores()
 
     @cached_property
-    def _features(self) -> NDArray[np.float32]:
-        """Features of the real clips, and behind them of those that `floor` needs besides."""
+    def _real(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Features and classes of the real clips, and behind them of those that `floor` needs besides."""
         num_clips = self.num_real
         if self.refusal is None:
             num_clips = max(num_clips, min(2 * self.settings.num_clips, len(self.setup.reference)))
-        batches = (batch.clips for batch in self._real_batches(num_clips))
-        return extract_features(self.setup.detector, batches, num_clips, "features, real")
+        labels = []
+
+        def clips() -> Iterator[Tensor]:
+            for batch in self._real_batches(num_clips):
+                labels.append(labels_of(batch))
+                yield batch.clips
+
+        features = extract_features(self.setup.detector, clips(), num_clips, "features, real")
+        return features, np.concatenate([np.empty(0, np.int64), *labels])
 
     def evaluate(self, backbone: nn.Module, label: str) -> Evaluation:
         """Sample from `backbone` and assess.
@@ -112,10 +127,15 @@ class Evaluator:
                 yield clips_to_tensor(batch)
 
         fake = extract_features(setup.detector, clips(), settings.num_clips, label)
-        labels = labels_of_samples(range(len(kept)), setup.dataset.num_classes)
-        samples = Clips(np.stack(kept), labels, setup.dataset.class_names)
-        quality = assess(setup.protocol, self.real_features, fake)
-        quality = replace(quality, motion=motion.scores(), motion_real=self.motion_real)
+        labels, names = labels_of_samples(range(len(fake)), setup.dataset.num_classes), setup.dataset.class_names
+        samples = Clips(np.stack(kept), labels[: len(kept)], names)
+        quality = replace(
+            assess(setup.protocol, self.real_features, fake),
+            class_agreement=class_agreement(setup.detector, fake, labels, names),
+            class_agreement_real=self.class_agreement_real,
+            motion=motion.scores(),
+            motion_real=self.motion_real,
+        )
         if self.floor:
             distance, number = self.floor
             quality = replace(quality, fvd_real_vs_real=distance, n_real_vs_real=number)

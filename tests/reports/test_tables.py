@@ -81,8 +81,10 @@ def test_quality_in_detail(make_run: MakeRun) -> None:
 def test_scores_of_motion_stand_beside_those_of_real_clips(make_run: MakeRun) -> None:
     scores = {"n_clips": 64, "direction": 0.25, "speed": 0.5, "color": 1.0, "shape": 0.75, "all": 0.125}
     real = dict.fromkeys(scores, 1.0) | {"n_clips": 64}
-    run = make_run(**{"quality.motion": scores, "quality.motion_real": real})
+    agreement = {"quality.class_agreement": 0.5, "quality.class_agreement_real": 0.99}
+    run = make_run(**agreement, **{"quality.motion": scores, "quality.motion_real": real})
     groups = load_runs([run]).groups
+    assert tables.results_table(groups)["class agreement"].tolist() == ["0.50 (real 0.99)"]
     assert tables.results_table(groups)["direction of motion"].tolist() == ["0.25 (real 1.00)"]
     shown = tables.quality_table(groups).iloc[0]
     assert shown["constancy of colour"] == "1.00 (real 1.00)"

@@ -104,6 +104,14 @@ def test_every_figure_with_its_interval(capsys: pytest.CaptureFixture[str]) -> N
     )
 
 
+def test_class_agreement_stands_beside_that_of_real_clips(capsys: pytest.CaptureFixture[str]) -> None:
+    print_quality(replace(QUALITY, class_agreement=0.125, class_agreement_real=0.996))
+    assert capsys.readouterr().out.splitlines()[2:4] == [
+        "class agreement [i3d]              0.12",
+        "class agreement [i3d], real clips  1.00",
+    ]
+
+
 def test_scores_of_motion_stand_beside_those_of_real_clips(capsys: pytest.CaptureFixture[str]) -> None:
     motion = MotionScores(n_clips=256, direction=0.29, speed=0.5, color=1.0, shape=0.75, all=0.125)
     real = MotionScores(n_clips=512, direction=1, speed=1, color=1, shape=1, all=1)

@@ -103,3 +103,19 @@ def test_motion_is_judged_beside_that_of_real_clips() -> None:
 def test_motion_of_several_shapes_is_not_judged() -> None:
     quality = Evaluator(setup_of("dataset.num_shapes=2")).evaluate(Still(), "test").quality
     assert quality.motion is quality.motion_real is None
+
+
+def test_class_agreement_is_asked_of_samples_and_of_real_clips() -> None:
+    evaluator = Evaluator(setup_of(num_clips=32))
+    quality = evaluator.evaluate(Still(), "test").quality
+    assert quality.class_agreement is not None
+    assert 0 <= quality.class_agreement < 0.6  # noise is of no class, and the detector has to name one of four
+    assert quality.class_agreement_real is not None
+    assert quality.class_agreement_real > 0.9
+
+
+def test_without_classes_there_is_no_agreement() -> None:
+    """Nor any motion of shapes."""
+    clouds = ["dataset=clouds", "dataset.image_size=16", "dataset.num_frames=8"]
+    quality = Evaluator(prepare(resolve(["variant=latte1", *SMOKE[1:], *clouds]))).evaluate(Still(), "test").quality
+    assert quality.class_agreement is quality.class_agreement_real is quality.motion is None

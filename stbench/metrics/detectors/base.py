@@ -49,6 +49,7 @@ class Detector(nn.Module, ABC):
         weights_sha256: of the weights file.
         preprocessing: name of the way from clips to the network's input.
         bn_eps: epsilon of its batch norms; None without any.
+        class_names: what it tells apart as a classifier, in the order of `class_scores`; nothing when it is none.
     """
 
     name: ClassVar[str]
@@ -59,6 +60,7 @@ class Detector(nn.Module, ABC):
     weights_sha256: str
     preprocessing: str
     bn_eps: float | None = None
+    class_names: Sequence[str] = ()
 
     @abstractmethod
     def compute_features(self, clips: Tensor) -> Tensor:
@@ -81,6 +83,10 @@ class Detector(nn.Module, ABC):
         expected = (len(clips) * self.rows_per_clip(clips.shape[2]), self.feature_dim)
         if tuple(features.shape) != expected:
             raise StbenchError(f"{self.name}: expected features {expected}, got shape {tuple(features.shape)}")
+        return features
+
+    def class_scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return how likely each of `class_names` is, (N, classes), on any rising scale; features are often logits."""
         return features
 
     def check_num_frames(self, num_frames: int, setting: str) -> None:

@@ -22,7 +22,9 @@ from stbench.metrics.detectors.base import CatalogueDetector, combined_sha256
 from stbench.metrics.detectors.preprocessing import preprocess
 from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
 
-NUM_CLASSES = 101
+# In the order of UCF101's classInd.txt, which the fine-tuning is taken to have kept: real clips show whether it has.
+CLASSES = tuple(Path(__file__).with_name("ucf101_classes.txt").read_text(encoding="utf-8").split())
+NUM_CLASSES = len(CLASSES)
 MEAN_FILE = "mean2.npz"
 MEAN_SHAPE = (3, 16, 128, 171)
 _SIZE = 112
@@ -54,6 +56,7 @@ class C3DDetector(CatalogueDetector):
 
     name = "c3d"
     feature_dim = NUM_CLASSES
+    class_names = CLASSES
     min_frames = max_frames = DETECTORS["c3d"].min_frames
     mean: Tensor
 

@@ -2,16 +2,20 @@
 
 It tells the synthetic data sets' motions and looks apart, so its Fréchet distance rises with damage to frames and to
 their order, in seconds on a CPU and with nothing to download. Its numbers are comparable within stbench only.
-`train_shapes3d` made the weights.
+`train_shapes3d` made the weights, and `train_motion_head` the classifier of motions on its features.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import torch
 import torch.nn.functional as functional
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stbench.data.synthetic.motions import MOTIONS
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detectors.base import CatalogueDetector
 from stbench.metrics.detectors.preprocessing import preprocess
@@ -19,6 +23,8 @@ from stbench.storage.hashing import file_sha256
 from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
 
 BUILTIN_WEIGHTS = Path(__file__).with_name("shapes3d.safetensors")
+MOTION_HEAD = Path(__file__).with_name("shapes3d_motions.safetensors")
+CLASSES = (*MOTIONS, "clouds")
 
 
 class Shapes3DDetector(CatalogueDetector):
@@ -41,6 +47,15 @@ class Shapes3DDetector(CatalogueDetector):
         self.network = Shapes3D()
         load_strictly(self.network, check_tensors(read_weights_file(path), path), path)
         self.weights_sha256 = file_sha256(path)
+        if self.weights_sha256 == file_sha256(BUILTIN_WEIGHTS):  # the classifier knows no other features
+            self.class_names = CLASSES
+
+    def class_scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits (N, 9) of the classes of features (N, 64)."""
+        head = nn.Linear(self.feature_dim, len(CLASSES))
+        load_strictly(head, check_tensors(read_weights_file(MOTION_HEAD), MOTION_HEAD), MOTION_HEAD)
+        with torch.no_grad():
+            return head(torch.from_numpy(features)).numpy()
 
     def compute_features(self, clips: Tensor) -> Tensor:
         """Resize the frames to 32 x 32 and return the pooled features (N, 64)."""

@@ -51,7 +51,7 @@ CLIPS_PER_DATASET = 8
 LEARNING_RATE = 3e-3
 TEST_BATCHES = 40
 # Data sets drawn for training have seeds below this bound, those for the final test above it.
-_FIRST_TEST_SEED = 2**30
+FIRST_TEST_SEED = 2**30
 
 
 class TaskHeads(nn.Module):
@@ -77,7 +77,7 @@ def draw_batch(rng: np.random.Generator, first_seed: int) -> tuple[Tensor, dict[
 
 def _draw_dataset(rng: np.random.Generator, num_frames: int, first_seed: int) -> tuple[Tensor, dict[str, Tensor]]:
     image_size, stride = int(rng.choice(IMAGE_SIZES)), int(rng.integers(len(FRAME_STRIDES)))
-    seed = first_seed + int(rng.integers(_FIRST_TEST_SEED))
+    seed = first_seed + int(rng.integers(FIRST_TEST_SEED))
     is_clouds = rng.random() < 1 / TASKS["motion"]
     common: dict[str, Any] = {
         "image_size": image_size,
@@ -149,7 +149,7 @@ def held_out_accuracy(network: Shapes3D, heads: TaskHeads) -> dict[str, float]:
     rng = np.random.default_rng(0)
     right, asked = dict.fromkeys(TASKS, 0), dict.fromkeys(TASKS, 0)
     for _ in range(TEST_BATCHES):
-        clips, labels = draw_batch(rng, first_seed=_FIRST_TEST_SEED)
+        clips, labels = draw_batch(rng, first_seed=FIRST_TEST_SEED)
         with torch.no_grad():
             logits = heads(network(clips))
         for task, truth in labels.items():

@@ -54,6 +54,13 @@ def _reference(state: dict[str, Tensor], inputs: Tensor) -> Tensor:
     return x @ state["fc8.weight"].T + state["fc8.bias"]
 
 
+def test_classes_are_in_the_order_of_ucf101s_list() -> None:
+    """It goes by letters alone: folders sorted with capitals first have other numbers, but the same names."""
+    assert len(set(c3d.CLASSES)) == 101
+    assert sorted(c3d.CLASSES, key=str.lower) == list(c3d.CLASSES) != sorted(c3d.CLASSES)
+    assert c3d.CLASSES.index("HammerThrow") == 35  # 36 in the list, which counts from 1
+
+
 def test_parameters_are_those_of_the_paper_with_101_classes() -> None:
     with torch.device("meta"):
         network = c3d.C3D()

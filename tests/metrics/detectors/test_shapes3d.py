@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stbench.data.loading import clips_to_tensor
 from stbench.data.synthetic.shapes import Shapes
 from stbench.errors import StbenchError
+from stbench.metrics.class_agreement import class_agreement
 from stbench.metrics.detectors import Detector, build_detector
-from stbench.metrics.detectors.shapes3d import BUILTIN_WEIGHTS
+from stbench.metrics.detectors.shapes3d import BUILTIN_WEIGHTS, MOTION_HEAD
 from stbench.metrics.distortions import DISTORTIONS, ORDER_DISTORTIONS
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.kernel import kernel_distance
+from stbench.records.protocol import METRIC_VERSION
 
 NUM_CLIPS = 256  # as in the protocol `builtin`
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
@@ -91,6 +94,27 @@ def test_the_kernel_distance_sees_damaged_order_too(name: str) -> None:
     damaged = DISTORTIONS[name](_clips("plain disc", NUM_CLIPS), 1.0, torch.Generator().manual_seed(0))
     clean = kernel_distance(_real_features("plain disc"), _features(_clips("plain disc", NUM_CLIPS)))
     assert kernel_distance(_real_features("plain disc"), _features(damaged)).interval[0] > clean.distance
+
+
+def test_the_motions_of_real_clips_are_named() -> None:
+    plain = Shapes(num_frames=8, frame_stride=1, **PLAIN_DISC)  # type: ignore[arg-type]
+    labels = np.arange(NUM_CLIPS) % 4
+    agreement = class_agreement(_detector(), _real_features("plain disc"), labels, plain.class_names)
+    assert agreement is not None
+    assert agreement > 0.98
+
+
+def test_nothing_is_named_by_other_features(tmp_path: Path) -> None:
+    """The classifier was fitted on those that ship."""
+    path = tmp_path / "other.safetensors"
+    save_file({name: 0.9 * tensor for name, tensor in load_file(BUILTIN_WEIGHTS).items()}, path)
+    assert build_detector("shapes3d", weights=path).class_names == ()
+
+
+def test_the_classifier_changes_with_the_version_of_the_metrics() -> None:
+    """Class agreement depends on it, and no protocol knows its hash: another file needs another version."""
+    assert METRIC_VERSION == 2
+    assert hashlib.sha256(MOTION_HEAD.read_bytes()).hexdigest().startswith("7394e4c5")
 
 
 def test_weights_are_small_and_identified() -> None:
