@@ -21,9 +21,8 @@ from torch import Tensor
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import check_pair, frechet_distance
-from stbench.records.statistics import CONFIDENCE
+from stbench.records.statistics import CONFIDENCE, NUM_GROUPS
 
-NUM_GROUPS = 10
 MIN_SAMPLES = 16  # with fewer, groups of one or two, an interval says nothing
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from stbench.errors import StbenchError
 from stbench.metrics.frechet import FloatArray, check_pair
-from stbench.metrics.intervals import MIN_SAMPLES, NUM_GROUPS, Jackknife, deal, jackknife
+from stbench.metrics.intervals import MIN_SAMPLES, Jackknife, deal, jackknife
+from stbench.records.statistics import NUM_GROUPS
 
 MIN_CLIPS_FOR_KERNEL = MIN_SAMPLES
 _ROWS_AT_ONCE = 1024

@@ -17,6 +17,7 @@ from scipy import stats
 FACTOR = 1.1  # smallest ratio that is called a difference
 ALPHA = 0.05  # largest p value that is called beyond noise
 CONFIDENCE = 0.95
+NUM_GROUPS = 10  # of clips, each left out in turn: the interval of a distance is Student's, of one freedom less
 ONE_PROCESS_FACTOR = 1.5  # smallest ratio of times that is called a difference when each side is of one process
 ROUNDING = 1e-4  # largest relative difference of two figures that one computation may give
 UNDER_LOAD = 0.05  # largest share of its time that a process may wait for a processor while it is timed

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from stbench.metrics.frechet import FloatArray, frechet_between, frechet_distance, gaussian_statistics
-from stbench.metrics.intervals import NUM_GROUPS, deal, frechet_jackknife, jackknife, min_samples_at_infinity
+from stbench.metrics.intervals import deal, frechet_jackknife, jackknife, min_samples_at_infinity
 from stbench.metrics.kernel import unbiased_mmd
 from stbench.progress import progress_bar
-from stbench.records.statistics import mean
+from stbench.records.statistics import NUM_GROUPS, mean
 
 SMALLEST = 16
 REPEATS = 20
