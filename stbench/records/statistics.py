@@ -7,6 +7,7 @@ a rank test cannot reach p < 0.05 with three on each side. docs/verdicts.md has 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,6 +121,10 @@ def summarise_seeds(values: Sequence[float]) -> SeedSummary:
     if n < 2:
         return SeedSummary(centre, None, n, None, None)
     sd = float(np.std(values, ddof=1))
-    low, high = stats.t.interval(CONFIDENCE, n - 1)  # of a mean of 0 whose standard error is 1
-    error = sd / n**0.5
-    return SeedSummary(centre, sd, n, float(centre + low * error), float(centre + high * error))
+    half = _t_quantile(n - 1) * sd / n**0.5
+    return SeedSummary(centre, sd, n, centre - half, centre + half)
+
+
+@functools.cache  # a report asks for thousands of them
+def _t_quantile(freedom: int) -> float:
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))

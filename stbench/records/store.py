@@ -92,16 +92,17 @@ def find_records(paths: Iterable[Path | str]) -> FoundRecords:
         StbenchError: a path that is missing, or holds no record that can be read.
     """
     files = {file.resolve(): file for path in paths for file in _record_files(Path(path))}
-    found = FoundRecords([], {}, [])
+    found, of_run = FoundRecords([], {}, []), dict[str, list[Record]]()
     for file in files.values():
         try:
             record = read_record(file)
         except StbenchError as error:
             found.unreadable[file] = str(error)
             continue
-        if any(each.record == record for each in found.stored):
+        if record in of_run.setdefault(record.run_id, []):
             found.copies.append(file.parent)
         else:
+            of_run[record.run_id].append(record)
             found.stored.append(StoredRecord(record, file.parent))
     if found.unreadable and not found.stored:
         raise StbenchError(next(iter(found.unreadable.values())))

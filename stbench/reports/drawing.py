@@ -10,16 +10,21 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import matplotlib
-from markupsafe import Markup
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
+from scipy.optimize import isotonic_regression
 
 from stbench.reports.text import format_number
 
@@ -48,6 +53,7 @@ STYLE = {
     "axes.titleweight": "semibold",
     "axes.titlelocation": "left",
 }
+TOLD = "told-"  # begins the id of a mark that tells its values
 End = tuple[float, float, str, str]
 
 
@@ -98,6 +104,11 @@ def from_zero(axes: Axes, which: str) -> None:
         (axes.set_xlim if which == "x" else axes.set_ylim)(0, ABOVE_THE_LARGEST * high)
 
 
+def tell(mark: Artist, text: str) -> None:
+    """Give a mark the text that an SVG shows at the pointer, and a page with the keyboard as well."""
+    mark.set_gid(TOLD + quote(text, safe=""))
+
+
 def add_note(
     axes: Axes, text: str, place: tuple[float, float], shift: tuple[float, float], colour: str, **how: Any
 ) -> Annotation:
@@ -114,7 +125,7 @@ def format_tick(value: float, _: int | None) -> str:
 
 @any_glyph()
 def label_points(axes: Axes, points: Sequence[End], outside: bool = False) -> None:
-    """Write each label beside its point, on the side and at the height where it overlaps no mark and no other label.
+    """Write each label beside its point, on the side or at the height where it overlaps no other label.
 
     Long labels go on below themselves.
 
@@ -131,18 +142,43 @@ def label_points(axes: Axes, points: Sequence[End], outside: bool = False) -> No
         for x, y, text, colour in points
     ]
     _make_room(figure, notes, outside)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
+    if outside:
+        _spread(axes, notes)
+    else:
+        _avoid(axes, notes, others)
+
+
+def _spread(axes: Axes, notes: Sequence[Annotation]) -> None:
+    """Move labels as little as can be so that they stand one above the other, in the order of their points."""
+    pixels = axes.figure.dpi / 72
+    notes = sorted(notes, key=lambda note: axes.transData.transform(note.xy)[1])
+    boxes = [note.get_window_extent() for note in notes]
+    heights, wished = [box.height + 1 for box in boxes], [(box.y0 + box.y1) / 2 for box in boxes]
+    stacked = np.cumsum(heights) - np.array(heights) / 2
+    # Without the room that each takes, all that is left is their order.
+    middles = isotonic_regression(np.array(wished) - stacked).x + stacked
+    page = axes.bbox
+    middles += max(0, page.y0 - middles[0]) + min(0, page.y1 - middles[-1])
+    for note, middle, before in zip(notes, middles, wished, strict=True):
+        note.set_position((LABEL_POINTS, (middle - before) / pixels))
+
+
+def _avoid(axes: Axes, notes: Sequence[Annotation], others: Sequence[Annotation]) -> None:
+    """Move labels to where they overlap no mark and nothing else, the lowest first."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     pixels = figure.dpi / 72
-    marks = [axes.transData.transform((x, y)) for x, y, _, _ in points]
+    marks = [axes.transData.transform(note.xy) for note in notes]
     taken = [Bbox.from_extents(x - MARK_PIXELS, y - MARK_PIXELS, x + MARK_PIXELS, y + MARK_PIXELS) for x, y in marks]
     taken += [other.get_window_extent() for other in others]
+    page = Bbox.from_extents(figure.bbox.x0, axes.bbox.y0, figure.bbox.x1, axes.bbox.y1)
     for note, _ in sorted(zip(notes, marks, strict=True), key=lambda pair: pair[1][1]):
         box = note.get_window_extent()
         # On the right of the mark, or on its left: first the side that lies within the axes.
         left = -(box.width + 2 * LABEL_POINTS * pixels)
         sides = [0.0, left] if box.x1 < axes.get_window_extent().x1 else [left, 0.0]
-        page = Bbox.from_extents(figure.bbox.x0, axes.bbox.y0, figure.bbox.x1, axes.bbox.y1)
-        shift, rise = _free_place(box, [0.0] if outside else sides, taken, page)
+        shift, rise = _free_place(box, sides, taken, page)
         note.set_position((LABEL_POINTS + shift / pixels, rise / pixels))
         taken.append(box.translated(shift, rise))
 
@@ -154,7 +190,6 @@ def wrapped(text: str) -> str:
 
 def _make_room(figure: Figure, notes: Sequence[Annotation], outside: bool) -> None:
     """Make a figure high enough for its labels one above the other, and keep its right for those outside the axes."""
-    figure.canvas.draw()
     boxes = [note.get_window_extent() for note in notes]
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, max(height, ROOM_FACTOR * sum(box.height for box in boxes) / figure.dpi))
@@ -184,12 +219,40 @@ def to_svg(figure: Figure, transparent: bool = False) -> str:
     """Return a figure as an SVG document, the same text for the same figure.
 
     Args:
-        figure: what is written.
+        figure: what is written; its layout is final from then on.
         transparent: without a background, for a page that has its own; else on white.
     """
     buffer, unwritten = io.StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=unwritten, transparent=transparent)
-    return buffer.getvalue()
+    canvas, dpi = figure.canvas, figure.dpi
+    _fix_layout(figure)
+    with _on_background(figure, "none" if transparent else "white"):
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=unwritten)
+    figure.set_canvas(canvas)
+    figure.set_dpi(dpi)
+    return re.sub(rf'<g id="{TOLD}([^"]*)">', _told_mark, buffer.getvalue())
+
+
+def _fix_layout(figure: Figure) -> None:
+    """Lay a figure out once: matplotlib would do so twice for each file, which takes most of the time."""
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+@contextlib.contextmanager
+def _on_background(figure: Figure, colour: str) -> Iterator[None]:
+    patches = [figure.patch, *(axes.patch for axes in figure.axes)]
+    before = [patch.get_facecolor() for patch in patches]
+    for patch in patches:
+        patch.set_facecolor(colour)
+    yield
+    for patch, colour_before in zip(patches, before, strict=True):
+        patch.set_facecolor(colour_before)
+
+
+def _told_mark(found: re.Match[str]) -> str:
+    text = escape(unquote(found[1]))
+    return f'<g class="mark" role="img" aria-label="{text}"><title>{text}</title>'
 
 
 @any_glyph()
@@ -197,7 +260,10 @@ def to_svg(figure: Figure, transparent: bool = False) -> str:
 def write_figure(figure: Figure, folder: Path, stem: str) -> None:
     """Write a figure as `stem`.svg, and at twice the nominal resolution as `stem`.png, into a folder that exists."""
     (folder / f"{stem}.svg").write_text(to_svg(figure), encoding="utf-8")
-    figure.savefig(folder / f"{stem}.png", dpi=200)
+    dpi = figure.dpi
+    figure.set_dpi(2 * dpi)
+    FigureCanvasAgg(figure).print_png(folder / f"{stem}.png")
+    figure.set_dpi(dpi)
 
 
 def file_stem(name: str) -> str:
@@ -206,10 +272,14 @@ def file_stem(name: str) -> str:
 
 
 def to_inline_svg(figure: Figure) -> Markup:
-    """Return a figure as an SVG element for a page: transparent, and in the page's own ink and rule colours."""
+    """Return a figure as an SVG element for a page: transparent, in the page's own ink and rule colours.
+
+    Every other colour may be replaced by the page, as it is for a dark one: #0072b2 by the variable --c-0072b2.
+    """
     svg = to_svg(figure, transparent=True)
     # A page holds several figures, and matplotlib numbers the parts of each from 1: an id may stand only once.
     svg = re.sub(
         r' id="(figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick)_\d+"', "", svg[svg.index("<svg") :]
     )
-    return Markup(svg.replace(INK, "currentColor").replace(RULE, "var(--rule)"))
+    svg = svg.replace(INK, "currentColor").replace(RULE, "var(--rule)")
+    return Markup(re.sub(r"(fill|stroke): #([0-9a-f]{6})\b", r"\1: var(--c-\2, #\2)", svg))

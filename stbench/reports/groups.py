@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stbench.records.measures import Measure
 from stbench.records.schema import Record, value_at
 from stbench.records.sections import CostConditions
 from stbench.records.statistics import mean, summarise_seeds, under_load
@@ -75,6 +76,10 @@ class Group:
         """Of the protocol that the runs were judged by; None where none was."""
         return next((record.quality.protocol_hash for record in self.records if record.quality), None)
 
+    def condition(self, measure: Measure) -> Hashable:
+        """What must be equal where a figure is compared; None where no run has it."""
+        return next((measure.condition(record) for record in self.records if measure.of(record) is not None), None)
+
     @property
     def detector(self) -> str | None:
         """The detector that judged the runs; None where none did."""
@@ -92,9 +97,13 @@ class Group:
 
     def score(self, name: str) -> Estimate | None:
         """A score of the quality section over the seeds; None where no run has it."""
+        return self.estimate(f"quality.{name}")
+
+    def estimate(self, path: str) -> Estimate | None:
+        """A figure that moves with the seed, at a dotted path of the records; None where no run has it."""
         by_seed: dict[Any, list[float]] = {}
         for record in self.records:
-            if (value := value_at(record, f"quality.{name}")) is not None:
+            if (value := value_at(record, path)) is not None:
                 by_seed.setdefault(record.config.get("seed"), []).append(value)
         if not by_seed:
             return None
@@ -102,7 +111,7 @@ class Group:
         summary = summarise_seeds(values)
         if summary.low is not None and summary.high is not None:
             return Estimate(values, summary.mean, summary.sd, (summary.low, summary.high), "seeds")
-        intervals = self.values(f"quality.{name}_interval")
+        intervals = self.values(f"{path}_interval")
         return Estimate(values, values[0], None, *((intervals[0], "clips") if len(intervals) == 1 else (None, None)))
 
     def time(self, step: str) -> StepTime | None:
@@ -125,6 +134,17 @@ class Group:
     def cost(self, path: str) -> float | None:
         """The same of what depends on the machine: None where the runs were made under unequal conditions."""
         return self.figure(path) if len(self.conditions) < 2 else None
+
+
+def best_of(groups: Sequence[Group], most: int) -> list[Group]:
+    """Return at most so many groups, in their order: those with the lowest figure of the first kind that any has."""
+    for path in ("validation.loss", "quality.fvd", "training.loss_final"):
+        ranked = [(score.mean, place) for place, group in enumerate(groups) if (score := group.estimate(path))]
+        if ranked:
+            places = [place for _, place in sorted(ranked)]
+            rest = [place for place in range(len(groups)) if place not in places]
+            return [groups[place] for place in sorted([*places, *rest][:most])]
+    return list(groups[:most])
 
 
 def conditions_apart(groups: Iterable[Group]) -> dict[CostConditions, str]:

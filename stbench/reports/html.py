@@ -33,6 +33,11 @@ def unbroken_interval(text: str) -> str:
     return INTERVAL.sub("[\\1,\u00a0\\2]", text)
 
 
+def page_colour(colour: str) -> str:
+    """Return a colour as the page's own where it replaces that, as in a plot; see `to_inline_svg`."""
+    return f"var(--c-{colour.lower().removeprefix('#')}, {colour})"
+
+
 def copies(shown: pd.DataFrame, caption: str) -> dict[str, str]:
     """Return a table of text in every format that it can be copied in."""
     return {"CSV": to_csv(shown), "Markdown": to_markdown(shown), "LaTeX": to_latex(shown, caption)}
@@ -46,7 +51,7 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-FILTERS = (data_uri, cell_class, copies, to_inline_svg, numeric_columns, unbroken_interval)
+FILTERS = (data_uri, cell_class, copies, page_colour, to_inline_svg, numeric_columns, unbroken_interval)
 ENVIRONMENT.filters |= {each.__name__: each for each in FILTERS}
 
 

@@ -81,7 +81,7 @@ def _encode(frames: NDArray[np.uint8]) -> Strip:
     images = [Image.fromarray(frame, "RGBA") for frame in frames]
     webp, still = io.BytesIO(), io.BytesIO()
     images[0].save(webp, "WEBP", save_all=True, append_images=images[1:], duration=FRAME_MS, loop=0, lossless=True)
-    images[0].save(still, "PNG", optimize=True)
+    images[0].save(still, "PNG")
     return Strip(webp.getvalue(), still.getvalue(), *images[0].size)
 
 

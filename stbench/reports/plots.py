@@ -1,7 +1,7 @@
 """Plots of a report's runs, one function a plot, each returning a matplotlib Figure.
 
-One colour a variant in every plot (`ReportedRuns.colours`), one marker a status, labels beside the marks instead of a
-legend.
+One colour a configuration in every plot (`ReportedRuns.colours`), one marker a status, labels beside the marks instead
+of a legend; each mark tells its values (`drawing.tell`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
-import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
@@ -29,20 +27,35 @@ from stbench.reports.drawing import (
     label_points,
     new_figure,
     scale_axis,
+    tell,
 )
+from stbench.reports.pareto import pareto_front
+from stbench.reports.seed_bands import Band
+from stbench.reports.text import format_number
 
 MARKERS = {"finished": "o", "failed": "X", "oom": "s", "nan": "D"}
+DASHES = ("solid", "dashed", "dotted", "dashdot")
+MOST_NAMED = 12  # marks beside which their names stand
 VERDICT_COLOURS = {"better": "#009E73", "worse": "#D55E00", "changed": "#D55E00"}
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One run's values over training steps; `status` marks how it ended."""
+class Plot:
+    """A figure in a report.
 
-    label: str
-    steps: Sequence[float]
-    values: Sequence[float]
-    status: str = "finished"
+    Attributes:
+        kind: what it shows; a key of `figures.NEEDS`.
+        name: stem of its file's name.
+        alt: its content in words, for those who cannot see it.
+        figure: the plot itself.
+        caption: what its figures were measured under.
+    """
+
+    kind: str
+    name: str
+    alt: str
+    figure: Figure
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,12 @@ class Mark:
     y: float
     interval: tuple[float, float] | None  # 95 %, of y
     seeds: Sequence[float]  # y of each
+
+    def said(self, quality: str, cost: Cost) -> str:
+        """The mark in words."""
+        ends = f" [{', '.join(map(format_number, self.interval))}]" if self.interval else ""
+        over = f" over {len(self.seeds)} seeds" if len(self.seeds) > 1 else ""
+        return f"{self.label}: {quality} {format_number(self.y)}{ends}{over} at {format_number(self.x)} {cost.unit}"
 
 
 @dataclass(frozen=True)
@@ -78,6 +97,7 @@ class Cost:
 # Times and memory may share a plot only where they were taken under equal conditions.
 COSTS = {
     "gmacs": Cost("gmacs", "computation", "GMACs per clip and forward pass (1 MAC = 2 FLOPs)", "GMACs"),
+    "params_m": Cost("params", "parameters", "Parameters (M)", "M parameters"),
     "train_step_ms": Cost("train-step", "training time", "Training step (ms, median)", "ms a training step"),
     "peak_allocated_mib": Cost("memory", "memory", "Peak allocated device memory (MiB)", "MiB"),
     "peak_rss_mib": Cost("memory", "memory", "Peak resident memory of the process (MiB)", "MiB"),
@@ -85,33 +105,40 @@ COSTS = {
 
 
 @matplotlib.rc_context(STYLE)
-def fvd_against(
+def quality_against(
     marks: Sequence[Mark],
     unscored: Sequence[Unscored],
     references: Mapping[str, float],
-    detector: str,
+    quality: str,
     cost: Cost,
     colours: Mapping[str, str],
     where: str = "",
 ) -> Figure:
-    """Plot FVD against a cost, with 95 % intervals; both axes begin at zero, unless they are logarithmic.
+    """Plot a quality against a cost, both better where lower, with 95 % intervals and the Pareto front of the means.
+
+    Both axes begin at zero, unless they are logarithmic.
 
     Args:
         marks: configurations that share one protocol.
         unscored: those that have no score.
-        references: FVDs that others are held against, by name: lines.
-        detector: the name of the network whose features the distance is taken on.
+        references: what others are held against, by name: lines.
+        quality: what is plotted, e.g. "FVD[i3d]".
         cost: what the other axis is.
         colours: of every label.
         where: what sets this plot apart from others of its kind, added to the title.
     """
-    title = f"Quality against {cost.title}{where}"
-    figure, axes = new_figure(title, cost.axis, f"FVD[{detector}], lower is better")
+    figure, axes = new_figure(
+        f"{quality[0].upper()}{quality[1:]} against {cost.title}{where}", cost.axis, f"{quality}, lower is better"
+    )
     scale_axis(axes, "x", [*(mark.x for mark in marks), *(each.x for each in unscored)])
     ends = [end for mark in marks for end in (mark.interval or ())]
     scale_axis(axes, "y", [*(mark.y for mark in marks), *ends, *references.values()])
+    front = [marks[place] for place in pareto_front([(mark.x, mark.y) for mark in marks])]
+    axes.step([mark.x for mark in front], [mark.y for mark in front], where="post", color=NEUTRAL, linewidth=1.2)
+    _draw_spread(axes, marks, colours)
     for mark in marks:
-        _draw_mark(axes, mark, colours[mark.label])
+        [dot] = axes.plot(mark.x, mark.y, MARKERS["finished"], color=colours[mark.label], markersize=9)
+        tell(dot, f"{mark.said(quality, cost)}{', on the front' * (mark in front)}")
     for name, value in references.items():
         axes.axhline(value, color=NEUTRAL, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         side = axes.get_yaxis_transform()
@@ -119,74 +146,75 @@ def fvd_against(
     axes.margins(x=0.16, y=0.18)
     from_zero(axes, "x")
     from_zero(axes, "y")
-    top = axes.get_ylim()[1]
-    # Runs without a score have a cost, but no place on the other axis: they stand along the upper edge.
-    names = [(mark.x, mark.y, mark.label, INK) for mark in marks]
+    # Of many configurations only those on the front are named; the others tell their names themselves.
+    named = [(mark.x, mark.y, mark.label, INK) for mark in (marks if len(marks) <= MOST_NAMED else front)]
+    label_points(axes, [*named, *_draw_edge(axes, unscored, quality, colours)])
+    return figure
+
+
+def _draw_edge(axes: Axes, unscored: Sequence[Unscored], quality: str, colours: Mapping[str, str]) -> list[End]:
+    """Runs without a score have a cost, but no place on the other axis: they stand along the upper edge."""
+    top, names = axes.get_ylim()[1], []
     for each in unscored:
         for status in each.statuses:
-            colour, ended = colours[each.label], "" if status == "finished" else f" ({status})"
-            axes.plot(each.x, top, MARKERS[status], color=colour, markersize=8, clip_on=False, zorder=5)
-            names.append((each.x, top, f"{each.label}: no FVD{ended}", colour))
+            said = f"{each.label}: no {quality}" + ("" if status == "finished" else f" ({status})")
+            colour = colours[each.label]
+            [mark] = axes.plot(each.x, top, MARKERS[status], color=colour, markersize=8, clip_on=False, zorder=5)
+            tell(mark, said)
+            names.append((each.x, top, said, INK))
     axes.set_ylim(top=top)
-    label_points(axes, names)
-    return figure
+    return names if len(names) <= MOST_NAMED else []
 
 
-def _draw_mark(axes: Axes, mark: Mark, colour: str) -> None:
-    """A large dot at the mean with its interval, and a small one for each seed."""
-    if mark.interval:
-        axes.plot([mark.x] * 2, mark.interval, color=colour, linewidth=1.4, marker="_", markersize=8, alpha=0.8)
-    if len(mark.seeds) > 1:
-        axes.plot(
-            [mark.x] * len(mark.seeds), mark.seeds, "o", color=colour, alpha=0.35, markersize=5, markeredgewidth=0
-        )
-    axes.plot(mark.x, mark.y, MARKERS["finished"], color=colour, markersize=9)
-
-
-@matplotlib.rc_context(STYLE)
-def loss_curves(curves: Sequence[Curve], colours: Mapping[str, str], where: str = "") -> Figure:
-    """Plot the training loss over steps: each step faintly, the running median firmly.
-
-    Args:
-        curves: one a run.
-        colours: of every label.
-        where: what sets this plot apart from others of its kind, added to the title.
-    """
-    figure, axes = new_figure(f"Training loss{where}", "Training step", "Loss")
-    scale_axis(axes, "y", [value for curve in curves for value in curve.values])
-    ends = []
-    for curve in curves:
-        values = pd.Series(curve.values, dtype=float)
-        smooth = values.rolling(max(1, len(values) // 25), center=True, min_periods=1).median()
-        axes.plot(curve.steps, values, color=colours[curve.label], alpha=0.15, linewidth=0.8)
-        ends.append(_draw_curve(axes, curve, list(smooth), colours))
-    axes.margins(x=0.02)
-    from_zero(axes, "y")
-    label_points(axes, _one_end_a_label(ends), outside=True)
-    return figure
+def _draw_spread(axes: Axes, marks: Sequence[Mark], colours: Mapping[str, str]) -> None:
+    """The interval of each mark, and a small dot for each of its seeds; two artists, since there may be hundreds."""
+    spread = [mark for mark in marks if mark.interval]
+    lows, highs = zip(*(mark.interval for mark in spread if mark.interval), strict=True) if spread else ((), ())
+    axes.vlines([mark.x for mark in spread], lows, highs, [colours[mark.label] for mark in spread], alpha=0.8)
+    seeds = [(mark.x, seed, colours[mark.label]) for mark in marks if len(mark.seeds) > 1 for seed in mark.seeds]
+    x, y, colour = zip(*seeds, strict=True) if seeds else ((), (), ())
+    axes.scatter(x, y, s=25, c=colour, alpha=0.35, linewidths=0)
 
 
 @matplotlib.rc_context(STYLE)
-def fvd_over_training(
-    curves: Sequence[Curve], detector: str, n_fake: int, colours: Mapping[str, str], where: str = ""
+def training_curves(
+    bands: Sequence[Band], title: str, axis: str, colours: Mapping[str, str], points: bool = True
 ) -> Figure:
-    """Plot FVD over training steps, on EMA weights by the cheap protocol.
+    """Plot curves over training steps: means over seeds, in a band from the lowest to the highest.
 
     Args:
-        curves: one a run; step 0 is the untrained network.
-        detector: the name of the network whose features the distance is taken on.
-        n_fake: how many clips were sampled for each point.
+        bands: one a configuration; step 0 is the untrained network.
+        title: of the plot.
+        axis: what the values are.
         colours: of every label.
-        where: what sets this plot apart from others of its kind, added to the title.
+        points: whether each value is a measurement, which is marked, or one of many.
     """
-    axis = f"FVD[{detector}] of {n_fake} clips, lower is better"
-    figure, axes = new_figure(f"FVD over training (EMA weights){where}", "Training step (0: untrained)", axis)
-    scale_axis(axes, "y", [value for curve in curves for value in curve.values])
-    ends = [_draw_curve(axes, curve, curve.values, colours, marker=".") for curve in curves]
+    figure, axes = new_figure(title, "Training step", axis)
+    scale_axis(axes, "y", [value for band in bands for value in (*band.low, *band.high)])
+    for place, band in enumerate(bands):
+        # Where colours come again, lines are dashed.
+        alike = [colours[other.label] for other in bands[:place]].count(colours[band.label])
+        _draw_band(axes, band, colours[band.label], DASHES[alike % len(DASHES)], axis, points)
     axes.margins(x=0.02)
     from_zero(axes, "y")
-    label_points(axes, _one_end_a_label(ends), outside=True)
+    label_points(
+        axes, [(band.steps[-1], band.mean[-1], band.label, colours[band.label]) for band in bands], outside=True
+    )
     return figure
+
+
+def _draw_band(axes: Axes, band: Band, colour: str, dash: str, axis: str, points: bool) -> None:
+    axes.plot(band.steps, band.mean, color=colour, linewidth=1.8, linestyle=dash)
+    if max(band.seeds) > 1:
+        axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.16, linewidth=0)
+    for place in range(len(band.steps)) if points else [-1]:
+        x, y, seeds = band.steps[place], band.mean[place], band.seeds[place]
+        [dot] = axes.plot(x, y, "o", color=colour, markersize=4)
+        span = f", {format_number(band.low[place])} to {format_number(band.high[place])} over {seeds} seeds"
+        tell(dot, f"{band.label} at step {x:g}: {axis} {format_number(y)}{span if seeds > 1 else ''}")
+    for x, y, status in band.ended:
+        axes.plot(x, y, MARKERS[status], color=colour, markersize=8)
+        add_note(axes, status, (x, y), (0, 8), INK, ha="center")
 
 
 @matplotlib.rc_context(STYLE)
@@ -215,25 +243,3 @@ def ratios(points: Sequence[tuple[str, float, str]]) -> Figure:
     axes.margins(x=0.25)
     axes.grid(visible=False, axis="y")
     return figure
-
-
-def _draw_curve(axes: Axes, curve: Curve, values: Sequence[float], colours: Mapping[str, str], marker: str = "") -> End:
-    colour = colours[curve.label]
-    axes.plot(curve.steps, values, color=colour, linewidth=1.8, marker=marker, markersize=7)
-    x, y = float(curve.steps[-1]), float(values[-1])
-    if curve.status != "finished":
-        axes.plot(x, y, MARKERS[curve.status], color=colour, markersize=8)
-        add_note(axes, curve.status, (x, y), (0, 8), colour, ha="center")
-    return (x, y, curve.label, colour)
-
-
-def _one_end_a_label(ends: Sequence[End]) -> list[End]:
-    """Return one place for each label: at the last step that any of its seeds reached, at their mean height."""
-    seeds: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for x, y, label, colour in ends:
-        seeds.setdefault((label, colour), []).append((x, y))
-    places = []
-    for (label, colour), points in seeds.items():
-        last = max(x for x, _ in points)
-        places.append((last, float(np.mean([y for x, y in points if x == last])), label, colour))
-    return places

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ import pandas as pd
 from stbench.records.schema import Record, flatten, value_at
 from stbench.reports import html
 from stbench.reports.command import command_of
-from stbench.reports.figures import Plot, draw_plots
+from stbench.reports.figures import SECTIONS, draw_plots
+from stbench.reports.plots import Plot
 from stbench.reports.runs import ReportedRuns, dataset_of
 from stbench.reports.samples import SampleGrid, sample_grids
 from stbench.reports.summary import MOST_NAMED, findings, warnings
@@ -34,7 +35,7 @@ class ReportContent:
     findings: list[str]
     warnings: list[str]
     tables: dict[str, pd.DataFrame]  # text under headings, by title, the results first
-    plots: list[Plot]
+    drawn: dict[str, list[Plot]]  # by the title of their section
     missing: list[str]  # a sentence for each plot that could not be drawn
     grids: list[SampleGrid]
     unread: list[str]  # why files could not be read
@@ -44,14 +45,19 @@ class ReportContent:
         """The main table."""
         return self.tables["Results"]
 
+    @property
+    def plots(self) -> list[Plot]:
+        """All plots."""
+        return [plot for plots in self.drawn.values() for plot in plots]
+
 
 def report_content(reported: ReportedRuns) -> ReportContent:
     """Read the runs' files, draw and tabulate."""
     unread = list(reported.found.unreadable.values())
-    plots, missing = draw_plots(reported, unread)
+    drawn, missing = draw_plots(reported, unread)
     grids = sample_grids(reported, unread)
     tables = shown_tables(reported)
-    return ReportContent(findings(reported), warnings(reported), tables, plots, missing, grids, unread)
+    return ReportContent(findings(reported), warnings(reported), tables, drawn, missing, grids, unread)
 
 
 def report_page(reported: ReportedRuns, content: ReportContent) -> str:
@@ -67,10 +73,11 @@ def report_page(reported: ReportedRuns, content: ReportContent) -> str:
         lead=f"Compared: {', '.join(labels)}." if 2 < len(labels) <= MOST_NAMED else None,
         facts=_header(reported),
         notes=NOTES,
+        plot_notes=SECTIONS,
         colours=reported.colours,
         conventions=conventions,
         convention_notes=notes,
-        troubles=_troubles(reported, content.unread),
+        troubles=_troubles(reported, content),
         protocols=_protocols(reported),
         provenance=_provenance(reported),
     )
@@ -120,7 +127,7 @@ def _conventions(reported: ReportedRuns) -> tuple[pd.DataFrame | None, list[str]
     return (pd.DataFrame(rows).fillna("") if rows else None), notes
 
 
-def _troubles(reported: ReportedRuns, unread: Sequence[str]) -> dict[str, list[str]]:
+def _troubles(reported: ReportedRuns, content: ReportContent) -> dict[str, list[str]]:
     """What went wrong: the title of a list -> its sentences; only lists that hold something."""
     kinds: dict[str, list[str]] = {"Runs that did not finish": [], "Scores refused": [], "Incomplete counts": []}
     failed, refused, partial = kinds.values()
@@ -133,7 +140,8 @@ def _troubles(reported: ReportedRuns, unread: Sequence[str]) -> dict[str, list[s
         if record.counts and record.counts.incomplete:
             partial.append(f"{name}: operations not counted: {', '.join(record.counts.incomplete)}")
     failed += reported.unfinished
-    kinds["Files that cannot be read"] = list(unread)
+    kinds["Plots that could not be drawn"] = content.missing
+    kinds["Files that cannot be read"] = content.unread
     kinds["Copies of runs, counted once"] = list(map(str, reported.found.copies))
     return {title: sentences for title, sentences in kinds.items() if sentences}
 

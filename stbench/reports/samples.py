@@ -1,17 +1,25 @@
-"""Which strips of samples a report gets: those of a data set under its real clips."""
+"""Which strips of samples a report gets: those of a data set under its real clips, a seed of each configuration first.
+
+What else there is lies folded under them: the same samples over training, and those of the other seeds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from stbench.records.schema import Record
 from stbench.records.store import StoredRecord
 from stbench.reports import media
 from stbench.reports.drawing import file_stem
+from stbench.reports.groups import best_of
 from stbench.reports.runs import ReportedRuns, dataset_of, read_file
 from stbench.reports.text import format_number
 from stbench.storage.clips import Clips, load_clips
+
+MOST_STRIPS = 24  # in a grid; each is a film of some 50 kB
+SAMPLES, REAL, STEP = "samples", "real", "samples_step_"  # names of files in a record; the last with the step behind it
 
 
 @dataclass(frozen=True)
@@ -27,44 +35,107 @@ class SampleRow:
 
 @dataclass(frozen=True)
 class SampleGrid:
-    """The strips of one data set, real clips first, and the class of each column (none: not class-conditional)."""
+    """The strips of one data set, real clips first, and the class of each column (none: not class-conditional).
+
+    `folded` are further strips under the same columns, by what they are.
+    """
 
     dataset: str
     columns: list[str]
     rows: list[SampleRow]
+    folded: dict[str, SampleGrid] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Samples that a run kept: a file of its record."""
+
+    label: str
+    run: StoredRecord
+    file: str = SAMPLES
+
+    @property
+    def step(self) -> int | None:
+        """The step of training after which they were drawn; None for the last."""
+        return int(self.file.removeprefix(STEP)) if self.file.startswith(STEP) else None
+
+    @property
+    def score(self) -> str:
+        """Seed and step, and of the final samples the FVD."""
+        seed = f"seed {self.run.record.config.get('seed')}"
+        return f"{seed} · {_fvd(self.run.record)}" if self.step is None else f"{seed} · step {self.step}"
 
 
 def sample_grids(reported: ReportedRuns, unread: list[str]) -> list[SampleGrid]:
-    """Return the strips of samples of every run that kept some, each data set on its own.
+    """Return the strips of samples that runs kept, each data set on its own.
 
     Args:
         reported: the runs.
         unread: gets a sentence for each file that cannot be read.
     """
-    by_dataset: dict[str, list[tuple[str, StoredRecord, Clips]]] = {}
+    by_dataset: dict[str, list[Kept]] = {}
     for label, run in reported.labelled():
-        if clips := read_file(run, run.record.files.get("samples"), load_clips, unread):
-            by_dataset.setdefault(dataset_of(run.record.config), []).append((label, run, clips))
-    return [_grid(dataset, kept, unread) for dataset, kept in by_dataset.items()]
+        if SAMPLES in run.record.files:
+            by_dataset.setdefault(dataset_of(run.record.config), []).append(Kept(label, run))
+    grids: list[SampleGrid] = []
+    for dataset, kept in by_dataset.items():
+        groups = [group for group in reported.groups if dataset_of(group.config) == dataset]
+        grids += _grid(dataset, kept, {group.label for group in best_of(groups, MOST_STRIPS)}, unread)
+    return grids
 
 
-def _grid(dataset: str, kept: Sequence[tuple[str, StoredRecord, Clips]], unread: list[str]) -> SampleGrid:
-    stem, sets = file_stem(dataset), [clips for _, _, clips in kept]
-    reals = (read_file(run, run.record.files.get("real"), load_clips, unread) for _, run, _ in kept)
+def _grid(dataset: str, kept: Sequence[Kept], best: set[str], unread: list[str]) -> Iterator[SampleGrid]:
+    """Yield the grid of a data set; none where no file of it can be read."""
+    first: dict[str, Kept] = {}
+    for each in kept:
+        if each.label in best:
+            first.setdefault(each.label, each)
+    shown = _readable(list(first.values()), unread)
+    reals = (read_file(each.run, each.run.record.files.get(REAL), load_clips, unread) for each in kept)
     real = next((clips for clips in reals if clips), None)
-    columns = media.choose_columns([real, *sets] if real else sets)
-    rows = []
+    if not shown:
+        return
+    sets = [*([real] if real else []), *(clips for _, clips in shown)]
+    columns, stem, number = media.choose_columns(sets), file_stem(dataset), itertools.count(1)
+    names = media.column_names(sets[0], columns)
+
+    def grid(of: Sequence[tuple[Kept, Clips]]) -> SampleGrid:
+        rows = [_row(f"{stem}-{next(number):02d}", each, media.make_strip(clips, columns)) for each, clips in of]
+        return SampleGrid(dataset, names, rows)
+
+    more = {
+        "Over training": [step for each in first.values() for step in _over_training(each)],
+        "Other runs": [each for each in kept if each is not first.get(each.label)],
+    }
+    main = grid(shown)
     if real:
         strip = media.make_strip(real, columns)
-        rows.append(SampleRow(f"{stem}-00-real", "Real clips", "real clips", "the data set", strip))
-    for index, (label, run, clips) in enumerate(kept, start=1):
-        name, strip = f"{stem}-{index:02d}-{file_stem(run.record.run_id)}", media.make_strip(clips, columns)
-        rows.append(SampleRow(name, label, f"samples of {run.record.run_id}", _score(run.record), strip))
-    return SampleGrid(dataset, media.column_names(real or sets[0], columns), rows)
+        main.rows.insert(0, SampleRow(f"{stem}-00-real", "Real clips", "real clips", "the data set", strip))
+    for title, some in more.items():
+        if readable := _readable(some[:MOST_STRIPS], unread):
+            of = f", {MOST_STRIPS} of {len(some)}" if len(some) > MOST_STRIPS else ""
+            main.folded[title + of] = grid(readable)
+    yield main
 
 
-def _score(record: Record) -> str:
-    fvd = "no FVD"
+def _readable(kept: Sequence[Kept], unread: list[str]) -> list[tuple[Kept, Clips]]:
+    read = [(each, read_file(each.run, each.run.record.files[each.file], load_clips, unread)) for each in kept]
+    return [(each, clips) for each, clips in read if clips]
+
+
+def _over_training(final: Kept) -> list[Kept]:
+    """The samples that the same run drew on the way, by step."""
+    files = [name for name in final.run.record.files if name.startswith(STEP)]
+    return sorted((Kept(final.label, final.run, name) for name in files), key=lambda each: each.step or 0)
+
+
+def _row(number: str, kept: Kept, strip: media.Strip) -> SampleRow:
+    run_id = kept.run.record.run_id
+    after = "" if kept.step is None else f"-step-{kept.step}"
+    return SampleRow(f"{number}-{file_stem(run_id)}{after}", kept.label, f"samples of {run_id}", kept.score, strip)
+
+
+def _fvd(record: Record) -> str:
     if record.quality and record.quality.fvd is not None:
-        fvd = f"FVD[{record.quality.detector}] {format_number(record.quality.fvd)}"
-    return f"seed {record.config.get('seed')} · {fvd}"
+        return f"FVD[{record.quality.detector}] {format_number(record.quality.fvd)}"
+    return "no FVD"

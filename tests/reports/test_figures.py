@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from stbench.reports.figures import NEEDS, Plot, draw_plots
+from stbench.reports.figures import CURVES, NEEDS, SECTIONS, draw_plots
+from stbench.reports.plots import Plot
 from stbench.reports.runs import load_runs
 
 MakeRun = Callable[..., Path]
@@ -17,9 +18,10 @@ MakeRun = Callable[..., Path]
 def drawn_of(folder: Path) -> tuple[list[Plot], list[str]]:
     """The plots of the runs in a folder, and what is missing; no file of theirs is damaged."""
     unread: list[str] = []
-    plots = draw_plots(load_runs([folder]), unread)
+    drawn, missing = draw_plots(load_runs([folder]), unread)
     assert unread == []
-    return plots
+    assert list(drawn) == list(SECTIONS)
+    return [plot for plots in drawn.values() for plot in plots], missing
 
 
 def test_two_detectors_and_two_protocols_have_plots_of_their_own(make_run: MakeRun) -> None:
@@ -31,8 +33,8 @@ def test_two_detectors_and_two_protocols_have_plots_of_their_own(make_run: MakeR
     assert len(names) == len(set(names)) == 3
     assert [name.split("-")[1] for name in names] == ["shapes3d", "shapes3d", "i3d"]
     titles = [plot.figure.axes[0].get_title(loc="left") for plot in drawn if "gmacs" in plot.name]
-    assert titles[1] == "Quality against computation, protocol protocol-b"
-    assert missing == []
+    assert titles[1] == "FVD[shapes3d] against computation, protocol protocol-b"
+    assert missing == [f"No plot of {NEEDS['validation']}."]
 
 
 def test_what_cannot_be_drawn_is_said(make_run: MakeRun, failed: dict[str, Any]) -> None:
@@ -40,8 +42,8 @@ def test_what_cannot_be_drawn_is_said(make_run: MakeRun, failed: dict[str, Any])
     (run / "loss.csv").unlink()
     drawn, missing = drawn_of(run)
     assert drawn == []
-    assert len(missing) == 5
-    assert missing[0] == "No plot of FVD against computation: no run has both an FVD and counted GMACs."
+    assert len(missing) == len(NEEDS)
+    assert missing[0] == "No plot of quality against computation: no run has both a quality and counted GMACs."
 
 
 def test_the_name_of_a_detector_does_not_hide_what_is_missing(make_run: MakeRun) -> None:
@@ -49,7 +51,8 @@ def test_the_name_of_a_detector_does_not_hide_what_is_missing(make_run: MakeRun)
     (run / "loss.csv").unlink()
     _, missing = drawn_of(run)
     assert missing == [
-        "No plot of FVD against memory: no run has both an FVD and a peak of memory.",
+        "No plot of quality against memory: no run has both a quality and a peak of memory.",
+        "No plot of validation loss over training: no run recorded it.",
         "No plot of FVD over training: no run recorded it.",
         "No plot of training loss: no run kept its loss curve.",
     ]
@@ -59,12 +62,17 @@ def test_every_plot_has_a_kind_a_name_and_its_content_in_words(make_run: MakeRun
     make_run("latte1", 0, 100.0)
     make_run("latte1", 1, 110.0)
     drawn, missing = drawn_of(make_run("latte2", 0, 150.0).parent)
-    points = "latte1: FVD 105 [41.47, 168.5] at {0}; latte2: FVD 150 at {0}"
+    points = "latte1: FVD[shapes3d] 105 [41.47, 168.5] over 2 seeds at {0}; latte2: FVD[shapes3d] 150 at {0}"
     assert [(plot.kind, plot.name, plot.alt) for plot in drawn] == [
         (
             "gmacs",
             "fvd-shapes3d-vs-gmacs",
             "Scatter plot of FVD[shapes3d] against GMACs. " + points.format("1.500 GMACs"),
+        ),
+        (
+            "params",
+            "fvd-shapes3d-vs-params",
+            "Scatter plot of FVD[shapes3d] against M parameters. " + points.format("32.48 M parameters"),
         ),
         (
             "train-step",
@@ -79,17 +87,16 @@ def test_every_plot_has_a_kind_a_name_and_its_content_in_words(make_run: MakeRun
         (
             "over-training",
             "fvd-shapes3d-16-over-training",
-            "Curves of FVD[shapes3d] over training. latte1: from 900 to 120; latte1: from 900 to 132; "
-            "latte2: from 900 to 180",
+            "Curves of FVD[shapes3d] of 16 clips over training. latte1: from 900 to 126; latte2: from 900 to 180",
         ),
         (
             "loss",
             "loss",
-            "Curves of training loss. latte1: from 1 to 0.02500; latte1: from 1 to 0.02500; latte2: from 1 to 0.02500",
+            "Curves of loss over training. latte1: from 1 to 0.02500; latte2: from 1 to 0.02500",
         ),
     ]
-    assert [plot.kind for plot in drawn] == list(NEEDS)
-    assert missing == []
+    assert [plot.kind for plot in drawn] == [kind for kind in NEEDS if kind != "validation"]
+    assert missing == [f"No plot of {NEEDS['validation']}."]
 
 
 def test_two_machines_and_two_data_sets_have_plots_of_their_own(make_run: MakeRun) -> None:
@@ -98,6 +105,7 @@ def test_two_machines_and_two_data_sets_have_plots_of_their_own(make_run: MakeRu
     drawn, _ = drawn_of(run.parent)
     assert [plot.name for plot in drawn] == [
         "fvd-shapes3d-vs-gmacs",
+        "fvd-shapes3d-vs-params",
         "fvd-shapes3d-vs-train-step-machine-box-2",
         "fvd-shapes3d-vs-memory-machine-box-2",
         "fvd-shapes3d-vs-train-step-machine-box-1",
@@ -108,8 +116,8 @@ def test_two_machines_and_two_data_sets_have_plots_of_their_own(make_run: MakeRu
         "loss-shapes",
     ]
     titles = [plot.figure.axes[0].get_title(loc="left") for plot in drawn]
-    assert titles[1] == "Quality against training time, machine box 2"
-    assert titles[-1] == "Training loss, shapes"
+    assert titles[2] == "FVD[shapes3d] against training time, machine box 2"
+    assert titles[-1] == "Training loss, running median, shapes"
 
 
 def test_memory_is_that_of_the_device_where_any_run_has_one(make_run: MakeRun) -> None:
@@ -118,14 +126,14 @@ def test_memory_is_that_of_the_device_where_any_run_has_one(make_run: MakeRun) -
     drawn, _ = drawn_of(run.parent)
     [memory] = [plot for plot in drawn if plot.kind == "memory"]
     assert memory.figure.axes[0].get_xlabel() == "Peak allocated device memory (MiB)"
-    assert memory.alt == "Scatter plot of FVD[shapes3d] against MiB. latte2: FVD 150 at 300 MiB"
+    assert memory.alt == "Scatter plot of FVD[shapes3d] against MiB. latte2: FVD[shapes3d] 150 at 300 MiB"
 
 
 def test_a_diverged_loss_is_drawn_up_to_its_last_number(make_run: MakeRun) -> None:
     run = make_run("latte1")
     (run / "loss.csv").write_text("step,loss\n0,2.0\n1,1.5\n2,inf\n3,nan\n")
     drawn, _ = drawn_of(run)
-    assert drawn[-1].alt == "Curves of training loss. latte1: from 2 to 1.500"
+    assert drawn[-1].alt == "Curves of loss over training. latte1: from 2 to 1.500"
 
 
 def test_a_damaged_loss_curve_is_named_and_stops_no_other(make_run: MakeRun) -> None:
@@ -136,20 +144,20 @@ def test_a_damaged_loss_curve_is_named_and_stops_no_other(make_run: MakeRun) -> 
     drawn, _ = draw_plots(load_runs([make_run("latte3").parent]), unread)
     assert len(unread) == 2
     assert "loss.csv: expected a CSV file with the columns step and loss: " in unread[0]
-    assert drawn[-1].alt == "Curves of training loss. latte3: from 1 to 0.02500"
+    assert drawn[CURVES][-1].alt == "Curves of loss over training. latte3: from 1 to 0.02500"
 
 
 def test_times_under_load_are_in_no_plot(make_run: MakeRun) -> None:
     make_run("a")
     drawn, _ = drawn_of(make_run("b", **{"timing.train_step.waited_share": 0.5}).parent)
     [times] = [plot for plot in drawn if plot.kind == "train-step"]
-    assert "a: FVD" in times.alt and "b: FVD" not in times.alt
+    assert "a: FVD[shapes3d]" in times.alt and "b: FVD[shapes3d]" not in times.alt
 
 
 def test_where_every_time_was_taken_under_load_that_is_said(make_run: MakeRun) -> None:
     drawn, missing = drawn_of(make_run("b", **{"timing.train_step.waited_share": 0.5}))
     assert "train-step" not in {plot.kind for plot in drawn}
-    assert missing == [f"No plot of {NEEDS['train-step']}."]
+    assert missing == [f"No plot of {NEEDS[kind]}." for kind in ("train-step", "validation")]
 
 
 def test_two_configurations_of_one_variant_have_marks_of_their_own(make_run: MakeRun) -> None:
@@ -157,13 +165,15 @@ def test_two_configurations_of_one_variant_have_marks_of_their_own(make_run: Mak
     many = {f"config.eval.setting_{i}": i for i in range(5)}
     make_run("latte1", 0, 93.0, **{"config.train.steps": 200})
     drawn, _ = drawn_of(make_run("latte1", 0, 13.2, **{"config.train.steps": 1200}, **many).parent)
-    assert drawn[0].alt.endswith("latte1 steps=200: FVD 93 at 1.500 GMACs; latte1 steps=1200: FVD 13.20 at 1.500 GMACs")
+    assert drawn[0].alt.endswith(
+        "latte1 steps=200: FVD[shapes3d] 93 at 1.500 GMACs; latte1 steps=1200: FVD[shapes3d] 13.20 at 1.500 GMACs"
+    )
 
 
 def test_intervals_are_in_the_words_and_references_in_the_plot(make_run: MakeRun) -> None:
     figures = {"quality.fvd_interval": [90.0, 110.5], "quality.fvd_untrained": 900.0, "quality.fvd_real_vs_real": 2.5}
     drawn, _ = drawn_of(make_run(**figures))
-    assert drawn[0].alt.endswith("latte1: FVD 100 [90, 110.5] at 1.500 GMACs")
+    assert drawn[0].alt.endswith("latte1: FVD[shapes3d] 100 [90, 110.5] at 1.500 GMACs")
     texts = [text.get_text() for text in drawn[0].figure.axes[0].texts]
     assert texts == ["untrained", "real against real", "latte1"]
 

@@ -62,7 +62,8 @@ def test_table() -> None:
         "</thead>",
         "<tbody>",
         "<tr>",
-        '<th scope="row"><span><span class="swatch" style="background:#000000"></span><span>a</span></span></th>',
+        '<th scope="row"><span><span class="swatch" style="background:var(--c-000000, #000000)"></span>'
+        "<span>a</span></span></th>",
         '<td class="number">1.5</td>',
         '<td class="worse">worse</td>',
         f'<td class="wide">{"x" * 31}</td>',

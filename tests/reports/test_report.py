@@ -73,6 +73,7 @@ def test_report_is_complete(report: Path) -> None:
                 "fvd-shapes3d-16-over-training",
                 "fvd-shapes3d-vs-gmacs",
                 "fvd-shapes3d-vs-memory",
+                "fvd-shapes3d-vs-params",
                 "fvd-shapes3d-vs-train-step",
                 "loss",
             )
@@ -83,8 +84,8 @@ def test_report_is_complete(report: Path) -> None:
         "runs.tex",
         "samples/shapes-00-real.webp",
         "samples/shapes-01-latte1-0.webp",
-        "samples/shapes-02-latte1-1.webp",
-        "samples/shapes-03-latte2-0.webp",
+        "samples/shapes-02-latte2-0.webp",
+        "samples/shapes-03-latte1-1.webp",
         "variants.csv",
     ]
 

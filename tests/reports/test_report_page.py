@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from stbench.reports.figures import Plot
+from stbench.reports.figures import TRADE_OFFS
 from stbench.reports.media import Strip
+from stbench.reports.plots import Plot
 from stbench.reports.report_page import ReportContent, report_page
 from stbench.reports.runs import load_runs
 from stbench.reports.samples import SampleGrid, SampleRow
@@ -28,9 +29,8 @@ def body(
     """The page of the runs in a folder, from its header to its footer, without empty lines."""
     reported = load_runs([folder])
     unread = list(reported.found.unreadable.values())
-    content = ReportContent(
-        ["found"], ["doubt"], shown_tables(reported), list(plots), list(missing), list(grids), unread
-    )
+    drawn = {TRADE_OFFS: list(plots)}
+    content = ReportContent(["found"], ["doubt"], shown_tables(reported), drawn, list(missing), list(grids), unread)
     page = report_page(reported, content)
     visible = page[page.index("<header>") : page.index("</main>")]
     return "\n".join(line for line in visible.splitlines() if line)
@@ -109,7 +109,6 @@ def test_a_finished_run_has_no_section_about_what_is_missing(make_run: MakeRun) 
         "Before you compare",
         "Results",
         "Samples",
-        "Plots",
         "Quality in detail",
         "Costs",
         "Training",
@@ -177,16 +176,23 @@ def test_strips_stand_under_the_names_of_their_columns(several: bool, make_run: 
     names = ['<div class="strip-classes">', '<ul class="classes">', "<li>circle</li>", "<li>square</li>", "</ul>"]
     first = ['<div class="strips">', *names, "</div>", *figure, "</div>"]
     second = ['<div class="strips">', *(line.replace(", by column: circle, square", "") for line in figure), "</div>"]
-    assert lines[0].startswith('<p class="note">Real clips first, then every run.')
+    assert lines[0].startswith('<p class="note">Real clips first, then a run of every')
     assert lines[1:] == (["<h3>shapes</h3>", *first, "<h3>clouds</h3>", *second] if several else first)
 
 
 def test_plots_carry_their_content_in_words_and_missing_ones_are_said(make_run: MakeRun) -> None:
-    plots = [Plot("loss", "loss", "a: from 3 to <1>", Figure())]
-    lines = section(body(make_run().parent, plots=plots, missing=["No plot of FVD & co."]), "Plots")
+    plots = [Plot("loss", "loss", "a: from 3 to <1>", Figure(), "at <equal> steps")]
+    page = body(make_run().parent, plots=plots, missing=["No plot of FVD & co."])
+    lines = section(page, TRADE_OFFS)
     assert lines[1:3] == ['<div class="plots">', '<figure role="img" aria-label="a: from 3 to &lt;1&gt;">']
-    assert lines[-3:] == ["</figure>", "</div>", '<p class="note">No plot of FVD &amp; co.</p>']
-    assert section(body(make_run().parent), "Plots")[1:] == []
+    assert lines[-3:] == ["<figcaption>at &lt;equal&gt; steps</figcaption>", "</figure>", "</div>"]
+    assert section(page, "What is missing, and why") == [
+        "<h3>Plots that could not be drawn</h3>",
+        '<ul class="reasons">',
+        "<li>No plot of FVD &amp; co.</li>",
+        "</ul>",
+    ]
+    assert TRADE_OFFS not in headings(body(make_run().parent))
 
 
 def test_one_protocol_is_unfolded_and_several_are_not(make_run: MakeRun) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from stbench.reports import samples
 from stbench.reports.runs import load_runs
 from stbench.reports.samples import SampleGrid, sample_grids
 from stbench.storage.clips import Clips
@@ -68,3 +70,31 @@ def test_damaged_clips_are_named_and_stop_no_other(make_run: MakeRun) -> None:
     [grid] = sample_grids(load_runs([make_run("c").parent]), unread)
     assert [row.label for row in grid.rows] == ["Real clips", "c"]
     assert len(unread) == 2 and all("samples.npz" in reason for reason in unread)
+
+
+def test_a_seed_of_each_configuration_is_shown_and_the_rest_is_folded(make_run: MakeRun) -> None:
+    steps = {f"samples_step_{step}": "samples.npz" for step in (200, 20)}
+    make_run("latte1", 0, files={"samples": "samples.npz", "real": "real.npz", **steps})
+    make_run("latte2", 0)
+    [grid] = grids_of(make_run("latte1", 1).parent)
+    assert [row.label for row in grid.rows] == ["Real clips", "latte1", "latte2"]
+    assert {what: [(row.name, row.score) for row in more.rows] for what, more in grid.folded.items()} == {
+        "Over training": [
+            ("shapes-03-latte1-0-step-20", "seed 0 · step 20"),
+            ("shapes-04-latte1-0-step-200", "seed 0 · step 200"),
+        ],
+        "Other runs": [("shapes-05-latte1-1", "seed 1 · FVD[shapes3d] 100")],
+    }
+    assert {tuple(more.columns) for more in grid.folded.values()} == {tuple(grid.columns)}
+
+
+def test_of_many_only_so_many_are_shown_and_it_is_said(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "MOST_STRIPS", 2)
+    for place, fvd in enumerate((30.0, 10.0, 20.0)):
+        run = make_run(f"v{place}", 0, fvd)
+    [grid] = grids_of(run.parent)
+    assert [row.label for row in grid.rows] == ["Real clips", "v1", "v2"]  # the best
+    assert [(what, [row.label for row in more.rows]) for what, more in grid.folded.items()] == [("Other runs", ["v0"])]
+    make_run("v0", 1)
+    [grid] = grids_of(make_run("v0", 2).parent)
+    assert list(grid.folded) == ["Other runs, 2 of 3"]

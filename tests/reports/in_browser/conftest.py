@@ -16,7 +16,7 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Where tests run as root or in a container, the browser's own sandbox cannot start.
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe")
-KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), "Escape": (27, "")}
+KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), "Escape": (27, ""), "ArrowRight": (39, "")}
 
 
 class Browser:

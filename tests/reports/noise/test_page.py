@@ -30,10 +30,10 @@ def test_table_of_the_bias(bias: Make) -> None:
 
 
 def words(page: str, heading: str) -> list[str]:
-    """The texts of one section, a figure left out."""
+    """The texts of one section, without figures and copies of tables."""
     section = re.search(rf"<section>\n<h2>{heading}</h2>(.*?)</section>", page, re.S)
     assert section is not None
-    text = re.sub(r"<svg.*?</svg>", "", section[1], flags=re.S)
+    text = re.sub(r"<(svg|details).*?</\1>", "", section[1], flags=re.S)
     return [line for line in re.sub(r"<[^>]+>", "\n", text).splitlines() if line.strip()]
 
 

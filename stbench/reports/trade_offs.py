@@ -1,0 +1,107 @@
+"""Plots of quality against what it costs: which configurations share one, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from stbench.records.measures import MEASURES, VALIDATION_LOSS, Measure
+from stbench.reports import plots
+from stbench.reports.context import context_of
+from stbench.reports.drawing import file_stem
+from stbench.reports.groups import Group, conditions_apart
+from stbench.reports.plots import Plot
+from stbench.reports.runs import ReportedRuns, dataset_of
+
+QUALITIES = (MEASURES[VALIDATION_LOSS], MEASURES["fvd"])  # better where lower
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Configurations whose quality was measured under one protocol, and those of their data set that have none.
+
+    `stem` begins the names of their plots' files; `where` tells their titles from those of other protocols.
+    """
+
+    measure: Measure
+    groups: Sequence[Group]
+    stem: str
+    where: str
+
+
+def trade_off_plots(reported: ReportedRuns) -> Iterator[Plot]:
+    """Yield quality against costs: a plot for each protocol, and for times and memory for each set of conditions."""
+    for rivals in _rivals(reported.groups):
+        for cost in ("gmacs", "params_m"):
+            yield from _plot(cost, rivals.groups, rivals, reported)
+        for these, told in conditions_apart(rivals.groups).items():
+            alike = [group for group in rivals.groups if group.conditions == (these,)]
+            # The peak of the device where any run has one, else the peak of the process.
+            on_device = any(group.values("memory.peak_allocated_mib") for group in alike)
+            for cost in ("train_step_ms", "peak_allocated_mib" if on_device else "peak_rss_mib"):
+                yield from _plot(cost, alike, rivals, reported, told)
+
+
+def _rivals(groups: Sequence[Group]) -> Iterator[Rivals]:
+    for measure in QUALITIES:
+        measured = [group for group in groups if group.estimate(measure.path)]
+        protocols = list(dict.fromkeys(group.condition(measure) for group in measured))
+        for protocol in protocols:
+            judged = [group for group in measured if group.condition(measure) == protocol]
+            datasets = {dataset_of(group.config) for group in judged}
+            others = [g for g in groups if not g.estimate(measure.path) and dataset_of(g.config) in datasets]
+            stem, where = file_stem(heading(measure, judged)).lower(), ""
+            if len(protocols) > 1:
+                stem, where = f"{stem}-{file_stem(str(protocol))}", f", protocol {str(protocol)[:12]}"
+            yield Rivals(measure, [*judged, *others], stem, where)
+
+
+def heading(measure: Measure, groups: Sequence[Group]) -> str:
+    """What a measure of these configurations is called: a distance with its detector."""
+    return next(measure.heading(record) for group in groups for record in group.records if record.finished)
+
+
+def _plot(
+    cost: str, groups: Sequence[Group], rivals: Rivals, reported: ReportedRuns, conditions: str = ""
+) -> Iterator[Plot]:
+    """Yield the plot of quality against a cost, where any of these groups has both."""
+    about, path = plots.COSTS[cost], rivals.measure.path
+    known = [(group, value) for group in groups if (value := _cost(group, cost)) is not None]
+    marks = [
+        plots.Mark(group.label, value, score.mean, score.interval, score.values)
+        for group, value in known
+        if (score := group.estimate(path))
+    ]
+    if not marks:
+        return
+    edge = [plots.Unscored(group.label, value, group.statuses) for group, value in known if not group.estimate(path)]
+    judged = [group for group, _ in known if group.estimate(path)]
+    quality = heading(rivals.measure, judged)
+    where = rivals.where + (f", {conditions}" if conditions else "")
+    references = _references(judged) if rivals.measure.name == "fvd" else {}
+    figure = plots.quality_against(marks, edge, references, quality, about, reported.colours, where)
+    alt = f"Scatter plot of {quality} against {about.unit}. " + "; ".join(mark.said(quality, about) for mark in marks)
+    name = f"{rivals.stem}-vs-{about.kind}" + (f"-{file_stem(conditions)}" if conditions else "")
+    yield Plot(about.kind, name, alt, figure, context_of([record for group in judged for record in group.records]))
+
+
+def _cost(group: Group, cost: str) -> float | None:
+    """A cost of a group under its name in `plots.COSTS`; a time that was taken under load is none."""
+    if cost == "gmacs":
+        return group.figure("counts.gmacs")
+    if cost == "params_m":
+        params = group.figure("counts.params_total")
+        return None if params is None else params / 1e6
+    if cost == "train_step_ms":
+        time = group.time("train_step")
+        return time.ms if time and not time.under_load else None
+    return group.cost(f"memory.{cost}")
+
+
+def _references(groups: Sequence[Group]) -> dict[str, float]:
+    """What FVDs are held against, by name: the lowest of untrained networks, and of real clips against others."""
+    found = {
+        "untrained": [value for group in groups for value in group.values("quality.fvd_untrained")],
+        "real against real": [value for group in groups for value in group.values("quality.fvd_real_vs_real")],
+    }
+    return {name: min(values) for name, values in found.items() if values}
