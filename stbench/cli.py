@@ -23,7 +23,14 @@ import typer
 
 from stbench import __version__, paths
 from stbench.errors import FinishedInPart, StbenchError, error_with_place, first_line, is_of_own_code
-from stbench.settings.options import FvdOptions, NoiseOptions, ProfileOptions, SweepOptions, with_options
+from stbench.settings.options import (
+    FvdOptions,
+    NoiseOptions,
+    ProfileOptions,
+    ReproduceOptions,
+    SweepOptions,
+    with_options,
+)
 from stbench.signals import Interrupted, heeded
 
 app = typer.Typer(
@@ -213,6 +220,27 @@ def sweep_command(
     from stbench.launch.sweep import sweep
 
     sweep(overrides or [], options, out)
+
+
+@app.command(name="reproduce")
+@with_options
+def reproduce_command(
+    claims: Annotated[str, typer.Argument(metavar="CLAIMS", help="The name of a file of claims, or its path.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="Settings of all runs, above the scale's: dataset.root=..."),
+    ] = None,
+    *,
+    options: ReproduceOptions,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the runs; by default runs/CLAIMS-SCALE.")] = None,
+) -> None:
+    """Run what is missing to check the claims of a paper, and say of each whether it holds; docs/claims.md.
+
+    Exit status 1 when a control says that the scale cannot tell, 3 when runs are missing. Called again, it goes on.
+    """
+    from stbench.launch.reproduce import reproduce
+
+    reproduce(claims, overrides or [], options, out or paths.DEFAULT_RUNS / f"{Path(claims).stem}-{options.scale}")
 
 
 @app.command()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -11,11 +13,34 @@ from stbench.backbones.trial import fill_zeros
 from stbench.errors import StbenchError
 from stbench.profiling.counts import count
 from stbench.profiling.variants import Variant, plan_variants
+from stbench.records.claims import Claims
+from stbench.records.judging import Evidence
 from stbench.records.sections import Cost
+from stbench.runtime.failure import Failure, attempt
 from stbench.settings.options import ProfileOptions
 
 TRIED_LATENTS = "4x5x16x16"  # of the clip that an inflated network is tried on
-ROUNDING = 1e-5  # largest difference, as a share of the largest value, that is called none
+
+T = TypeVar("T")
+
+
+def untrained_evidence(claims: Claims) -> Evidence:
+    """Count and try what claims say of networks that nobody trains; what fails says why."""
+    asked = [claim for claim in claims.claims if not claim.needs_training and not claim.not_yet]
+    counted = dict.fromkeys(arm for claim in asked if claim.counted for arm in claim.named_arms)
+    inflated = [claim for claim in asked if claim.relation == "inflates"]
+    words = {arm: shlex.split(claims.arms[arm].words) for claim in asked for arm in claim.named_arms}
+    return Evidence(
+        counts={arm: _or_reason(attempt(count_network, words[arm])) for arm in counted},
+        inflations={
+            claim.id: _or_reason(attempt(inflation_error, *(words[arm] for arm in claim.arms[:2])))
+            for claim in inflated
+        },
+    )
+
+
+def _or_reason(outcome: T | Failure) -> T | str:
+    return outcome.reason if isinstance(outcome, Failure) else outcome
 
 
 def count_network(words: Sequence[str]) -> Cost:
@@ -53,7 +78,7 @@ def inflation_error(video: Sequence[str], image: Sequence[str]) -> float:
     channels, frames, size, _ = map(int, TRIED_LATENTS.split("x"))
     clips, timesteps = torch.randn(2, channels, frames, size, size), torch.tensor([3, 700])
     expected = torch.cat([painter(frame, timesteps) for frame in clips.split(1, dim=2)], dim=2)
-    if expected.std() < ROUNDING:
+    if expected.std() == 0:
         raise StbenchError("the image network makes the same of every frame, which says nothing of another network")
     return float((film(clips, timesteps) - expected).abs().max() / expected.abs().max())
 

@@ -108,6 +108,14 @@ class ClaimVerdict:
     counted: dict[str, float] = field(default_factory=dict)
     seeds_needed: int | None = None
 
+    @property
+    def control_failed(self) -> bool:
+        """Whether it is a control that was judged and did not come out as it must, by the first of its measures."""
+        if self.claim.control is None or not self.parts:
+            return False
+        fine = ("supported",) if self.claim.control == "positive" else ("supported", "undecided")
+        return self.answer not in fine
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArmSummary:
@@ -117,10 +125,13 @@ class ArmSummary:
     dataset: str
     rate: float  # times the learning rate of the scale
     words: tuple[str, ...]
+    starts_from: str | None
     learning_rate: float
-    steps: int
+    seeds: tuple[int, ...]  # that were asked for
+    steps: int | None  # of the training; None where no run is there
     runs: dict[int, str]  # by seed, the name of the run
     figures: dict[str, dict[int, float]]  # by measure and seed
+    curves: dict[str, dict[int, tuple[tuple[int, float], ...]]]  # the same on the way: (steps, figure)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import shlex
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -113,6 +113,11 @@ class Claim:
     not_yet: str | None = None  # what has to be there before it can be checked
 
     @property
+    def named_arms(self) -> tuple[str, ...]:
+        """Its arms, and the one that counts are relative to."""
+        return (*self.arms, self.relative_to) if self.relative_to else self.arms
+
+    @property
     def counted(self) -> bool:
         """Whether it is about counts, which networks have without being trained."""
         return self.relation not in BUILT and all(get_measure(name).kind == "exact" for name in self.measures)
@@ -207,14 +212,14 @@ def parse_claims(content: dict[str, Any]) -> Claims:
     return replace(claims, sha256=digest)
 
 
-def split_words(where: str, words: str) -> dict[str, str]:
-    """Words of a run by their keys.
+def split_words(where: str, words: str | Sequence[str]) -> dict[str, str]:
+    """Words of a run by their keys; in one text they stand as in a shell.
 
     Raises:
         StbenchError: for a word that is no key=value.
     """
     found = {}
-    for word in shlex.split(words):
+    for word in shlex.split(words) if isinstance(words, str) else words:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise StbenchError(f"{where}: {brief(word)}: expected key=value")
@@ -271,8 +276,7 @@ def _check_names(claims: Claims) -> None:
         where = f"claims.{claim.id}"
         if ids.count(claim.id) > 1:
             raise StbenchError(f"{where}: the id stands {ids.count(claim.id)} times")
-        named = (*claim.arms, *claim.values, *([claim.relative_to] if claim.relative_to else ()))
-        _check_known(f"arm in {where}", named, claims.arms)
+        _check_known(f"arm in {where}", (*claim.named_arms, *claim.values), claims.arms)
         _check_known(f"source in {where}", claim.source, claims.sources)
         _check_known(f"measure in {where}", claim.measures, MEASURES)
     for label, arm in claims.arms.items():

@@ -46,7 +46,7 @@ def judge_untrained(claims: Claims, evidence: Evidence) -> list[ClaimVerdict]:
     return judged
 
 
-def judge_trained(claims: Claims, scale: str, dataset: str, evidence: Evidence) -> list[ClaimVerdict]:
+def judge_trained(claims: Claims, scale: str, dataset: str | None, evidence: Evidence) -> list[ClaimVerdict]:
     """Judge what arms were trained for on one dataset; the controls have the last word."""
     trained = [claim for claim in claims.claims if claim.needs_training]
     obstacles = {claim.id: _obstacle(claims, claim, scale, evidence.runs.get(1.0, {})) for claim in trained}
@@ -91,7 +91,7 @@ def _count(claim: Claim, counts: Mapping[str, Cost | str]) -> ClaimVerdict:
     """Judge counts, of which one is enough."""
     measure = get_measure(claim.measures[0])
     figures: dict[str, float] = {}
-    for arm in (*claim.arms, *([claim.relative_to] if claim.relative_to else ())):
+    for arm in claim.named_arms:
         counted = counts[arm]
         figure = None if isinstance(counted, str) else measure.of(counted)
         if figure is None:
@@ -133,6 +133,8 @@ def _of_counts(question: Question, figures: Mapping[str, float], margin: float) 
 
 def _obstacle(claims: Claims, claim: Claim, scale: str, runs: Mapping[str, Runs]) -> tuple[Answer, str] | None:
     """Why a claim cannot be judged as registered: no arm here, a run that failed, a seed that is missing."""
+    if not claims.scales[scale].seeds:
+        return "not asked", "this scale trains nothing"
     if left_out := [arm for arm in claim.arms if arm not in claims.trained_arms(scale)]:
         return "not asked", f"this scale does not train {', '.join(left_out)}"
     for arm in claim.arms:
@@ -194,7 +196,7 @@ def _said(verdict: VerdictName, expected: Expected) -> Plain:
     return "supported" if differs or verdict == expected else "contradicted"
 
 
-def _weigh(claim: Claim, dataset: str, findings: Sequence[Finding]) -> ClaimVerdict:
+def _weigh(claim: Claim, dataset: str | None, findings: Sequence[Finding]) -> ClaimVerdict:
     """The answer that the findings come to: under each measure and budget, and by the first measure under all."""
     parts = tuple(
         _part(measure, budget, [each for each in findings if (each.measure, each.budget) == (measure, budget)])
@@ -249,7 +251,7 @@ def _over_budgets(parts: Sequence[Part]) -> tuple[Answer, str]:
 def _at_rate(verdict: ClaimVerdict, answers: Answers, factor: float) -> ClaimVerdict:
     """Ask a claim at another learning rate as well: only what is decided there can turn an answer over."""
     findings = _findings(verdict.claim, answers, factor)
-    there = _weigh(verdict.claim, verdict.dataset or "", findings).answer
+    there = _weigh(verdict.claim, verdict.dataset, findings).answer
     answer, decided = verdict.answer, ("supported", "contradicted")
     if answer in decided and there in decided and there != answer:
         answer = "depends on the learning rate"

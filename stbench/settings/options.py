@@ -97,6 +97,17 @@ class SweepOptions:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions:
+    """What `stbench reproduce` does beside its KEY=VALUE words."""
+
+    scale: Annotated[str, typer.Option(help="One of the file's scales; `stbench list claims` shows them.")]
+    jobs: Annotated[int, typer.Option(help="Runs at once; the threads are divided among them.", min=1)] = 1
+    retry: Annotated[bool, typer.Option("--retry", help="Run what failed once more, from its newest checkpoint.")] = (
+        False
+    )
+
+
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command, in place of its parameter `options`, the fields of the dataclass that this parameter is of."""
     signature = inspect.signature(command, eval_str=True)

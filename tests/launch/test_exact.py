@@ -7,7 +7,8 @@ import re
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.launch.exact import ROUNDING, count_network, inflation_error
+from stbench.launch.exact import count_network, inflation_error
+from stbench.records.judging import INFLATED
 
 VIDEO = ["variant=pseudo3d_unet", "variant.size=tiny"]
 IMAGE = [*VIDEO, "variant.enable_time=false"]
@@ -20,7 +21,7 @@ def test_a_variant_is_counted_by_itself() -> None:
 
 
 def test_an_inflated_network_is_the_image_network() -> None:
-    assert inflation_error(VIDEO, IMAGE) < ROUNDING
+    assert inflation_error(VIDEO, IMAGE) < INFLATED
 
 
 def test_another_image_network_is_another_one() -> None:
