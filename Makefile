@@ -20,10 +20,11 @@ demo: $(READY)  ## Train and evaluate two variants on a CPU, then report: about 
 test: lint  ## Lint, type check, and the whole test suite.
 	$(PYTEST) -n auto --dist worksteal -q
 
-lint: $(READY)  ## Style, format and types.
+lint: $(READY)  ## Style, format, types and workflows.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/zizmor --offline --pedantic .github/workflows
 
 bench: $(READY)  ## Measure how fast stbench is here: about 20 minutes on 2 cores; figures go to results/reference/.
 	$(VENV)/bin/python -m stbench.bench --out results/reference $(PARTS)
