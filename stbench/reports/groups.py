@@ -159,17 +159,22 @@ def conditions_apart(groups: Iterable[Group]) -> dict[CostConditions, str]:
 
 
 def group_runs(labelled: Iterable[tuple[str, Record]]) -> list[Group]:
-    """Put runs of one configuration and one protocol together, in the order in which they first appear.
+    """Put runs of one configuration together that were judged and validated alike, in the order of their appearance.
 
-    A run that failed before its protocol was known counts with the others of its configuration.
+    A run that failed before that was known counts with the others of its configuration.
     """
     labelled = list(labelled)
-    known: dict[str, str] = {}
+    known: dict[str, Hashable] = {}
     for _, record in labelled:
         if record.quality:
-            known.setdefault(record.group_hash, record.quality.protocol_hash)
-    groups: dict[tuple[str, str | None], list[tuple[str, Record]]] = {}
+            known.setdefault(record.group_hash, _judged_by(record))
+    groups: dict[tuple[str, Hashable], list[tuple[str, Record]]] = {}
     for label, record in labelled:
-        protocol = record.quality.protocol_hash if record.quality else known.get(record.group_hash)
-        groups.setdefault((record.group_hash, protocol), []).append((label, record))
+        judged_by = _judged_by(record) if record.quality else known.get(record.group_hash)
+        groups.setdefault((record.group_hash, judged_by), []).append((label, record))
     return [Group(members[0][0], tuple(record for _, record in members)) for members in groups.values()]
+
+
+def _judged_by(record: Record) -> Hashable:
+    """The hashes of the protocols of a run's quality and of its validation loss."""
+    return tuple(section and section.protocol_hash for section in (record.quality, record.validation))

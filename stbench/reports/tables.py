@@ -5,15 +5,17 @@ What is shown is text under headings that name units and what a figure is of; a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
-from stbench.records.measures import MEASURES
+from stbench.records.measures import MEASURES, VALIDATION_LOSS
 from stbench.records.schema import REFERENCES, Record, value_at
-from stbench.records.sections import CostConditions
-from stbench.reports.groups import Group, conditions_apart
+from stbench.records.sections import CostConditions, Validation
+from stbench.records.statistics import mean
+from stbench.reports.groups import Estimate, Group, conditions_apart
 from stbench.reports.labels import distinctions
 from stbench.reports.runs import ReportedRuns
 from stbench.reports.text import format_number
@@ -40,6 +42,8 @@ INTERVALS = (
 TIMES = "Times are medians, of several runs the mean of theirs"
 NOTES = {
     "Results": f"One row for each configuration and protocol. {INTERVALS} {TIMES}.",
+    "Validation loss by timestep": "Mean squared error on held-out clips, lower is better, in each tenth of the noise "
+    "schedule, from nearly clean clips to nothing but noise; means over seeds. Two protocols are never compared.",
     "Quality in detail": f"FVD, FVD∞ and KVD are better where lower, the others where higher. {INTERVALS}",
     "Costs": f"GMACs are of one forward pass. {TIMES}, each step alone on data that lie ready; a step in "
     "training also reads its clips, averages the weights and logs. Busy: other work kept the processors, so that the "
@@ -57,6 +61,7 @@ def shown_tables(reported: ReportedRuns) -> dict[str, pd.DataFrame]:
     groups = reported.groups
     shown = {
         "Results": results_table(groups),
+        "Validation loss by timestep": validation_table(groups),
         "Quality in detail": quality_table(groups),
         "Costs": cost_table(groups),
         "Training": training_table(groups),
@@ -71,6 +76,7 @@ def results_table(groups: Sequence[Group]) -> pd.DataFrame:
     shown = _shown(
         groups,
         {
+            **_validation_columns(groups),
             **_score_columns(groups, _ranking_metric(groups)),
             **_columns_beside_real(BESIDE_REAL_NAMES[:2]),
             "params (M)": lambda group: _scaled(group.figure("counts.params_total"), 1e-6),
@@ -80,6 +86,20 @@ def results_table(groups: Sequence[Group]) -> pd.DataFrame:
         },
     )
     return pd.concat([shown, _references(groups, list(shown.columns))], ignore_index=True)
+
+
+def validation_table(groups: Sequence[Group]) -> pd.DataFrame:
+    """Return the validation loss in each bucket of timesteps, and what it was measured on."""
+    spans = {span: None for group in groups for each in group.values("validation") for span in _spans(each)}
+    return _shown(
+        [group for group in groups if group.values("validation")],
+        {
+            **{f"{low:g} to {high:g}": _bucket_cell((low, high)) for low, high in spans},
+            "held-out clips": lambda group: format_number(group.figure("validation.n_clips")),
+            "timesteps of each": lambda group: format_number(group.figure("validation.draws")),
+            "protocol": lambda group: str(group.condition(MEASURES[VALIDATION_LOSS]))[:8],
+        },
+    )
 
 
 def quality_table(groups: Sequence[Group]) -> pd.DataFrame:
@@ -188,14 +208,18 @@ def _figures(group: Group) -> dict[str, Any]:
         "n_fake": group.figure("quality.n_fake"),
         **{name: group.figure(MEASURES[name].path) for name in BESIDE_REAL_NAMES},
     }
-    for name in (*METRIC_NAMES, "mmd", *RISING_NAMES, *SHARE_NAMES, "density"):
-        if estimate := group.score(name):
+    scores = (*METRIC_NAMES, "mmd", *RISING_NAMES, *SHARE_NAMES, "density")
+    validation = MEASURES[VALIDATION_LOSS]
+    estimates = {VALIDATION_LOSS: group.estimate(validation.path)}
+    estimates |= {f"{name}_{group.detector}": group.score(name) for name in scores}
+    for column, estimate in estimates.items():
+        if estimate:
             low, high = estimate.interval or (None, None)
-            column = f"{name}_{group.detector}"
             row |= {column: estimate.mean, f"{column}_sd": estimate.sd, f"{column}_seeds": len(estimate.values)}
             row |= {f"{column}_low": low, f"{column}_high": high, f"{column}_interval_of": estimate.interval_of}
     row |= {f"{name}_{group.detector}": group.figure(f"quality.{name}") for name in REFERENCES if group.detector}
-    return row | {"protocol_hash": group.protocol_hash, "group": group.records[0].group_hash[:12]}
+    row |= {"protocol_hash": group.protocol_hash, "validation_hash": group.condition(validation)}
+    return row | {"group": group.records[0].group_hash[:12]}
 
 
 def clips_seen(group: Group) -> float | None:
@@ -257,6 +281,34 @@ def _score_columns(groups: Sequence[Group], names: Mapping[str, str]) -> Columns
     return columns
 
 
+def _validation_columns(groups: Sequence[Group]) -> Columns:
+    """A column for each protocol of validation, since losses of two have nothing in common."""
+    measure = MEASURES[VALIDATION_LOSS]
+
+    def cell(protocol: Hashable) -> Callable[[Group], str]:
+        return lambda group: (
+            _with_interval(group.estimate(measure.path)) if group.condition(measure) == protocol else ""
+        )
+
+    protocols = dict.fromkeys(known for group in groups if (known := group.condition(measure)))
+    return {measure.title + f" ({str(each)[:8]})" * (len(protocols) > 1): cell(each) for each in protocols}
+
+
+def _spans(validation: Validation) -> list[tuple[float, float]]:
+    """Where each bucket of timesteps begins and ends."""
+    return list(pairwise(validation.edges))
+
+
+def _bucket_cell(span: tuple[float, float]) -> Callable[[Group], str]:
+    """The loss of a group in one bucket, the mean over seeds; nothing where it has no such bucket."""
+
+    def cell(group: Group) -> str:
+        found = [each.buckets[_spans(each).index(span)] for each in group.values("validation") if span in _spans(each)]
+        return format_number(mean(found)) if found else ""
+
+    return cell
+
+
 def _columns_beside_real(names: Sequence[str]) -> Columns:
     """A column for each of these measures: the mean over seeds, and in brackets the share of real clips."""
 
@@ -300,10 +352,18 @@ def _time_columns(groups: Sequence[Group], steps: Sequence[str], with_conditions
 
 def _score(group: Group, name: str) -> str:
     """A score of a group; a distance with its interval, a share at two digits."""
-    if (estimate := group.score(name)) is None:
+    estimate = group.score(name)
+    if name in METRIC_NAMES or estimate is None:
+        return _with_interval(estimate)
+    return f"{estimate.mean:.2f}" if name in SHARE_NAMES else format_number(estimate.mean)
+
+
+def _with_interval(estimate: Estimate | None) -> str:
+    """A mean over seeds with its interval."""
+    if estimate is None:
         return ""
-    text = f"{estimate.mean:.2f}" if name in SHARE_NAMES else format_number(estimate.mean)
-    if estimate.interval is None or name not in METRIC_NAMES:
+    text = format_number(estimate.mean)
+    if estimate.interval is None:
         return text
     low, high = map(format_number, estimate.interval)
     return f"{text} [{low}, {high}]" + (OF_ONE_SEED if estimate.interval_of == "clips" else "")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stbench.records.measures import MEASURES
 from stbench.reports.comparison.judging import judge, settle
 from stbench.reports.groups import Estimate, Group, conditions_apart
 from stbench.reports.runs import load_runs
@@ -53,6 +54,16 @@ def test_a_protocol_is_a_group_of_its_own_and_a_failed_run_joins_its_configurati
     first, second = groups(run)
     assert (first.status, first.seeds, first.protocol_hash) == ("1 finished, 1 oom", [0], "protocol-a")
     assert (second.status, second.seeds, second.protocol_hash) == ("1 finished", [2], "protocol-b")
+
+
+def test_a_validation_protocol_is_a_group_of_its_own(make_run: MakeRun, failed: dict[str, Any]) -> None:
+    point = {"loss": 0.5, "buckets": [0.5]}
+    fixed = {"n_clips": 8, "draws": 5, "edges": [0.0, 1.0], "curve": [], **point}
+    for seed, protocol in enumerate("vvw"):
+        make_run("latte1", seed, validation={**fixed, "protocol_hash": protocol})
+    groups = load_runs([make_run("latte1", 3, **failed).parent]).groups
+    assert [group.condition(MEASURES["validation_loss"]) for group in groups] == ["v", "w"]
+    assert [len(group.records) for group in groups] == [3, 1]
 
 
 def test_a_group_that_nobody_judged_names_all_its_seeds(make_run: MakeRun, failed: dict[str, Any]) -> None:

@@ -49,6 +49,40 @@ def test_results(reported: ReportedRuns) -> None:
     ]
 
 
+def validation(loss: float, protocol_hash: str = "v" * 64) -> dict[str, Any]:
+    """A record's section of two buckets."""
+    point = {"loss": loss, "buckets": [loss - 0.05, loss + 0.05]}
+    fixed = {"protocol_hash": protocol_hash, "n_clips": 8, "draws": 5, "edges": [0.0, 0.5, 1.0]}
+    return {"validation": {**fixed, **point, "curve": [{"step": 40, **point}]}}
+
+
+def test_the_validation_loss_comes_first_and_in_buckets(make_run: MakeRun) -> None:
+    make_run("latte1", 0, **validation(0.2))
+    make_run("latte1", 1, **validation(0.3))
+    groups = load_runs([make_run("latte2", 0, **validation(0.5)).parent]).groups
+    assert [row.split(" | ")[:2] for row in rows(tables.results_table(groups))] == [
+        ["configuration", "validation loss"],
+        ["latte1", "0.2500 [-0.3853, 0.8853]"],  # half width 12.7062 * 0.05
+        ["latte2", "0.5000"],
+    ]
+    assert rows(tables.validation_table(groups)) == [
+        "configuration | 0 to 0.5 | 0.5 to 1 | held-out clips | timesteps of each | protocol",
+        "latte1 | 0.2000 | 0.3000 | 8 | 5 | vvvvvvvv",
+        "latte2 | 0.4500 | 0.5500 | 8 | 5 | vvvvvvvv",
+    ]
+    (first, _) = tables.figures_frame(groups).to_dict("records")
+    assert first["validation_loss"] == pytest.approx(0.25)
+    assert (first["validation_loss_seeds"], first["validation_hash"]) == (2, "v" * 64)
+
+
+def test_validation_losses_of_two_protocols_share_no_column(make_run: MakeRun) -> None:
+    make_run("latte1", 0, **validation(0.2))
+    groups = load_runs([make_run("latte2", 0, **validation(0.9, "w" * 64)).parent]).groups
+    assert [row.split(" | ")[1:3] for row in rows(tables.results_table(groups))] == [
+        ["validation loss (vvvvvvvv)", "validation loss (wwwwwwww)"], ["0.2000", ""], ["", "0.9000"],
+    ]  # fmt: skip
+
+
 def test_where_every_fvd_was_refused_the_results_show_the_kvd(make_run: MakeRun) -> None:
     run = make_run(**{"quality.fvd": None, "quality.refused": "too few clips", "quality.fvd_untrained": 900.0})
     shown = tables.results_table(load_runs([run]).groups)
