@@ -13,6 +13,7 @@ FORMULA = "y = c * x^exponent, least squares of ln y on ln x"
 AXES = ("frames", "resolution", "width", "batch")
 # What constructors call the width of their tokens or first feature maps.
 WIDTH_ARGUMENTS = ("hidden_size", "dim", "width", "model_channels", "channels", "base_channels")
+DEPTH_ARGUMENT = "depth"  # what they call the number of their blocks
 
 
 @dataclass(frozen=True)

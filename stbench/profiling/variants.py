@@ -19,7 +19,7 @@ from stbench.profiling.flops import count_parameters
 from stbench.profiling.matching import match_parameters
 from stbench.profiling.profile import measure_costs
 from stbench.profiling.roofline import measure_ceilings, utilisation
-from stbench.profiling.scaling import FORMULA, WIDTH_ARGUMENTS, Scale, fit_exponent, parse_scale
+from stbench.profiling.scaling import DEPTH_ARGUMENT, FORMULA, WIDTH_ARGUMENTS, Scale, fit_exponent, parse_scale
 from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
 from stbench.progress import console
@@ -80,9 +80,28 @@ class Variant:
         with torch.device("meta"):
             return count_parameters(self.component.construct(self.facts))[0]
 
-    def num_parameters_at(self, width: int) -> int:
-        """The same at another width."""
-        return self.scaled("width", width).num_parameters
+    def matched(self, wanted: int) -> Match:
+        """The size at which it has as many parameters as are wanted: a width, or where no width fits a depth.
+
+        Raises:
+            StbenchError: neither comes within 1 %.
+        """
+        try:
+            return self._matched(self.width_argument, wanted)
+        except StbenchError as by_width:
+            if DEPTH_ARGUMENT not in signature_parameters(self.component):
+                raise
+            try:
+                return self._matched(DEPTH_ARGUMENT, wanted)
+            except StbenchError as by_depth:
+                raise StbenchError(f"{by_width}; {DEPTH_ARGUMENT}: {by_depth}") from by_depth
+
+    def _matched(self, argument: str, wanted: int) -> Match:
+        size, number = match_parameters(wanted, lambda size: self._with(argument, size).num_parameters)
+        return Match(argument, size, number, self._with(argument, size))
+
+    def _with(self, argument: str, size: int) -> Variant:
+        return replace(self, component=self.component.with_arguments({argument: size}))
 
     @property
     def width_argument(self) -> str:
@@ -107,9 +126,26 @@ class Variant:
             StbenchError: for a width of a variant that has none.
         """
         if axis == "width":
-            return replace(self, component=self.component.with_arguments({self.width_argument: size}))
+            return self._with(self.width_argument, size)
         key = {"frames": "num_frames", "resolution": "sample_size"}.get(axis)
         return replace(self, facts={**self.facts, key: size}) if key else self
+
+
+@dataclass(frozen=True)
+class Match:
+    """A variant made as large as another.
+
+    Attributes:
+        argument: of its constructor, what was changed.
+        size: the value of that.
+        num_parameters: what it has then.
+        variant: the variant at that size.
+    """
+
+    argument: str
+    size: int
+    num_parameters: int
+    variant: Variant
 
 
 @dataclass(frozen=True)
@@ -265,18 +301,18 @@ def _sizes(options: ProfileOptions) -> Scale | None:
 
 
 def _matched(variants: Mapping[str, Variant], name: str) -> dict[str, Variant]:
-    """The variants at widths at which they have as many parameters as the variant `name` under the same facts."""
+    """The variants at sizes at which they have as many parameters as the variant `name` under the same facts."""
     found = {}
     for own, variant in variants.items():
         component = load_component("variant", name)
         if variant.preset is not None:
             component, _ = component.with_preset(variant.preset)
         wanted = replace(variant, component=component).num_parameters
-        width, of_width = match_parameters(wanted, variant.num_parameters_at)
-        found[own] = variant.scaled("width", width)
+        match = variant.matched(wanted)
+        found[own] = match.variant
         console().print(
-            f"{own}: variant.{variant.width_argument}={width} has {of_width:,} parameters, {name} {wanted:,} "
-            f"({of_width / wanted - 1:+.2%})",
+            f"{own}: variant.{match.argument}={match.size} has {match.num_parameters:,} parameters, {name} {wanted:,} "
+            f"({match.num_parameters / wanted - 1:+.2%})",
             soft_wrap=True,
         )
     return found

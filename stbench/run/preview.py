@@ -62,11 +62,11 @@ def plan_runs(given: dict[str, Any], options: ProfileOptions) -> Planned:
         values = {str(lookup(each, key)) for each in settings}
         if len(values) > 1:
             raise StbenchError(f"{key} is {' and '.join(sorted(values))} in these runs: name one for all of them")
-    variants = {name: _variant(setup) for name, setup in setups.items()}
+    variants = {name: variant_of(setup) for name, setup in setups.items()}
     return Planned(variants, settings[0], options.batch_size or settings[0].train.batch_size)
 
 
-def _variant(setup: Setup) -> Variant:
+def variant_of(setup: Setup) -> Variant:
     """The network of a run."""
     task, config = setup.task, setup.config
     return Variant(config.variant, setup.backbone_arguments, task.whole_timesteps, task.joint_images, config.preset)

@@ -1,0 +1,81 @@
+"""`tune.lr=5`: every arm at the same small grid of learning rates, and then at the best of its own.
+
+Each rate is twice the one before it, the arm's own in the middle, so that half and twice the rate of an optimum inside
+of the grid are there as well. The tries are runs like others, with an arm's first seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from stbench.errors import StbenchError
+from stbench.launch.arms import Arm
+from stbench.records.learning_rates import TuningCurve, tuning_curve
+from stbench.records.measures import Measure
+from stbench.records.schema import Record
+from stbench.reports.text import format_number
+
+STEP = 2.0  # between two neighbouring rates
+FEWEST = 3
+
+
+def parse_tries(text: str) -> int:
+    """How many rates an arm is tried at.
+
+    Raises:
+        StbenchError: fewer than three, or an even number, which would leave out the arm's own.
+    """
+    if not text.isdecimal() or int(text) < FEWEST or int(text) % 2 == 0:
+        raise StbenchError(f"tune.lr={text}: expected an odd number of rates from {FEWEST} on, such as 5")
+    return int(text)
+
+
+def tried(arm: Arm, rate: float, tries: int) -> dict[float, Arm]:
+    """An arm with its first seed at each rate of its grid, by the rate.
+
+    Args:
+        arm: of a sweep.
+        rate: its own.
+        tries: how many, an odd number.
+    """
+    rates = [rate * STEP ** (place - tries // 2) for place in range(tries)]
+    return {each: at_rate(replace(arm, seeds=arm.seeds[:1]), each) for each in rates}
+
+
+def at_rate(arm: Arm, rate: float) -> Arm:
+    """An arm at another rate, which its label then says."""
+    return replace(arm.with_words(f"train.lr={rate:g}"), label=f"{arm.label} train.lr={rate:g}")
+
+
+def chosen_rate(label: str, records: Mapping[float, Record | None], measure: Measure) -> TuningCurve:
+    """What the tries of an arm found.
+
+    Args:
+        label: of the arm.
+        records: of the finished try at each rate, None where it did not finish.
+        measure: what a rate is chosen by.
+
+    Raises:
+        StbenchError: fewer than two of the tries have that figure.
+    """
+    curve = tuning_curve({rate: [record] if record else [] for rate, record in records.items()}, measure)
+    if curve is None:
+        raise StbenchError(f"{label}: fewer than two learning rates gave a {measure.title}: nothing can be chosen")
+    return curve
+
+
+def told(label: str, curve: TuningCurve, measure: Measure) -> str:
+    """What the tries of an arm found, in one line with every figure."""
+    figures = ", ".join(f"{rate:g}: {format_number(figure)}" for rate, figure in curve.points)
+    failed = f"; failed at {', '.join(f'{rate:g}' for rate in curve.failed)}" if curve.failed else ""
+    edge = "; the best lies on the edge of the grid, and a better one may lie beyond it" if curve.on_edge else ""
+    cost = f"; {format_number(curve.gflops / 1e3)} TFLOPs of training" if curve.gflops else ""
+    return f"{label}: train.lr={curve.best:g} by {measure.title} ({figures}{failed}{cost}){edge}"
+
+
+def rates_of(arms: Sequence[Arm]) -> list[float]:
+    """The learning rate of each arm as its words say."""
+    from stbench.settings.resolve import resolve
+
+    return [resolve(arm.words).settings.train.lr for arm in arms]
