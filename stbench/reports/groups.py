@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,19 +95,23 @@ class Group:
         """The field at a dotted path of every record that has it."""
         return [value for record in self.records if (value := value_at(record, path)) is not None]
 
+    def by_seed(self, figure: Callable[[Record], float | None]) -> dict[int, float]:
+        """A figure of each training seed, of one that was run repeatedly the mean; seeds without it are left out."""
+        values: dict[int, list[float]] = {}
+        for record in self.records:
+            if (value := figure(record)) is not None:
+                values.setdefault(record.config.get("seed", 0), []).append(value)
+        return {seed: mean(repeated) for seed, repeated in values.items()}
+
     def score(self, name: str) -> Estimate | None:
         """A score of the quality section over the seeds; None where no run has it."""
         return self.estimate(f"quality.{name}")
 
     def estimate(self, path: str) -> Estimate | None:
         """A figure that moves with the seed, at a dotted path of the records; None where no run has it."""
-        by_seed: dict[Any, list[float]] = {}
-        for record in self.records:
-            if (value := value_at(record, path)) is not None:
-                by_seed.setdefault(record.config.get("seed"), []).append(value)
-        if not by_seed:
+        values = tuple(self.by_seed(lambda record: value_at(record, path)).values())
+        if not values:
             return None
-        values = tuple(mean(repeated) for repeated in by_seed.values())
         summary = summarise_seeds(values)
         if summary.low is not None and summary.high is not None:
             return Estimate(values, summary.mean, summary.sd, (summary.low, summary.high), "seeds")

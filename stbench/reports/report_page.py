@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,9 @@ import pandas as pd
 from stbench.records.schema import Record, flatten, value_at
 from stbench.reports import html
 from stbench.reports.command import command_of
+from stbench.reports.context import context_of
 from stbench.reports.figures import SECTIONS, draw_plots
+from stbench.reports.matrix import NOTE, Matrix, matrices_of, one_budget_only
 from stbench.reports.plots import Plot
 from stbench.reports.runs import ReportedRuns, dataset_of
 from stbench.reports.samples import SampleGrid, sample_grids
@@ -39,6 +41,7 @@ class ReportContent:
     missing: list[str]  # a sentence for each plot that could not be drawn
     grids: list[SampleGrid]
     unread: list[str]  # why files could not be read
+    matrices: list[Matrix] = field(default_factory=list)
 
     @property
     def results(self) -> pd.DataFrame:
@@ -57,7 +60,9 @@ def report_content(reported: ReportedRuns) -> ReportContent:
     drawn, missing = draw_plots(reported, unread)
     grids = sample_grids(reported, unread)
     tables = shown_tables(reported)
-    return ReportContent(findings(reported), warnings(reported), tables, drawn, missing, grids, unread)
+    matrices = matrices_of(reported)
+    tables |= {f"Verdicts: {matrix.title}": matrix.table() for matrix in matrices}
+    return ReportContent(findings(reported), warnings(reported), tables, drawn, missing, grids, unread, matrices)
 
 
 def report_page(reported: ReportedRuns, content: ReportContent) -> str:
@@ -73,7 +78,10 @@ def report_page(reported: ReportedRuns, content: ReportContent) -> str:
         lead=f"Compared: {', '.join(labels)}." if 2 < len(labels) <= MOST_NAMED else None,
         facts=_header(reported),
         notes=NOTES,
+        context=context_of([run.record for run in reported.stored]),
         plot_notes=SECTIONS,
+        matrix_note=NOTE,
+        one_budget_only=one_budget_only(content.matrices),
         colours=reported.colours,
         conventions=conventions,
         convention_notes=notes,

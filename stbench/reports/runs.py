@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from stbench.errors import StbenchError
+from stbench.records.noise_card import NoiseCard, cards_in
 from stbench.records.schema import Record, value_at
 from stbench.records.store import RECORD_NAME, FoundRecords, StoredRecord, find_records, records_frame
 from stbench.reports.groups import Group, group_runs
@@ -31,6 +32,7 @@ class ReportedRuns:
     found: FoundRecords  # the same as they were found, with what could not be read
     labels: dict[str, str]  # of each `group_hash`
     unfinished: list[str] = field(default_factory=list)  # runs without a record, and how far they came
+    cards: list[NoiseCard] = field(default_factory=list)  # that lie beside the runs
 
     @functools.cached_property
     def groups(self) -> list[Group]:
@@ -70,7 +72,8 @@ def load_runs(paths: Iterable[Path | str]) -> ReportedRuns:
     configs = {each.record.group_hash: each.record.config for each in reversed(found.stored)}
     labels = label_configurations(configs)
     stored = sorted(found.stored, key=lambda each: _order(each.record, labels))
-    return ReportedRuns(stored, found, labels, list(unfinished.values()))
+    cards = [card for path in asked if path.is_dir() for card in cards_in(path)]
+    return ReportedRuns(stored, found, labels, list(unfinished.values()), cards)
 
 
 def _holds_only(unfinished: Iterable[Path], path: Path) -> bool:

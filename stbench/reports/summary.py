@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
+from stbench.records.decisions import MARGIN, decide
+from stbench.records.measures import MEASURES, VALIDATION_LOSS, Measure
+from stbench.records.noise_card import NoiseCard, sigma_for
 from stbench.records.schema import value_at
-from stbench.records.statistics import ALPHA, means_differ
 from stbench.reports.groups import Estimate, Group, conditions_apart
 from stbench.reports.runs import ReportedRuns
-from stbench.reports.tables import METRIC_NAMES, STEPS
+from stbench.reports.tables import STEPS
 from stbench.reports.text import format_number
+from stbench.reports.trade_offs import heading
 
+RANKINGS = (VALIDATION_LOSS, "fvd", "kvd")  # better where lower
 # Share of the initial weights in the averaged ones above which these are not yet those of the trained network.
 INITIAL_SHARE = 0.02
 MOST_NAMED = 6  # configurations in one sentence
@@ -19,9 +23,7 @@ MOST_NAMED = 6  # configurations in one sentence
 def findings(reported: ReportedRuns) -> list[str]:
     """Return the main results as sentences: the best quality first, then costs, then what went wrong."""
     groups = reported.groups
-    # Ranked by FVD, or by KVD where FVD was refused for every run.
-    metric = "fvd" if any(group.score("fvd") for group in groups) else "kvd"
-    sentences = [*_rankings(groups, metric)]
+    sentences = [sentence for measure in _ranked_by(groups) for sentence in _rankings(reported, measure)]
     counted = sorted((gmacs, group.label) for group in groups if (gmacs := group.figure("counts.gmacs")) is not None)
     if len(counted) > 1:
         (least, low), (most, high) = counted[0], counted[-1]
@@ -50,34 +52,45 @@ def warnings(reported: ReportedRuns) -> list[str]:
     ]
 
 
-def _rankings(groups: Sequence[Group], metric: str) -> Iterator[str]:
+def _ranked_by(groups: Sequence[Group]) -> list[Measure]:
+    """The validation loss, and FVD, or KVD where FVD was refused for every run."""
+    any_has = {name for name in RANKINGS if any(group.estimate(MEASURES[name].path) for group in groups)}
+    return [MEASURES[name] for name in RANKINGS if name in any_has and not (name == "kvd" and "fvd" in any_has)]
+
+
+def _rankings(reported: ReportedRuns, measure: Measure) -> Iterator[str]:
     """Say for each protocol and each amount of training who is best, and whether the next is beyond noise."""
-    scored = [group for group in groups if group.score(metric)]
-    rivals: dict[tuple[str | None, str], list[Group]] = {}
-    for group in scored:
-        rivals.setdefault((group.protocol_hash, training_budget(group)), []).append(group)
+    rivals: dict[tuple[Hashable, str], list[Group]] = {}
+    for group in reported.groups:
+        if group.estimate(measure.path):
+            rivals.setdefault((group.condition(measure), training_budget(group)), []).append(group)
     several_protocols = len({protocol for protocol, _ in rivals}) > 1
     several_budgets = len({budget for _, budget in rivals}) > 1
     for (protocol, budget), among in rivals.items():
         context = [f"after {budget}"] * several_budgets + [f"under protocol {str(protocol)[:8]}"] * several_protocols
-        yield from _ranking(among, metric, " ".join(["", *context]))
+        yield from _ranking(among, measure, " ".join(["", *context]), reported.cards)
 
 
-def _ranking(rivals: Sequence[Group], metric: str, context: str) -> Iterator[str]:
-    scores = [(score, group) for group in rivals if (score := group.score(metric))]
+def _ranking(rivals: Sequence[Group], measure: Measure, context: str, cards: Sequence[NoiseCard]) -> Iterator[str]:
+    scores = [(score, group) for group in rivals if (score := group.estimate(measure.path))]
     (first, best), *others = sorted(scores, key=lambda pair: pair[0].mean)
     where = f"{best.label} on {value_at(best.config, 'dataset.name')}"
-    heading = f"{METRIC_NAMES[metric]}[{best.detector}]{context}"
-    yield f"Lowest {heading}: {where}, {format_number(first.mean)} ({_certainty(first)})."
+    yield f"Lowest {heading(measure, [best])}{context}: {where}, {format_number(first.mean)} ({_certainty(first)})."
     if not others:
         return
     second, runner_up = others[0]
-    if min(len(first.values), len(second.values)) < 2:
-        verdict = "with one seed this order may be noise"
-    elif means_differ(first.values, second.values):
-        verdict = f"the difference is beyond the noise of the seeds (Welch's t test, p < {ALPHA})"
-    else:
-        verdict = f"the difference is within the noise of the seeds (Welch's t test, p ≥ {ALPHA})"
+    records = [*best.records, *runner_up.records]
+    found = decide(
+        runner_up.by_seed(measure.of),
+        best.by_seed(measure.of),
+        measure=measure,
+        sigma=sigma_for(measure, records, cards),
+    )
+    verdict = f"the order is {found.verdict}: {found.reason}"
+    if found.verdict in ("better", "worse"):
+        verdict = f"the difference is beyond the noise of training seeds (p = {found.p:.2g})"
+    elif found.verdict == "equivalent":
+        verdict = f"they are equivalent within {100 * MARGIN:.0f} %"
     yield f"Next is {runner_up.label} at {format_number(second.mean)}; {verdict}."
 
 

@@ -28,10 +28,15 @@ class Rivals:
     stem: str
     where: str
 
+    @property
+    def judged(self) -> list[Group]:
+        """Those whose quality was measured."""
+        return [group for group in self.groups if group.estimate(self.measure.path)]
+
 
 def trade_off_plots(reported: ReportedRuns) -> Iterator[Plot]:
     """Yield quality against costs: a plot for each protocol, and for times and memory for each set of conditions."""
-    for rivals in _rivals(reported.groups):
+    for rivals in rivals_of(reported.groups):
         for cost in ("gmacs", "params_m"):
             yield from _plot(cost, rivals.groups, rivals, reported)
         for these, told in conditions_apart(rivals.groups).items():
@@ -42,7 +47,8 @@ def trade_off_plots(reported: ReportedRuns) -> Iterator[Plot]:
                 yield from _plot(cost, alike, rivals, reported, told)
 
 
-def _rivals(groups: Sequence[Group]) -> Iterator[Rivals]:
+def rivals_of(groups: Sequence[Group]) -> Iterator[Rivals]:
+    """Yield what may be compared in each measure of quality: all of one protocol together."""
     for measure in QUALITIES:
         measured = [group for group in groups if group.estimate(measure.path)]
         protocols = list(dict.fromkeys(group.condition(measure) for group in measured))

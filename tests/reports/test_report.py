@@ -97,7 +97,7 @@ def test_page_says_what_matters(report: Path) -> None:
         "latte1 and latte2 on shapes",
         "3 of 4",
         "Lowest FVD[shapes3d]: latte1 on shapes, 105 (95 % interval 41.47 to 168.5 over 2 seeds).",
-        "Next is latte2 at 150; with one seed this order may be noise.",
+        "Next is latte2 at 150; the order is undecided: ",
         "1 of 4 runs did not finish; their reasons are below.",
         "latte2, seed 1 (latte2-1): oom, out of memory at step 3",
         "protocol-a",

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
+from stbench.records.decisions import decide
+from stbench.records.measures import MEASURES
 from stbench.reports.runs import load_runs
 from stbench.reports.summary import findings, warnings
 
@@ -30,7 +34,8 @@ def test_one_seed_is_no_order(make_run: MakeRun) -> None:
     run = make_run("latte2", 0, 200.0, **{"counts.gmacs": 3.0})
     assert sentences(run) == [
         "Lowest FVD[shapes3d]: latte1 on shapes, 100 (one seed; its clips leave open 90 to 110.5).",
-        "Next is latte2 at 200; with one seed this order may be noise.",
+        "Next is latte2 at 200; the order is undecided: 5 seeds an arm are needed without a noise card, 4 "
+        "more than there are.",
         "One forward pass takes from 1.500 GMACs per clip (latte1) to 3 (latte2).",
     ]
 
@@ -38,22 +43,36 @@ def test_one_seed_is_no_order(make_run: MakeRun) -> None:
 @pytest.mark.parametrize(
     ("others", "verdict"),
     [
-        ((300.0, 310.0, 305.0), "beyond the noise of the seeds (Welch's t test, p < 0.05)"),
-        ((90.0, 150.0, 120.0), "within the noise of the seeds (Welch's t test, p ≥ 0.05)"),
+        ((300.0, 310.0, 305.0, 300.0, 310.0), "the difference is beyond the noise of training seeds (p = {p})"),
+        ((105.0, 107.0, 103.0, 104.0, 106.0), "they are equivalent within 10 %"),
+        ((90.0, 190.0, 120.0, 70.0, 170.0), "the order is undecided: {reason}"),
     ],
 )
 def test_several_seeds_say_whether_the_order_is_beyond_their_noise(
     make_run: MakeRun, others: tuple[float, ...], verdict: str
 ) -> None:
-    for seed, fvd in enumerate((100.0, 102.0, 104.0)):
+    ours = (100.0, 102.0, 104.0, 101.0, 103.0)
+    for seed, fvd in enumerate(ours):
         make_run("latte1", seed, fvd)
     for seed, fvd in enumerate(others):
         run = make_run("latte2", seed, fvd)
     first, second, costs = sentences(run)
-    # Mean 102, sd 2, half width t(0.975, 2) * 2 / sqrt(3) = 4.302653 * 1.154701 = 4.97.
-    assert first == "Lowest FVD[shapes3d]: latte1 on shapes, 102 (95 % interval 97.03 to 107.0 over 3 seeds)."
-    assert second == f"Next is latte2 at {sum(others) / 3:.0f}; the difference is {verdict}."
+    # Mean 102, sd 1.581, half width t(0.975, 4) * 1.581 / sqrt(5) = 2.776445 * 0.707107 = 1.963.
+    assert first == "Lowest FVD[shapes3d]: latte1 on shapes, 102 (95 % interval 100.0 to 104.0 over 5 seeds)."
+    p = stats.ttest_ind(np.log(ours), np.log(others), equal_var=False).pvalue
+    by_rule = decide(dict(enumerate(others)), dict(enumerate(ours)), measure=MEASURES["fvd"])
+    told = verdict.format(p=f"{p:.2g}", reason=by_rule.reason)
+    assert second == f"Next is latte2 at {sum(others) / 5:.0f}; {told}."
     assert costs == "Every configuration costs the same computation: 1.500 GMACs per clip."
+
+
+def test_the_validation_loss_ranks_before_the_fvd(make_run: MakeRun) -> None:
+    validation = {"protocol_hash": "v", "n_clips": 4, "draws": 1, "edges": [0.0, 1.0], "buckets": [0.5]}
+    make_run("latte1", 0, 100.0, validation={**validation, "loss": 0.5})
+    run = make_run("latte2", 0, 200.0, validation={**validation, "loss": 0.25})
+    said = sentences(run)
+    assert said[0] == "Lowest validation loss: latte2 on shapes, 0.2500 (one seed, so no interval)."
+    assert said[2] == "Lowest FVD[shapes3d]: latte1 on shapes, 100 (one seed, so no interval)."
 
 
 def test_seeds_that_were_computed_elsewhere_are_no_rivals(make_run: MakeRun) -> None:
