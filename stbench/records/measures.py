@@ -79,6 +79,14 @@ MEASURES = {
         Measure(name="fvd_inf", title="FVD∞", path="quality.fvd_inf", kind="quality", positive=False),
         Measure(name="kvd", title="KVD", path="quality.kvd", kind="quality", positive=False),
         Measure(name="mmd", title="MMD", path="quality.mmd", kind="quality", positive=False),
+        # By how much a clip's frames grow less alike with depth: the paper holds it against stacked arrangements.
+        Measure(
+            name="similarity_fall",
+            title="fall of the frames' similarity",
+            path="diagnostics.similarity_fall",
+            kind="validation",
+            positive=False,
+        ),
         _share("precision", "precision", "quality.precision"),
         _share("recall", "recall", "quality.recall"),
         _share("class_agreement", "class agreement", "quality.class_agreement"),

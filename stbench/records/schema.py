@@ -20,6 +20,7 @@ from stbench.errors import StbenchError, unknown_name
 from stbench.records.sections import (
     CostConditions,
     Counts,
+    Diagnostics,
     Machine,
     Memory,
     Quality,
@@ -67,6 +68,7 @@ class Record:
     memory: Memory | None = None
     training: Training | None = None
     validation: Validation | None = None
+    diagnostics: Diagnostics | None = None  # on the clips of the validation loss
     no_validation: str | None = None  # why a run that came to its end has none, one line
     quality: Quality | None = None
     files: dict[str, str] = field(default_factory=dict)  # names in the run's folder: samples, real, features, ...

@@ -218,6 +218,19 @@ class Validation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Diagnostics:
+    """What passes through a trained network on some of the clips, timesteps and noise of the validation loss."""
+
+    n_pairs: int  # of clip and timestep
+    frame_similarity: tuple[float, ...]  # cosine, mean over pairs of a clip's frames, after each block, first to last
+
+    @property
+    def similarity_fall(self) -> float:
+        """By how much the frames are less alike at their least alike than after the first block."""
+        return self.frame_similarity[0] - min(self.frame_similarity)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MotionScores:
     """What fitting finds in clips of moving shapes: shares of the clips, from 0 to 1, of which more is better."""
 

@@ -178,9 +178,14 @@ def _draw_spread(axes: Axes, marks: Sequence[Mark], colours: Mapping[str, str]) 
 
 @matplotlib.rc_context(STYLE)
 def training_curves(
-    bands: Sequence[Band], title: str, axis: str, colours: Mapping[str, str], points: bool = True
+    bands: Sequence[Band],
+    title: str,
+    axis: str,
+    colours: Mapping[str, str],
+    points: bool = True,
+    along: tuple[str, str] = ("Training step", "step"),
 ) -> Figure:
-    """Plot curves over training steps: means over seeds, in a band from the lowest to the highest.
+    """Plot curves over training steps, or blocks: means over seeds, in a band from the lowest to the highest.
 
     Args:
         bands: one a configuration; step 0 is the untrained network.
@@ -188,13 +193,14 @@ def training_curves(
         axis: what the values are.
         colours: of every label.
         points: whether each value is a measurement, which is marked, or one of many.
+        along: what the x axis is called, and a place on it.
     """
-    figure, axes = new_figure(title, "Training step", axis)
+    figure, axes = new_figure(title, along[0], axis)
     scale_axis(axes, "y", [value for band in bands for value in (*band.low, *band.high)])
     for place, band in enumerate(bands):
         # Where colours come again, lines are dashed.
         alike = [colours[other.label] for other in bands[:place]].count(colours[band.label])
-        _draw_band(axes, band, colours[band.label], DASHES[alike % len(DASHES)], axis, points)
+        _draw_band(axes, band, colours[band.label], DASHES[alike % len(DASHES)], axis, points, along[1])
     axes.margins(x=0.02)
     from_zero(axes, "y")
     label_points(
@@ -203,7 +209,7 @@ def training_curves(
     return figure
 
 
-def _draw_band(axes: Axes, band: Band, colour: str, dash: str, axis: str, points: bool) -> None:
+def _draw_band(axes: Axes, band: Band, colour: str, dash: str, axis: str, points: bool, place_name: str) -> None:
     axes.plot(band.steps, band.mean, color=colour, linewidth=1.8, linestyle=dash)
     if max(band.seeds) > 1:
         axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.16, linewidth=0)
@@ -211,7 +217,7 @@ def _draw_band(axes: Axes, band: Band, colour: str, dash: str, axis: str, points
         x, y, seeds = band.steps[place], band.mean[place], band.seeds[place]
         [dot] = axes.plot(x, y, "o", color=colour, markersize=4)
         span = f", {format_number(band.low[place])} to {format_number(band.high[place])} over {seeds} seeds"
-        tell(dot, f"{band.label} at step {x:g}: {axis} {format_number(y)}{span if seeds > 1 else ''}")
+        tell(dot, f"{band.label} at {place_name} {x:g}: {axis} {format_number(y)}{span if seeds > 1 else ''}")
     for x, y, status in band.ended:
         axes.plot(x, y, MARKERS[status], color=colour, markersize=8)
         add_note(axes, status, (x, y), (0, 8), INK, ha="center")

@@ -189,7 +189,9 @@ def _evaluated(trained: TrainedRun, out: Path | str | None) -> Figures:
     with locked(folder.path):
         evaluator, validation = Evaluator(trained.setup), _validation(trained)
         evaluation = evaluator.evaluate(trained.backbone, "sampling")
-        judged = replace(before, validation=validation, no_validation=no_validation)
+        alike = validation and before.validation and validation.protocol_hash == before.validation.protocol_hash
+        diagnostics = before.diagnostics if alike else None
+        judged = replace(before, validation=validation, diagnostics=diagnostics, no_validation=no_validation)
         _keep(folder, config, judged, evaluation, evaluator.real_examples())
     console().print(f"record: {folder.path}", soft_wrap=True)
     return Figures(evaluation.quality, validation, no_validation)

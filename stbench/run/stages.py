@@ -260,7 +260,8 @@ class RunStages:
         self.track({f"quality/{name}": getattr(quality, name) for name in SCORES}, state.step)
         validator = self.validator
         validation = validator and validator.section(self.folder.read_validation(validator.protocol_hash))
-        self._write("finished", cost, validation=validation, quality=quality, files=files)
+        diagnostics = validator and validator.diagnose(state.ema.module)
+        self._write("finished", cost, validation=validation, diagnostics=diagnostics, quality=quality, files=files)
 
     def _write(
         self, status: Literal["finished", "failed", "oom", "nan"], cost: Cost | None, files: dict[str, str], **rest: Any

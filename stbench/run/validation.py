@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from statistics import mean
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +20,19 @@ from stbench.backbones.base import Conditioning
 from stbench.data.clips import ClipDataset
 from stbench.data.loading import Batch, evaluation_clips
 from stbench.diffusion.grid import EDGES, NUM_BUCKETS, TimestepGrid
-from stbench.diffusion.loss import diffusion_loss, find_objective
+from stbench.diffusion.loss import Backbone, diffusion_loss, find_objective
 from stbench.errors import StbenchError
 from stbench.metrics.detectors.base import full_precision
+from stbench.metrics.frame_similarity import watched_similarity
 from stbench.metrics.protocol import ClipFacts, clip_facts
 from stbench.progress import progress_bar
-from stbench.records.sections import Validation, ValidationPoint
+from stbench.records.sections import Diagnostics, Validation, ValidationPoint
 from stbench.run.setup import Setup
 from stbench.runtime.seeds import generator
 from stbench.storage.hashing import sha256_of
 from stbench.training.divergence import TrainingDiverged
 
+DIAGNOSED = 64  # pairs of clip and draw, the first ones
 CLIP_SEED = 0  # of the choice where more videos are held out than are asked for
 # Raise it with every change of this package that changes a validation loss.
 VALIDATION_VERSION = 1
@@ -92,6 +95,17 @@ class Validator:
         means = tuple(found[buckets == bucket].mean().item() for bucket in range(NUM_BUCKETS))
         return ValidationPoint(step=step, loss=loss, buckets=means)
 
+    def diagnose(self, backbone: nn.Module) -> Diagnostics | None:
+        """What passes through a backbone in evaluation mode; None where it names no blocks, and for one frame."""
+        blocks = getattr(backbone, "frame_blocks", [])
+        if not blocks or self.setup.dataset.num_frames < 2:
+            return None
+        pairs = torch.arange(min(len(self.grid), DIAGNOSED))
+        with watched_similarity(blocks) as by_block:
+            for part in pairs.split(self.setup.config.settings.eval.batch_size):
+                self._losses(backbone.forward, part)  # by itself: compiled code may pass hooks by
+        return Diagnostics(n_pairs=len(pairs), frame_similarity=tuple(mean(found) for found in by_block))
+
     def section(self, curve: tuple[ValidationPoint, ...]) -> Validation:
         """The record's section; the last point of the curve is the figure."""
         return Validation(
@@ -105,7 +119,7 @@ class Validator:
         )
 
     @torch.no_grad()
-    def _losses(self, backbone: nn.Module, part: Tensor) -> Tensor:
+    def _losses(self, backbone: Backbone, part: Tensor) -> Tensor:
         """The errors (B,) float64 of some of the pairs of clip and draw."""
         setup, settings = self.setup, self.setup.config.settings
         device, draws = setup.runtime.device, self.grid.draws

@@ -29,7 +29,8 @@ def record(content: dict[str, Any]) -> Record:
     content["counts"] |= {"conventions": {"thop_batch3": 4.5}, "convention_notes": ["of three clips"]}
     figures = dict.fromkeys(("fvd_inf", "kvd", "mmd", "precision", "recall", "class_agreement"), 0.5)
     content["quality"] |= {**figures, "motion": MOTION}
-    return Record.from_json(content | {"validation": VALIDATION})
+    diagnostics = {"n_pairs": 8, "frame_similarity": [0.9, 0.7, 0.75]}
+    return Record.from_json(content | {"validation": VALIDATION, "diagnostics": diagnostics})
 
 
 @pytest.mark.parametrize("name", MEASURES)
@@ -39,7 +40,14 @@ def test_every_measure_is_found_in_a_record(record: Record, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "figure"),
-    [("validation_loss", 0.25), ("fvd", 100.0), ("motion_all", 0.375), ("params", 2.0), ("train_step_ms", 3000.0)],
+    [
+        ("validation_loss", 0.25),
+        ("fvd", 100.0),
+        ("motion_all", 0.375),
+        ("similarity_fall", 0.2),
+        ("params", 2.0),
+        ("train_step_ms", 3000.0),
+    ],
 )
 def test_figures_are_in_the_unit_of_their_title(record: Record, name: str, figure: float) -> None:
     assert MEASURES[name].of(record) == pytest.approx(figure)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
+from stbench.backbones.latte import Latte
+from stbench.backbones.trial import fill_zeros
 from stbench.diffusion.grid import EDGES
 from stbench.diffusion.schedule import NoiseSchedule
 from stbench.records.sections import ValidationPoint
@@ -129,3 +131,39 @@ def test_the_section_tells_the_last_point() -> None:
 )
 def test_it_is_due_before_and_after_training_and_on_the_way(steps: int, every: int, due: set[int]) -> None:
     assert validator_of(f"train.steps={steps}", f"eval.validation_every={every}").steps == due
+
+
+@pytest.mark.parametrize("variant", ["latte1", "latte2", "latte3", "latte4", "dit"])
+def test_every_block_is_diagnosed_and_the_network_left_as_it_was(variant: str) -> None:
+    validator = validator_of(variant=variant)
+    backbone = validator.setup.build_backbone().eval()
+    fill_zeros(backbone)
+    before = validator.validate(backbone, 0)
+    found = validator.diagnose(backbone)
+    assert found is not None
+    assert isinstance(backbone, Latte)
+    assert len(found.frame_similarity) == len(backbone.frame_blocks)
+    assert all(-1 <= similarity <= 1 for similarity in found.frame_similarity)
+    assert len(set(found.frame_similarity)) == len(found.frame_similarity)
+    assert validator.validate(backbone, 0) == before
+
+
+def test_what_does_not_name_its_blocks_is_not_diagnosed() -> None:
+    validator = validator_of()
+    assert validator.diagnose(Answering("flow", lambda noisy, _: noisy)) is None
+
+
+def test_frames_of_one_block_that_mixes_nothing_are_as_alike_as_their_noise() -> None:
+    """At half of the way the noise, which every frame has of its own, leaves less in common than the clips have."""
+    validator = validator_of("eval.validation_clips=1", "eval.validation_draws=10")
+    backbone = Answering("flow", lambda noisy, _: noisy)
+    passing = nn.Identity()
+
+    def answer(noisy: Tensor, _: Tensor) -> Tensor:
+        return passing(noisy.transpose(1, 2)).transpose(1, 2)
+
+    backbone.answer, backbone.frame_blocks = answer, [passing]  # type: ignore[assignment]
+    found = validator.diagnose(backbone)
+    assert found is not None
+    assert found.n_pairs == 10
+    assert 0.1 < found.frame_similarity[0] < 0.9

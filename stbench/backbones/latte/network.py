@@ -185,6 +185,11 @@ class Latte(nn.Module):
         return self.num_frames // length * (self.sample_size // size) ** 2
 
     @property
+    def frame_blocks(self) -> list[nn.Module]:
+        """The blocks in order of depth, each from tokens (B, F, N, D) to tokens of the same frames."""
+        return list(self.blocks)
+
+    @property
     def published_guided_channels(self) -> int:
         """The authors of Latte guide the noise, those of DiT its first three channels alone."""
         return 3 if self.arrangement == "spatial" else self.in_channels
