@@ -365,12 +365,16 @@ def compare(
     base: Annotated[Path, typer.Argument(help="A run, or a folder of runs.")],
     new: Annotated[Path, typer.Argument(help="What to compare with it.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the comparison.")],
+    noise_cards: Annotated[
+        Path | None,
+        typer.Option(help="Folder with noise cards; by default results/reference of the checkout.", exists=True),
+    ] = None,
 ) -> None:
     """Compare runs with a baseline: exit status 1 a regression, 3 runs that failed or are missing, 4 not comparable."""
     from stbench.reports.comparison.compare import compare as compare_runs
     from stbench.reports.comparison.page import comparison_markdown
 
-    comparison = compare_runs(base, new, out)
+    comparison = compare_runs(base, new, out, noise_cards)
     print(comparison_markdown(comparison, folded=False))
     raise typer.Exit(comparison.exit_status)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,12 +55,27 @@ def curve_plots(reported: ReportedRuns, unread: list[str]) -> Iterator[Plot]:
         where = dataset if len(datasets) > 1 else ""
         capped = f" The {len(shown)} best of {len(groups)} configurations." if len(groups) > MOST_CURVES else ""
         caption = f"{BAND}{capped} {context_of([run.record for _, run in runs])}"
-        by_axis = _recorded_curves(runs)
-        by_axis[LOSS] = _loss_curves(runs, unread)
-        for axis, curves in by_axis.items():
-            if curves:
-                several = [(each.kind, each.stem) for each in by_axis].count((axis.kind, axis.stem)) > 1
-                yield _plot(axis, seed_bands(curves), reported, where, several, caption)
+        yield from plots_over_training(runs, reported.colours, where, caption, unread)
+
+
+def plots_over_training(
+    runs: LabelledRuns, colours: Mapping[str, str], where: str, caption: str, unread: list[str]
+) -> Iterator[Plot]:
+    """Yield a plot of each figure that these runs have over training, a band for each label.
+
+    Args:
+        runs: each with its label.
+        colours: of every label.
+        where: what sets these plots apart from others on the page, for titles and the names of files.
+        caption: of every plot.
+        unread: gets a sentence for each file that cannot be read.
+    """
+    by_axis = _recorded_curves(runs)
+    by_axis[LOSS] = _loss_curves(runs, unread)
+    for axis, curves in by_axis.items():
+        if curves:
+            several = [(each.kind, each.stem) for each in by_axis].count((axis.kind, axis.stem)) > 1
+            yield _plot(axis, seed_bands(curves), colours, where, several, caption)
 
 
 def _recorded_curves(runs: LabelledRuns) -> dict[Axis, list[Curve]]:
@@ -110,12 +125,12 @@ def _loss_points(path: Path) -> tuple[list[float], list[float]] | None:
     return None if rows.empty else (rows["step"].tolist(), rows["loss"].tolist())
 
 
-def _plot(axis: Axis, bands: list[Band], reported: ReportedRuns, where: str, several: bool, caption: str) -> Plot:
+def _plot(axis: Axis, bands: list[Band], colours: Mapping[str, str], where: str, several: bool, caption: str) -> Plot:
     """A plot of curves; where there are several of its kind, its title and its file's name tell the protocol."""
     apart = [where] * bool(where) + [f"protocol {str(axis.protocol)[:12]}"] * several
     title = ", ".join([axis.title + " over training" * (axis is not LOSS), *apart])
     # On a smoothed curve no value is a measurement.
-    figure = training_curves(bands, title, axis.values, reported.colours, points=axis is not LOSS)
+    figure = training_curves(bands, title, axis.values, colours, points=axis is not LOSS)
     stem = axis.stem if axis is LOSS else f"{axis.stem}{f'-{file_stem(str(axis.protocol))}' * several}-over-training"
     spans = [f"{band.label}: from {format_number(band.mean[0])} to {format_number(band.mean[-1])}" for band in bands]
     name = f"{stem}-{file_stem(where)}" if where else stem

@@ -32,7 +32,7 @@ def label_configurations(configs: Mapping[str, Config]) -> dict[str, str]:
     Args:
         configs: a configuration by what it is known by, e.g. `Record.group_hash`.
     """
-    settings = {key: _labelled(flatten(config)) for key, config in configs.items()}
+    settings = {key: labelled_settings(config) for key, config in configs.items()}
     names = {
         key: _cut(str(flat.get("variant.name") or "unnamed variant"), LONGEST_NAME) for key, flat in settings.items()
     }
@@ -50,7 +50,7 @@ def label_configurations(configs: Mapping[str, Config]) -> dict[str, str]:
 
 def distinctions(configs: Mapping[str, Config]) -> dict[str, str]:
     """Return for each configuration all settings in which any of these differ, as words; nothing where none do."""
-    settings = {key: _labelled(flatten(config)) for key, config in configs.items()}
+    settings = {key: labelled_settings(config) for key, config in configs.items()}
     keys = [key for key in _differing(list(settings.values())) if key != "variant.backbone"]
     return {
         key: ", ".join(f"{each}={_value(flat[each])}" for each in keys if each in flat)
@@ -58,10 +58,10 @@ def distinctions(configs: Mapping[str, Config]) -> dict[str, str]:
     }
 
 
-def _labelled(flat: dict[str, Any]) -> dict[str, Any]:
-    """The settings that may stand in a label: those that can move a result."""
+def labelled_settings(config: Config) -> dict[str, Any]:
+    """The settings that may stand in a label, by their dotted names: those that can move a result."""
     unhashed = {key for key, declared in dotted_settings().items() if not declared.metadata["hashed"]}
-    return {key: value for key, value in flat.items() if key not in UNLABELLED | unhashed}
+    return {key: value for key, value in flatten(config).items() if key not in UNLABELLED | unhashed}
 
 
 def _telling(siblings: list[dict[str, Any]]) -> list[str]:

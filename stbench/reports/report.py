@@ -50,6 +50,6 @@ def write_report(run_paths: Iterable[Path | str], out_dir: Path | str) -> Report
             (folder / name).mkdir()
         for plot in content.plots:
             write_figure(plot.figure, folder / "plots", plot.name)
-        for row in [row for grid in content.grids for part in (grid, *grid.folded.values()) for row in part.rows]:
+        for row in [row for grid in content.grids for row in grid.all_rows]:
             (folder / "samples" / f"{row.name}.webp").write_bytes(row.strip.webp)
     return Report(out / "index.html", content)

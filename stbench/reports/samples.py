@@ -6,7 +6,7 @@ What else there is lies folded under them: the same samples over training, and t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from stbench.records.schema import Record
@@ -45,6 +45,11 @@ class SampleGrid:
     rows: list[SampleRow]
     folded: dict[str, SampleGrid] = field(default_factory=dict)
 
+    @property
+    def all_rows(self) -> list[SampleRow]:
+        """Those that are shown, and those that are folded."""
+        return [row for grid in (self, *self.folded.values()) for row in grid.rows]
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -77,15 +82,22 @@ def sample_grids(reported: ReportedRuns, unread: list[str]) -> list[SampleGrid]:
     for label, run in reported.labelled():
         if SAMPLES in run.record.files:
             by_dataset.setdefault(dataset_of(run.record.config), []).append(Kept(label, run))
-    grids: list[SampleGrid] = []
+    grids = []
     for dataset, kept in by_dataset.items():
         groups = [group for group in reported.groups if dataset_of(group.config) == dataset]
-        grids += _grid(dataset, kept, {group.label for group in best_of(groups, MOST_STRIPS)}, unread)
-    return grids
+        grids.append(sample_grid(dataset, kept, {group.label for group in best_of(groups, MOST_STRIPS)}, unread))
+    return [grid for grid in grids if grid]
 
 
-def _grid(dataset: str, kept: Sequence[Kept], best: set[str], unread: list[str]) -> Iterator[SampleGrid]:
-    """Yield the grid of a data set; none where no file of it can be read."""
+def sample_grid(dataset: str, kept: Sequence[Kept], best: set[str], unread: list[str]) -> SampleGrid | None:
+    """Return the grid of a data set; None where no file of it can be read.
+
+    Args:
+        dataset: its name.
+        kept: what its runs kept.
+        best: the labels of which a run is shown; what else there is is folded under them.
+        unread: gets a sentence for each file that cannot be read.
+    """
     first: dict[str, Kept] = {}
     for each in kept:
         if each.label in best:
@@ -94,7 +106,7 @@ def _grid(dataset: str, kept: Sequence[Kept], best: set[str], unread: list[str])
     reals = (read_file(each.run, each.run.record.files.get(REAL), load_clips, unread) for each in kept)
     real = next((clips for clips in reals if clips), None)
     if not shown:
-        return
+        return None
     sets = [*([real] if real else []), *(clips for _, clips in shown)]
     columns, stem, number = media.choose_columns(sets), file_stem(dataset), itertools.count(1)
     names = media.column_names(sets[0], columns)
@@ -115,7 +127,7 @@ def _grid(dataset: str, kept: Sequence[Kept], best: set[str], unread: list[str])
         if readable := _readable(some[:MOST_STRIPS], unread):
             of = f", {MOST_STRIPS} of {len(some)}" if len(some) > MOST_STRIPS else ""
             main.folded[title + of] = grid(readable)
-    yield main
+    return main
 
 
 def _readable(kept: Sequence[Kept], unread: list[str]) -> list[tuple[Kept, Clips]]:

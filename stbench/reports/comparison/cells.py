@@ -8,6 +8,7 @@ from stbench.errors import CheckFailed, FinishedInPart, NotComparable
 from stbench.reports.comparison.verdicts import (
     BETTER,
     CHANGED,
+    DIFFERENT,
     FAILED,
     NOT_COMPARABLE,
     REGRESSED,
@@ -40,6 +41,11 @@ class Cell:
     gated: bool
     differences: list[str]
     verdicts: list[Verdict]
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything became better or worse, changed or failed."""
+        return any(verdict.verdict in DIFFERENT for verdict in self.verdicts)
 
     @property
     def regressions(self) -> list[str]:

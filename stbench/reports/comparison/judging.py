@@ -17,6 +17,7 @@ from stbench.records import statistics
 from stbench.records.decisions import Decision, decide_all
 from stbench.records.estimates import Comparison as Arms
 from stbench.records.measures import Measure, get_measure
+from stbench.records.noise_card import NoiseCard, sigma_for
 from stbench.records.schema import Record
 from stbench.reports.comparison.conditions import obstacle
 from stbench.reports.comparison.times import TimeQuestion, judge_times, settle_time
@@ -60,18 +61,19 @@ class SeedQuestion:
 Judged = Verdict | SeedQuestion | TimeQuestion
 
 
-def judge(base: Sequence[Record], new: Sequence[Record]) -> list[Judged]:
+def judge(base: Sequence[Record], new: Sequence[Record], cards: Sequence[NoiseCard] = ()) -> list[Judged]:
     """Compare runs that belong together, one verdict or question a metric that at least one side has.
 
     Args:
         base: one run a seed.
         new: the runs of the same seeds, in the same order.
+        cards: noise cards, of which those are used that hold for these runs.
     """
     finished = _finished(base, new)
     if not any(record.finished for record in (*base, *new)):
         return [finished] if finished else []  # what neither side brought to its end is not judged by its costs
     pairs = list(zip(base, new, strict=True))
-    judged = [_judge_measure(measure, pairs) for measure in map(get_measure, COMPARED)]
+    judged = [_judge_measure(measure, pairs, cards) for measure in map(get_measure, COMPARED)]
     return [each for each in (finished, *judged) if each is not None]
 
 
@@ -103,7 +105,7 @@ def _finished(base: Sequence[Record], new: Sequence[Record]) -> Verdict | None:
     )
 
 
-def _judge_measure(measure: Measure, pairs: Pairs) -> Judged | None:
+def _judge_measure(measure: Measure, pairs: Pairs, cards: Sequence[NoiseCard]) -> Judged | None:
     """Compare one figure; a run that failed before the figure was taken has no say in it."""
     base, new = (_by_seed(measure, [pair[side] for pair in pairs]) for side in (0, 1))
     having = [record for pair in pairs for record in pair if measure.of(record) is not None]
@@ -125,7 +127,7 @@ def _judge_measure(measure: Measure, pairs: Pairs) -> Judged | None:
         return _without_noise(shown)
     if base.keys() == new.keys() and all(statistics.equal_to_rounding(base[seed], new[seed]) for seed in base):
         return replace(shown, verdict=SAME, reason="equal in every run")
-    return SeedQuestion(shown, Arms(base, new, measure))
+    return SeedQuestion(shown, Arms(base, new, measure, sigma_for(measure, having, cards)))
 
 
 def _by_seed(measure: Measure, runs: Sequence[Record]) -> dict[int, float]:
@@ -172,7 +174,7 @@ def _settle_seeds(question: SeedQuestion, decision: Decision) -> Verdict:
     return replace(
         question.shown,
         verdict=SAME if decision.verdict == "equivalent" else decision.verdict,
-        reason="; ".join(filter(None, [decision.reason, needed])),
+        reason="; ".join(filter(None, ["with a noise card" * bool(question.arms.sigma), decision.reason, needed])),
         interval=interval,
         interval_of="difference" if share else "ratio",
         level=1 - decision.alpha,

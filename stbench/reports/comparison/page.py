@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -17,6 +18,7 @@ from stbench.reports.text import format_cell, format_number, markdown_text
 
 if TYPE_CHECKING:
     from stbench.reports.comparison.cells import Cell, Comparison
+    from stbench.reports.comparison.overlays import Overlay
     from stbench.reports.comparison.verdicts import Verdict
 
 WIDTH = 80  # characters of a line of text; tables are as narrow as their names allow
@@ -39,7 +41,7 @@ def comparison_markdown(comparison: Comparison, folded: bool = True) -> str:
             cannot.
     """
     parts = [_wrapped(f"**{markdown_text(comparison.headline)}**")]
-    cells = sorted(comparison.cells, key=lambda cell: not _differs(cell))  # those that differ come first
+    cells = sorted(comparison.cells, key=lambda cell: not cell.differs)  # those that differ come first
     for cell in cells[:MOST_CELLS]:
         parts += _folded(cell) if folded else [f"### {markdown_text(cell.name)}", *_cell_markdown(cell)]
     if len(cells) > MOST_CELLS:
@@ -53,7 +55,7 @@ def _folded(cell: Cell) -> list[str]:
     """A cell below its name and a count of its verdicts, open where anything differs."""
     found = [verdict.verdict for verdict in cell.verdicts]
     counts = ", ".join(f"{found.count(kind)} {kind}" for kind in dict.fromkeys(found))
-    opening = f"<details{' open' * _differs(cell)}><summary>{escape(cell.name)}: {counts}</summary>"
+    opening = f"<details{' open' * cell.differs}><summary>{escape(cell.name)}: {counts}</summary>"
     return [opening, *_cell_markdown(cell), "</details>"]
 
 
@@ -63,10 +65,6 @@ def _cell_markdown(cell: Cell) -> list[str]:
     if notes := _notes(cell):
         parts.append("\n".join(_wrapped(f"- {markdown_text(note)}", indent="  ") for note in notes))
     return parts
-
-
-def _differs(cell: Cell) -> bool:
-    return any(verdict.verdict in DIFFERENT for verdict in cell.verdicts)
 
 
 def _wrapped(text: str, indent: str = "") -> str:
@@ -127,12 +125,13 @@ def _grounds(verdict: Verdict) -> str:
     return "; ".join(told)
 
 
-def comparison_page(comparison: Comparison, figure: Figure | None) -> str:
+def comparison_page(comparison: Comparison, figure: Figure | None, overlays: Mapping[int, Overlay]) -> str:
     """Return the whole page.
 
     Args:
         comparison: what was compared.
         figure: from `ratio_plot`.
+        overlays: pictures of some of its cells, by their place.
     """
     kinds = (*DIFFERENT, SAME, UNDECIDED, NOT_COMPARABLE)
     cells = comparison.cells
@@ -142,7 +141,7 @@ def comparison_page(comparison: Comparison, figure: Figure | None) -> str:
         lead=comparison.headline,
         facts={kind.capitalize(): sum(verdict.verdict == kind for verdict in comparison.verdicts) for kind in kinds},
         figure=figure,
-        cells=[(cell, _shown(cell), _notes(cell)) for cell in cells],
+        cells=[(cell, _shown(cell), _notes(cell), overlays.get(place)) for place, cell in enumerate(cells)],
         unpaired=_unpaired(comparison),
         rules=RULES,
     )

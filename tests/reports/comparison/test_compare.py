@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +11,25 @@ from typing import Any
 import pytest
 
 from stbench.errors import NotComparable, StbenchError
+from stbench.records.noise_card import Noise, NoiseCard, training_of
+from stbench.records.store import read_record
 from stbench.reports.comparison.cells import Comparison
 from stbench.reports.comparison.compare import compare
+from stbench.reports.comparison.overlays import Overlay
 from stbench.reports.comparison.page import comparison_markdown
 
 MakeRun = Callable[..., Path]
 SLOWER = {"timing.forward.median": 0.016}
 COSTS = ["forward (ms)", "train step (ms)", "peak memory (MiB)"]
 FIGURES = ["parameters (M)", "GMACs", "FVD[shapes3d]", "KVD[shapes3d]", *COSTS]
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Leave out what takes long and is tested in test_overlays.py; `.undo()` draws it."""
+    monkeypatch.setattr("stbench.reports.comparison.compare.overlay", lambda *_: Overlay([], None, []))
+    monkeypatch.setattr("stbench.reports.comparison.compare.ratio_plot", lambda _: None)
+    return monkeypatch
 
 
 @pytest.fixture
@@ -215,41 +227,57 @@ def test_missing_run_fails_and_an_added_one_does_not(make_run: MakeRun, tmp_path
     assert (grown.exit_status, grown.added) == (0, ["latte2 / shapes / demo seed 0"])
 
 
-def test_folders_of_one_variant_each_are_baseline_and_candidate(make_run: MakeRun, tmp_path: Path) -> None:
-    for seed in range(2):
-        make_run("latte1", seed, folder="base")
-        make_run("mine", seed, folder="new")
-    comparison = compare(tmp_path / "base", tmp_path / "new", tmp_path / "out")
-    assert [(cell.base, cell.new) for cell in comparison.cells] == [(["latte1-0", "latte1-1"], ["mine-0", "mine-1"])]
-
-
-def test_nothing_in_common_does_not_pass(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_side_without_records_is_wrong_use_and_one_without_a_counterpart_not_comparable(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
     make_run("latte1", 0, folder="base")
     make_run("latte1", 1, folder="new")
-    with pytest.raises(
-        NotComparable, match="NEW holds none of BASE's runs; expected latte1 / shapes / demo seed 0; it"
-    ):
-        compare(tmp_path / "base", tmp_path / "new", tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(StbenchError, match="holds no record"):
-        compare(tmp_path / "base", tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(NotComparable, match="nothing to compare"):
+        compare(tmp_path / "base", tmp_path / "new", tmp_path / "out")
+    for base, new in (("base", "empty"), ("empty", "base"), ("empty", "empty")):
+        with pytest.raises(StbenchError, match="holds no record") as raised:
+            compare(tmp_path / base, tmp_path / new, tmp_path / "out")
+        assert raised.value.exit_status == 2
     assert not (tmp_path / "out").exists()
 
 
-def test_ambiguous_runs_are_named(make_run: MakeRun, tmp_path: Path) -> None:
-    make_run("latte1", 0, folder="base")
-    make_run("latte1", 0, folder="base", run_id="again")
-    make_run("latte1", 0, folder="new")
-    with pytest.raises(StbenchError, match=r"two runs of latte1 / shapes / demo seed 0 .*'latte1-0' and 'again'"):
-        compare(tmp_path / "base", tmp_path / "new", tmp_path / "out")
+def test_configurations_of_a_sweep_are_told_apart_by_their_settings(make_run: MakeRun, tmp_path: Path) -> None:
+    for lr in (1e-3, 2e-3):
+        for side in ("base", "new"):
+            make_run(folder=side, run_id=f"{side}-{lr}", **{"config.train.lr": lr})
+    comparison = compare(tmp_path / "base", tmp_path / "new", tmp_path / "out")
+    assert [cell.name for cell in comparison.cells] == [
+        "latte1 / shapes / demo / train.lr=0.001", "latte1 / shapes / demo / train.lr=0.002",
+    ]  # fmt: skip
 
 
-def test_files(compared: Callable[..., Comparison], tmp_path: Path) -> None:
+def test_with_a_noise_card_three_seeds_decide(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed, fvd in enumerate([99.0, 100.0, 101.0]):
+        run = make_run("latte1", seed, fvd, folder="base")
+        make_run("latte1", seed, 1.5 * fvd, folder="new")
+    noise = Noise(condition="protocol-a", mean=100.0, sd=0.02, freedom=9)
+    card = NoiseCard(created="2026-01-01", training=training_of(read_record(run)), runs=(), noise={"fvd": noise})
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / "noise_card.json").write_text(json.dumps(dataclasses.asdict(card)))
+    sides = (tmp_path / "base", tmp_path / "new", tmp_path / "out")
+    without, with_card = compare(*sides), compare(*sides, noise_cards=tmp_path / "cards")
+    assert (verdicts(without)["FVD[shapes3d]"], without.exit_status) == ("undecided", 0)
+    assert (verdicts(with_card)["FVD[shapes3d]"], with_card.exit_status) == ("worse", 1)
+    assert reason(with_card, "FVD[shapes3d]") == "with a noise card"
+
+
+def test_files(compared: Callable[..., Comparison], tmp_path: Path, without_pictures: pytest.MonkeyPatch) -> None:
+    without_pictures.undo()
     comparison = compared(**SLOWER, run_id="<b>x</b>")
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
-        "compare.csv", "compare.html", "compare.json", "compare.md", "ratios.png", "ratios.svg",
+        "compare.csv", "compare.html", "compare.json", "compare.md", "plots", "ratios.png", "ratios.svg", "samples",
     ]  # fmt: skip
+    assert sorted(path.name for path in (out / "plots").glob("*.svg")) == [
+        "fvd-shapes3d-16-over-training.svg", "loss.svg",
+    ]  # fmt: skip
+    assert len(list((out / "samples").glob("*.webp"))) == 3
     content = json.loads((out / "compare.json").read_text())
     assert (content["exit_status"], content["headline"]) == (1, comparison.headline)
     assert content["cells"][0]["verdicts"][4] == {
@@ -267,6 +295,8 @@ def test_files(compared: Callable[..., Comparison], tmp_path: Path) -> None:
     }
     page = (out / "compare.html").read_text()
     assert "&lt;b&gt;x&lt;/b&gt;" in page and "<b>" not in page
+    assert page.count("data:image/webp") == 3  # what moves is in the page: nothing is asked of the network
+    assert (out / "compare.csv").read_text().count("\n") == 1 + len(comparison.verdicts)
     assert (out / "compare.md").read_text() == comparison_markdown(comparison)
 
 

@@ -108,7 +108,7 @@ def test_table_has_every_verdict_unrounded() -> None:
 
 
 def test_page_of_one_configuration() -> None:
-    page = comparison_page(one(), None)
+    page = comparison_page(one(), None, {})
     body = lines(page[page.index("<body>") : page.index("<script>")])
     start = body.index("<section>")
     assert body[: start + 3] == [
@@ -152,7 +152,7 @@ def test_page_of_one_configuration() -> None:
 
 
 def test_page_of_several_configurations() -> None:
-    page = comparison_page(several(), ratio_plot(several()))
+    page = comparison_page(several(), ratio_plot(several()), {})
     assert re.findall(r"<h[123]>([^<]+)</h[123]>", page) == [
         "2 configurations compared",
         "Ratios",
