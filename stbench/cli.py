@@ -28,6 +28,7 @@ from stbench.settings.options import (
     NoiseOptions,
     ProfileOptions,
     ReproduceOptions,
+    SeedsOptions,
     SweepOptions,
     with_options,
 )
@@ -402,6 +403,26 @@ def study_noise_command(
     from stbench.studies.noise import study_noise
 
     for sentence in findings(study_noise(overrides or [], options, out)):
+        print(sentence)
+    print(f"study: {out / 'index.html'}")
+
+
+@study_app.command("seeds")
+@with_options
+def study_seeds_command(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="RUNS...|KEY=VALUE...", help="Folders of finished runs, or the words of the runs."),
+    ],
+    *,
+    options: SeedsOptions,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = paths.DEFAULT_RUNS / "noise-card",
+) -> None:
+    """How far training seeds, sampling seeds and clips move the figures of an arm: a noise card, from ten seeds on."""
+    from stbench.launch.seeds import study_seeds
+    from stbench.reports.noise.seeds import findings
+
+    for sentence in findings(study_seeds(sources, options, out)):
         print(sentence)
     print(f"study: {out / 'index.html'}")
 

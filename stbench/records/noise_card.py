@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from stbench import paths
 from stbench.errors import StbenchError
 from stbench.records.estimates import PooledSigma
 from stbench.records.measures import Measure
@@ -152,6 +153,13 @@ def read_card(path: Path) -> NoiseCard:
 def cards_in(folder: Path) -> list[NoiseCard]:
     """Every card at or below a folder, in the order of their paths; none where there is no folder."""
     return [read_card(path) for path in sorted(folder.rglob(CARD_NAME))]
+
+
+def known_cards(folders: Iterable[Path] = ()) -> list[NoiseCard]:
+    """Every card in these folders and, in a checkout, in `results/reference`."""
+    root = paths.checkout_root()
+    reference = [root / "results" / "reference"] if root else []
+    return [card for folder in [*folders, *reference] for card in cards_in(folder)]
 
 
 @functools.cache

@@ -16,6 +16,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from stbench import paths
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileOptions:
@@ -106,6 +108,15 @@ class ReproduceOptions:
     retry: Annotated[bool, typer.Option("--retry", help="Run what failed once more, from its newest checkpoint.")] = (
         False
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedsOptions:
+    """What `stbench study seeds` does beside its runs or words."""
+
+    seeds: Annotated[int, typer.Option(help="Of each arm, from 0 on; with words.", min=10)] = 10
+    jobs: Annotated[int, typer.Option(help="Runs at once; with words.", min=1)] = 1
+    runs: Annotated[Path, typer.Option(help="Folder of the runs that are made; with words.")] = paths.DEFAULT_RUNS
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
