@@ -130,6 +130,8 @@ def estimate(comparison: Comparison, alpha: float) -> Estimate | Untested:
         value <= 0 for value in (*comparison.first.values(), *comparison.second.values())
     ):
         return Untested("a figure is zero or less, which has no ratio")
+    if n and comparison.unit == 0:
+        return Untested("the first mean is zero, of which no difference is a share")
     if sigma is None:
         return _welch(comparison) if n >= MIN_SEEDS else _too_few(n, MIN_SEEDS, "without a noise card")
     if n < MIN_SEEDS_WITH_CARD:

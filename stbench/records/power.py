@@ -51,11 +51,15 @@ class Design:
     def power(self, effect: float, n: float, alpha: float) -> float:
         """How often a two-sided t test at `alpha` finds a true effect, with its sign."""
         freedom = self.freedom(n)
+        if self.sd == 0:
+            return float(effect != 0)
         return _power(abs(effect) / self.error(n), freedom, two_sided(alpha, freedom))
 
     def power_of_equivalence(self, effect: float, margin: float, n: float, alpha: float) -> float:
         """How often the interval at 1 - `alpha` lies within the margin at a true effect: at least that often."""
         error, freedom = self.error(n), self.freedom(n)
+        if error == 0:
+            return float(abs(effect) < margin)
         critical = two_sided(alpha, freedom)
         return max(0.0, sum(_power((margin + side) / error, freedom, critical) for side in (-effect, effect)) - 1)
 

@@ -114,10 +114,10 @@ def _sampling_seed(record: Record) -> int:
 
 
 def _noise(measure: Measure, arms: Arms, samplings: Samplings) -> Noise | None:
-    """The noise of a measure; None where too few runs have it."""
+    """The noise of a measure; None where too few runs have it, or where it never moves: a score of 0 in every run."""
     groups = [_on_scale(measure, runs) for runs in arms.values()]
     variance, freedom = pooled_within([list(group.values()) for group in groups if group])
-    if freedom < MIN_CARD_SEEDS - 1:
+    if freedom < MIN_CARD_SEEDS - 1 or variance == 0:
         return None
     runs = [run for arm in arms.values() for run in arm.values() if measure.of(run) is not None]
     conditions = {measure.condition(run) for run in runs}

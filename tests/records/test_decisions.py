@@ -64,6 +64,7 @@ def test_a_difference_within_the_margin_is_equivalent_though_it_leaves_out_zero(
 def test_equal_figures_are_equivalent() -> None:
     same = dict.fromkeys(range(5), 2.0)
     assert decide(same, same, measure=LOSS).verdict == "equivalent"
+    assert decide(same, same, measure=LOSS, margin=0).verdict == "undecided"
 
 
 def test_few_seeds_without_a_card_say_how_many_are_missing() -> None:

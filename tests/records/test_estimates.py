@@ -110,6 +110,11 @@ def test_what_is_no_positive_figure_has_no_ratio() -> None:
     assert found == Untested("a figure is zero or less, which has no ratio")
 
 
+def test_nothing_is_a_share_of_zero() -> None:
+    found = estimate(Comparison({0: -1.0, 1: 1.0}, {0: 1.0, 1: 2.0}, KVD, CARD), 0.05)
+    assert found == Untested("the first mean is zero, of which no difference is a share")
+
+
 @pytest.mark.parametrize(("second", "p"), [(10.0, 1.0), (12.0, 0.0)])
 def test_figures_without_noise(second: float, p: float) -> None:
     found = estimated(Comparison(dict.fromkeys(range(5), 10.0), dict.fromkeys(range(5), second), FVD))

@@ -58,3 +58,9 @@ def test_seeds_for_equivalence_are_the_fewest() -> None:
     n = design.seeds_for_equivalence(0.0, 0.05, 0.05)
     assert n is not None
     assert design.power_of_equivalence(0, 0.05, n, 0.05) >= 0.8 > design.power_of_equivalence(0, 0.05, n - 1, 0.05)
+
+
+def test_without_noise_two_seeds_tell_all() -> None:
+    exact = Design(0.0)
+    assert (exact.power(0.01, 2, 0.05), exact.power(0, 2, 0.05), exact.seeds_for(0.01, 0.05)) == (1, 0, 2)
+    assert (exact.seeds_for_equivalence(0.0, 0.1, 0.05), exact.seeds_for_equivalence(0.2, 0.1, 0.05)) == (2, None)
