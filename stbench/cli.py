@@ -26,6 +26,7 @@ from stbench.errors import FinishedInPart, StbenchError, error_with_place, first
 from stbench.settings.options import (
     FvdOptions,
     NoiseOptions,
+    NullOptions,
     ProfileOptions,
     ReproduceOptions,
     SeedsOptions,
@@ -425,6 +426,19 @@ def study_seeds_command(
     for sentence in findings(study_seeds(sources, options, out)):
         print(sentence)
     print(f"study: {out / 'index.html'}")
+
+
+@study_app.command("null")
+@with_options
+def study_null_command(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of runs.")], *, options: NullOptions
+) -> None:
+    """How often a comparison finds something where nothing changed: seeds of a configuration, split at random."""
+    from stbench.studies.null import study_null
+
+    for calibration in study_null(runs, options):
+        for sentence in calibration.sentences:
+            print(sentence)
 
 
 @app.command()

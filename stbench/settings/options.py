@@ -104,7 +104,6 @@ class ReproduceOptions:
     """What `stbench reproduce` does beside its KEY=VALUE words."""
 
     scale: Annotated[str, typer.Option(help="One of the file's scales; `stbench list claims` shows them.")]
-    plan: Annotated[bool, typer.Option("--plan", help="Say what would run and what it takes; write nothing.")] = False
     jobs: Annotated[int, typer.Option(help="Runs at once; the threads are divided among them.", min=1)] = 1
     retry: Annotated[bool, typer.Option("--retry", help="Run what failed once more, from its newest checkpoint.")] = (
         False
@@ -118,6 +117,17 @@ class SeedsOptions:
     seeds: Annotated[int, typer.Option(help="Of each arm, from 0 on; with words.", min=10)] = 10
     jobs: Annotated[int, typer.Option(help="Runs at once; with words.", min=1)] = 1
     runs: Annotated[Path, typer.Option(help="Folder of the runs that are made; with words.")] = paths.DEFAULT_RUNS
+
+
+@dataclass(frozen=True, kw_only=True)
+class NullOptions:
+    """What `stbench study null` does beside its runs."""
+
+    seeds: Annotated[int, typer.Option(help="On each side; a configuration needs twice as many runs.", min=1)] = 5
+    draws: Annotated[int, typer.Option(help="How often the runs are split.", min=1)] = 1000
+    noise_cards: Annotated[
+        Path | None, typer.Option(help="Folder with noise cards, which are not of these runs.", exists=True)
+    ] = None
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
