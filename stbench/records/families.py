@@ -1,4 +1,4 @@
-"""Which configurations are sizes of one network: those that differ in the arguments of size, and in seed and name."""
+"""Which configurations are sizes of one network: those that differ in the arguments of size, and the seed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SIZE_ARGUMENTS = frozenset(
         *("dim", "dim_multipliers", "blocks_per_level", "channels", "channel_multipliers"),
     )
 )
-# May differ between sizes without being one: a name, a preset, where it is computed.
-NO_PART = frozenset(("seed", "preset", "variant.name", "dataset.arguments.root", "device", "out", "track"))
+# May differ between sizes without being one: a preset, where it is computed. Another name is another network.
+NO_PART = frozenset(("seed", "preset", "dataset.arguments.root", "device", "out", "track"))
 
 
 def family_of(config: Mapping[str, Any]) -> str:

@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from stbench.records.costs import largest_parts
+from stbench.records.scaling import FARTHEST, PowerLaw, Sizes
 from stbench.records.statistics import FACTOR
 from stbench.reports.drawing import (
     INK,
@@ -36,6 +39,8 @@ from stbench.reports.text import format_number
 MARKERS = {"finished": "o", "failed": "X", "oom": "s", "nan": "D"}
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 MOST_NAMED = 12  # marks beside which their names stand
+# Of the parts of a network; those of configurations would be taken for these.
+SHADES = ("#4c78a8", "#9ecae9", "#f58518", "#ffbf79", "#54a24b", "#88d27a", "#b279a2", "#d6a5c9")
 VERDICT_COLOURS = {"better": "#009E73", "worse": "#D55E00", "changed": "#D55E00"}
 
 
@@ -73,6 +78,16 @@ class Mark:
         ends = f" [{', '.join(map(format_number, self.interval))}]" if self.interval else ""
         over = f" over {len(self.seeds)} seeds" if len(self.seeds) > 1 else ""
         return f"{self.label}: {quality} {format_number(self.y)}{ends}{over} at {format_number(self.x)} {cost.unit}"
+
+
+@dataclass(frozen=True)
+class ScaledArm:
+    """A network at several sizes, with its power law where it has one."""
+
+    label: str
+    colour: str
+    sizes: Sizes
+    law: PowerLaw | None
 
 
 @dataclass(frozen=True)
@@ -221,6 +236,75 @@ def _draw_band(axes: Axes, band: Band, colour: str, dash: str, axis: str, points
     for x, y, status in band.ended:
         axes.plot(x, y, MARKERS[status], color=colour, markersize=8)
         add_note(axes, status, (x, y), (0, 8), INK, ha="center")
+
+
+@matplotlib.rc_context(STYLE)
+def over_sizes(arms: Sequence[ScaledArm], quality: str, over: str, axis: str) -> Figure:
+    """Plot quality over size, both logarithmic, with the power laws: dotted where they are read beyond the sizes.
+
+    Args:
+        arms: with or without a law.
+        quality: what is plotted.
+        over: what it is plotted over, in a word.
+        axis: the same with its unit.
+    """
+    figure, axes = new_figure(f"{quality[0].upper()}{quality[1:]} over {over}", axis, f"{quality}, lower is better")
+    ends = []
+    for arm in arms:
+        costs, means = arm.sizes.costs, arm.sizes.means
+        seeds = [(cost, seed) for cost, own in zip(costs, arm.sizes.figures, strict=True) for seed in own.values()]
+        axes.scatter([x for x, _ in seeds], [y for _, y in seeds], s=16, color=arm.colour, alpha=0.35, linewidths=0)
+        for cost, mean, own in zip(costs, means, arm.sizes.figures, strict=True):
+            [dot] = axes.plot(cost, mean, "o", color=arm.colour, markersize=7)
+            over_seeds = f" over {len(own)} seeds" * (len(own) > 1)
+            tell(dot, f"{arm.label}: {quality} {format_number(mean)}{over_seeds} at {format_number(cost)}, {axis}")
+        last = (costs[-1], means[-1])
+        if arm.law:
+            last = _draw_law(axes, arm.law, arm.colour)
+        ends.append((*last, arm.label, arm.colour))
+    for axis_scale in (axes.set_xscale, axes.set_yscale):
+        axis_scale("log")
+    for ticks in (axes.xaxis, axes.yaxis):
+        ticks.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ticks.set_major_formatter(FuncFormatter(format_tick))
+        ticks.set_minor_formatter(NullFormatter())
+    label_points(axes, ends, outside=True)
+    return figure
+
+
+def _draw_law(axes: Axes, law: PowerLaw, colour: str) -> tuple[float, float]:
+    """Draw a power law over its sizes and, dotted, as far as it may be read; return where it ends."""
+    for start, end, dash in ((law.smallest, law.largest, "solid"), (law.largest, law.largest * FARTHEST, "dotted")):
+        costs = np.geomspace(start, end, 50)
+        figures = law.law.at(costs)[0]
+        axes.plot(costs, figures, color=colour, linewidth=1.5, linestyle=dash)
+    return float(costs[-1]), float(figures[-1])
+
+
+@matplotlib.rc_context(STYLE)
+def parts_of_cost(parts: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Plot how much of its operations each part of a network takes: a stacked bar for each configuration.
+
+    Args:
+        parts: GMACs by part, by the label of a configuration.
+    """
+    figure, axes = new_figure("Where the operations go", "GMACs per clip and forward pass", "")
+    figure.set_size_inches(7.2, 1.9 + 0.34 * len(parts))
+    names = list(dict.fromkeys(name for of in parts.values() for name in largest_parts(of)))
+    left = [0.0] * len(parts)
+    for place, name in enumerate(names):
+        widths = [largest_parts(of).get(name, 0.0) for of in parts.values()]
+        shade = SHADES[place % len(SHADES)]
+        bars = axes.barh(range(len(parts)), widths, left=left, color=shade, label=name, height=0.7)
+        for bar, label, width in zip(bars, parts, widths, strict=True):
+            share = width / max(sum(parts[label].values()), 1e-300)
+            tell(bar, f"{label}, {name}: {format_number(width)} GMACs, {100 * share:.0f} %")
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    axes.set_yticks(range(len(parts)), list(parts))
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
 
 
 @matplotlib.rc_context(STYLE)

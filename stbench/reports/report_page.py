@@ -17,6 +17,8 @@ from stbench.reports.matrix import NOTE, Matrix, matrices_of, one_budget_only
 from stbench.reports.plots import Plot
 from stbench.reports.runs import ReportedRuns, dataset_of
 from stbench.reports.samples import SampleGrid, sample_grids
+from stbench.reports.scaling import NOTE as SCALING_NOTE
+from stbench.reports.scaling import ScalingSection, scaling_section
 from stbench.reports.summary import MOST_NAMED, findings, warnings
 from stbench.reports.tables import NOTES, describe_seeds, shown_tables
 
@@ -42,6 +44,7 @@ class ReportContent:
     grids: list[SampleGrid]
     unread: list[str]  # why files could not be read
     matrices: list[Matrix] = field(default_factory=list)
+    scaling: ScalingSection = field(default_factory=ScalingSection)
 
     @property
     def results(self) -> pd.DataFrame:
@@ -51,7 +54,7 @@ class ReportContent:
     @property
     def plots(self) -> list[Plot]:
         """All plots."""
-        return [plot for plots in self.drawn.values() for plot in plots]
+        return [plot for plots in (*self.drawn.values(), self.scaling.plots) for plot in plots]
 
 
 def report_content(reported: ReportedRuns) -> ReportContent:
@@ -62,7 +65,11 @@ def report_content(reported: ReportedRuns) -> ReportContent:
     tables = shown_tables(reported)
     matrices = matrices_of(reported)
     tables |= {f"Verdicts: {matrix.title}": matrix.table() for matrix in matrices}
-    return ReportContent(findings(reported), warnings(reported), tables, drawn, missing, grids, unread, matrices)
+    if (scaling := scaling_section(reported)).laws:
+        tables["Scaling"] = scaling.table()
+    return ReportContent(
+        findings(reported), warnings(reported), tables, drawn, missing, grids, unread, matrices, scaling
+    )
 
 
 def report_page(reported: ReportedRuns, content: ReportContent) -> str:
@@ -81,6 +88,7 @@ def report_page(reported: ReportedRuns, content: ReportContent) -> str:
         context=context_of([run.record for run in reported.stored]),
         plot_notes=SECTIONS,
         matrix_note=NOTE,
+        scaling_note=SCALING_NOTE,
         one_budget_only=one_budget_only(content.matrices),
         colours=reported.colours,
         conventions=conventions,

@@ -25,7 +25,7 @@ def config(**changes: Any) -> dict[str, Any]:
         {"seed": 5},
         {"arguments": {"size": "XL"}},
         {"arguments": {"hidden_size": 128, "depth": 8}},
-        {"variant": {"name": "latte1-large", "backbone": "a:B", "arguments": {"patch_size": 2}}},
+        {"variant": {"name": "latte1", "backbone": "a:B", "arguments": {"patch_size": 2}}},
         {"dataset": {"name": "shapes", "arguments": {"root": "/elsewhere"}}},
     ],
 )
@@ -40,6 +40,7 @@ def test_sizes_are_one_family(same: dict[str, Any]) -> None:
         {"train": {"steps": 20}},
         {"dataset": {"name": "clouds", "arguments": {"root": "/data"}}},
         {"variant": {"name": "latte1", "backbone": "a:C", "arguments": {"patch_size": 2}}},
+        {"variant": {"name": "latte2", "backbone": "a:B", "arguments": {"patch_size": 2}}},
     ],
 )
 def test_all_else_makes_another(other: dict[str, Any]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stbench.reports.drawing import to_svg
 from stbench.reports.figures import CURVES, NEEDS, SECTIONS, draw_plots
 from stbench.reports.plots import Plot
 from stbench.reports.runs import load_runs
@@ -191,3 +193,13 @@ def test_many_configurations_with_long_names_are_drawn_without_a_warning(make_ru
         for text in plot.figure.axes[0].texts:
             box = text.get_window_extent()
             assert box.x0 >= 0 and box.x1 <= width + 1 and box.y0 >= 0 and box.y1 <= height + 1, text.get_text()
+
+
+def test_parts_of_the_operations_are_bars_that_tell_their_share(make_run: MakeRun) -> None:
+    run = make_run("latte1", **{"counts.gmacs_by_part": {"blocks": 3.0, "": 1.0}})
+    [parts] = [plot for plot in drawn_of(run)[0] if plot.kind == "parts"]
+    assert parts.alt == "Bars of GMACs by part. latte1: blocks takes most"
+    assert re.findall(r'aria-label="([^"]+)"', to_svg(parts.figure)) == [
+        "latte1, blocks: 3 GMACs, 75 %",
+        "latte1, (outside its parts): 1 GMACs, 25 %",
+    ]
