@@ -170,11 +170,13 @@ def _settle_seeds(question: SeedQuestion, decision: Decision) -> Verdict:
     share, interval = question.arms.measure.share, decision.interval
     if interval and not share:  # an effect is a part of the first, a ratio is new over base
         interval = (1 + interval[0], 1 + interval[1]) if question.shown.ratio else None
-    needed = f"about {decision.seeds_needed} seeds a side would decide" if decision.seeds_needed else ""
+    # Of an untested comparison, the reason says from how many seeds on there is a test.
+    tested, needed = decision.interval is not None, decision.seeds_needed
+    price = f"about {needed} seeds a side would decide" if tested and needed else ""
     return replace(
         question.shown,
         verdict=SAME if decision.verdict == "equivalent" else decision.verdict,
-        reason="; ".join(filter(None, ["with a noise card" * bool(question.arms.sigma), decision.reason, needed])),
+        reason="; ".join(filter(None, ["with a noise card" * bool(question.arms.sigma), decision.reason, price])),
         interval=interval,
         interval_of="difference" if share else "ratio",
         level=1 - decision.alpha,
