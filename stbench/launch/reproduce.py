@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stbench.errors import CheckFailed, unknown_name
+from stbench.launch.claims_plan import print_claims_plan
 from stbench.launch.exact import untrained_evidence
 from stbench.launch.registration import Registration, register
 from stbench.launch.sweep import raise_if_missing
@@ -28,7 +29,7 @@ FOLDER = "claims"  # of the tables, beside the runs
 
 
 def reproduce(name: str, words: Sequence[str], options: ReproduceOptions, out: Path) -> None:
-    """Run what is missing for a file of claims, write what became of each, and print it.
+    """Run what is missing for a file of claims, write what became of each, and print it; or print what would run.
 
     Args:
         name: of the file, or its path.
@@ -45,8 +46,11 @@ def reproduce(name: str, words: Sequence[str], options: ReproduceOptions, out: P
     claims, scale = load_claims(name), options.scale
     if scale not in claims.scales:
         raise unknown_name(f"scale of {claims.name}", scale, claims.scales)
-    check_folder(out / FOLDER)
     arms = trained_arms(claims, scale, words)
+    if options.plan:
+        print_claims_plan(arms)
+        return
+    check_folder(out / FOLDER)
     registered = register(claims, scale, words, out / FOLDER)
     arms, states = run_arms(arms, out, options.jobs, options.retry)
     outcome = judge(claims, arms, registered)

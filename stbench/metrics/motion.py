@@ -26,7 +26,7 @@ MOST_CLIPS = 512  # that are judged: their share is known within 4 percent point
 LARGEST_ERROR = 0.05  # of a fit: root mean square over the frames, in widths of a frame
 LEAST_OVERLAP = 0.6  # of what is seen with a drawn shape
 OTHER_KIND = 0.05  # by how much more it may overlap with a shape of another kind
-LARGEST_GROWTH = 0.25  # of a radius against its mean, once the motion's own is taken out, as a logarithm
+LARGEST_GROWTH = 0.25  # of a radius against its mean, as a logarithm; what the motion itself does to it is no growth
 SPEED_TOLERANCE = 0.25  # beyond the class's range on either side, in widths of that range
 
 # The search for the draws of a motion: many, more where more of them matter, then some around each of the best.
@@ -54,7 +54,7 @@ class _Fit(NamedTuple):
 
     error: Floats  # root mean square over the frames, in widths of a frame
     speed: Floats  # as a draw: [0,1) is the range of the motion
-    growth: Floats  # largest change of the radius that is not the motion's, as a logarithm
+    growth: Floats  # largest change of the radius, with or without the motion's taken out, as a logarithm
 
 
 class MotionJudge:
@@ -131,11 +131,12 @@ def _fit(motion: str, tracks: Tracks, time: Floats) -> _Fit:
         best = np.take_along_axis(around, error.argmin(-1)[..., None, None], axis=-2)[..., 0, :]
     winner = error.min(-1).argmin(-1)[..., None]  # (N,K,1)
     draws = np.take_along_axis(best, winner[..., None], axis=2)  # (N,K,1,5)
-    growth = _growth(tracks.radius, _pose(motion, draws, time).scale[:, :, 0])
+    scale = _pose(motion, draws, time).scale[:, :, 0]
+    growth = [np.abs(_growth(tracks.radius, each)).max(axis=-1) for each in (scale, np.ones_like(scale))]
     return _Fit(
         error=error.min(axis=(-2, -1)),
         speed=_LOWEST_SPEED + _SPEEDS * draws[..., 0, 0],
-        growth=np.abs(growth).max(axis=-1),
+        growth=np.minimum(*growth),
     )
 
 

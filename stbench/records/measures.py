@@ -25,7 +25,7 @@ class Measure:
             protocol and validation losses of one validation protocol beyond the noise between training seeds.
         less_is_better: None for what is neither good nor bad.
         positive: never zero or below, so that two are held against each other as a ratio; else as a difference.
-        share: from 0 to 1, so that a difference is in points.
+        share: from 0 to 1, as a cosine here, so that a difference is in points.
         scale: from the record's unit to the title's.
     """
 
@@ -86,6 +86,7 @@ MEASURES = {
             path="diagnostics.similarity_fall",
             kind="validation",
             positive=False,
+            share=True,
         ),
         _share("precision", "precision", "quality.precision"),
         _share("recall", "recall", "quality.recall"),

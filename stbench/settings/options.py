@@ -104,6 +104,7 @@ class ReproduceOptions:
     """What `stbench reproduce` does beside its KEY=VALUE words."""
 
     scale: Annotated[str, typer.Option(help="One of the file's scales; `stbench list claims` shows them.")]
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would run and what it takes; write nothing.")] = False
     jobs: Annotated[int, typer.Option(help="Runs at once; the threads are divided among them.", min=1)] = 1
     retry: Annotated[bool, typer.Option("--retry", help="Run what failed once more, from its newest checkpoint.")] = (
         False

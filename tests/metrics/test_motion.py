@@ -109,6 +109,13 @@ def test_a_shape_that_grows_is_found() -> None:
     assert MotionJudge(dataset).judge(clips, labels).shape.all()
 
 
+def test_a_shape_at_rest_stays_as_it_is_whatever_fits_it_best() -> None:
+    """No motion does, and one that swells comes nearest to some."""
+    dataset = Shapes(32, 16, 1, num_shapes=1)
+    clips, labels = dataset.batch(range(16), [0] * 16)
+    assert scores(dataset, clips[:, :1].repeat(16, axis=1), labels).shape == 1
+
+
 def test_noise_and_even_frames_are_wrong_in_everything() -> None:
     dataset, clips, labels = drawn()
     noise = np.random.default_rng(0).integers(0, 256, clips.shape, dtype=np.uint8)

@@ -184,6 +184,15 @@ def test_a_point_of_the_validation_loss_is_measured_once_and_is_the_same_after_a
 
 
 @pytest.mark.usefixtures("unmeasured")
+def test_the_validation_loss_moves_no_training(tmp_path: Path) -> None:
+    settings = ("eval.validation_clips=0", "eval.validation_every=1")
+    folders = [run(resolve(["variant=latte1", *SMOKE, each]), tmp_path) for each in settings]
+    without, often = (read_any_weights(folder)[0] for folder in folders)
+    assert all(torch.equal(weights, often[name]) for name, weights in without.items())
+    assert [read_record(folder).validation is None for folder in folders] == [True, False]
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_a_validation_loss_that_is_not_finite_ends_a_run_as_nan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
