@@ -5,6 +5,7 @@ What is judged are the records of the runs, so a second call runs nothing twice.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from stbench.records.claim_verdicts import ArmSummary, ClaimVerdict, Outcome
 from stbench.records.claims import Claims, load_claims
 from stbench.records.judging import Evidence, judge_trained, judge_untrained
 from stbench.records.measures import get_measure
+from stbench.records.noise_card import NoiseCard, known_cards, sigma_for
 from stbench.records.store import RECORD_NAME, read_record
 from stbench.reports.claims.files import write_outcome
 from stbench.reports.claims.tables import outcome_markdown
@@ -53,7 +55,7 @@ def reproduce(name: str, words: Sequence[str], options: ReproduceOptions, out: P
     check_folder(out / FOLDER)
     registered = register(claims, scale, words, out / FOLDER)
     arms, states = run_arms(arms, out, options.jobs, options.retry)
-    outcome = judge(claims, arms, registered)
+    outcome = judge(claims, arms, registered, known_cards([out]))
     write_outcome(outcome, out / FOLDER)
     print(outcome_markdown(outcome))
     raise_if_missing(states)
@@ -62,8 +64,11 @@ def reproduce(name: str, words: Sequence[str], options: ReproduceOptions, out: P
         raise CheckFailed(f"this scale cannot tell: {named}")
 
 
-def judge(claims: Claims, arms: Sequence[TrainedArm], registered: Registration) -> Outcome:
-    """Judge every claim by the records that the arms' cells have."""
+def judge(
+    claims: Claims, arms: Sequence[TrainedArm], registered: Registration, cards: Sequence[NoiseCard] = ()
+) -> Outcome:
+    """Judge every claim by the records that the arms' cells have, and by the noise cards that hold for them."""
+    sigma = functools.partial(sigma_for, cards=cards)
     runs = {arm: _records(arm) for arm in arms}
     scale = registered.scale
     verdicts: list[ClaimVerdict] = judge_untrained(claims, untrained_evidence(claims))
@@ -72,7 +77,7 @@ def judge(claims: Claims, arms: Sequence[TrainedArm], registered: Registration) 
         for arm in arms:
             if arm.dataset == dataset:
                 by_rate.setdefault(arm.rate, {})[arm.name] = runs[arm]
-        verdicts += judge_trained(claims, scale, dataset, Evidence(runs=by_rate))
+        verdicts += judge_trained(claims, scale, dataset, Evidence(runs=by_rate, sigma=sigma))
     order = [claim.id for claim in claims.claims]
     records = [record for of_arm in runs.values() for record in of_arm.values()]
     return Outcome(

@@ -17,7 +17,7 @@ from stbench.records.decisions import Decision, decide_all
 from stbench.records.estimates import Comparison, PooledSigma
 from stbench.records.measures import Measure, get_measure
 from stbench.records.schema import Record
-from stbench.records.statistics import median
+from stbench.records.statistics import median, under_load
 
 Expected = Literal["better", "worse", "equivalent", "different"]
 Runs = Mapping[int, Record]  # of one arm at one learning rate, by seed
@@ -151,13 +151,21 @@ def _equal_steps(
         and len({record.conditions and record.conditions.but_load for record in (*first, *second)}) > 1
     ):
         return "the times were not taken under equal conditions"
+    if budget == "seconds":
+        first, second = ([record for record in arm if not _busy(record)] for arm in (first, second))
     each = [[per_step(record, budget) for record in arm] for arm in (first, second)]
     known = [[one for one in arm if one] for arm in each]
     if not all(known):
-        return f"what a step spends is not known ({TITLES[budget]})"
+        return f"what a step spends is not known, or was timed beside other work ({TITLES[budget]})"
     one = [median(arm) for arm in known]
     amount = share * min(one[0] * steps[0], one[1] * steps[1])
     return amount / one[0], amount / one[1]
+
+
+def _busy(record: Record) -> bool:
+    """Whether the training step was timed beside other work."""
+    step = record.timing.get("train_step")
+    return step is not None and under_load(step.waited_share)
 
 
 def _figures(records: Sequence[Record], measure: Measure, steps: float) -> dict[int, float] | str:

@@ -84,7 +84,8 @@ def trained(content: dict[str, Any]) -> Callable[..., Record]:
         made["run_id"] = f"{changes.get('run_id', 'run')}-{seed}"
         made["config"] |= {"seed": seed}
         made["config"]["train"]["lr_schedule"] = changes.get("schedule", "constant")
-        made["timing"]["train_step"] = {**made["timing"]["forward"], "median": changes.get("seconds", 0.5)}
+        step = {"median": changes.get("seconds", 0.5), "waited_share": changes.get("waited_share")}
+        made["timing"]["train_step"] = {**made["timing"]["forward"], **step}
         made["counts"] |= {
             "gmacs_train_step": changes.get("gmacs", 4.5),
             "params_total": changes.get("params", 1000),

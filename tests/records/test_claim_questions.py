@@ -93,6 +93,7 @@ def test_figures_at_an_equal_budget(
         (ASKED, {"protocol_hash": "v2"}, "measured under different conditions"),
         (replace(ASKED, budget="params"), {"params": 2000}, "different numbers of parameters"),
         (replace(ASKED, budget="gflops"), {"gmacs": 9.0, "schedule": "cosine"}, "is not constant"),
+        (replace(ASKED, budget="seconds"), {"waited_share": 0.5}, "timed beside other work"),
         (replace(ASKED, measure="kvd"), {}, "has no KVD"),
         (replace(ASKED, second="c"), {}, "there are no runs of c"),
     ],

@@ -9,6 +9,7 @@ import pytest
 
 from stbench.records.claim_verdicts import ClaimVerdict
 from stbench.records.claims import Claims, parse_claims
+from stbench.records.estimates import PooledSigma
 from stbench.records.judging import Evidence, judge_trained, judge_untrained
 from stbench.records.schema import Record
 from stbench.records.sections import Cost, Counts
@@ -137,6 +138,15 @@ def test_a_missing_seed_and_a_failed_run_are_no_verdict(runs: Any, trained: Make
 def test_an_arm_that_a_scale_leaves_out_is_not_asked_for(runs: Any) -> None:
     found = judged(claims_of({"id": "x", "arms": ["good", "base"]}, leave_out=["good"]), runs())["x"]
     assert (found.answer, found.reason) == ("not asked", "this scale does not train good")
+
+
+@pytest.mark.parametrize(("card", "answer"), [(PooledSigma(0.01, 9), "supported"), (None, "undecided")])
+def test_a_noise_card_makes_two_seeds_enough(runs: Any, card: PooledSigma | None, answer: str) -> None:
+    claims = claims_of({"id": "x", "arms": ["good", "base"]}, seeds=2)
+    there = {arm: {seed: of_arm[seed] for seed in list(of_arm)[:2]} for arm, of_arm in runs().items()}
+    evidence = Evidence(runs={1.0: there}, sigma=lambda measure, records: card)
+    found = {each.claim.id: each for each in judge_trained(claims, "s", "shapes", evidence)}
+    assert found["x"].before_controls == answer
 
 
 RATES = {"other_rates": {"factors": [2], "seeds": 5, "arms": ["good", "base"]}}

@@ -9,7 +9,7 @@ import pandas as pd
 from stbench.records.claim_verdicts import ArmSummary, Finding, Outcome
 from stbench.records.measures import get_measure
 from stbench.records.statistics import summarise_seeds
-from stbench.reports.claims.sentences import difference, lead, mean_of, point, registration, seen
+from stbench.reports.claims.sentences import difference, judged_by, lead, mean_of, others, point, registration, seen
 from stbench.reports.formats import to_markdown
 from stbench.reports.text import format_number, markdown_text
 
@@ -30,11 +30,11 @@ def claims_table(outcome: Outcome) -> pd.DataFrame:
             "claim": verdict.claim.id,
             **({"on": verdict.dataset or ""} if several else {}),
             "statement": verdict.claim.statement,
-            "source": ", ".join(verdict.claim.source)
-            or (f"{verdict.claim.control} control" if verdict.claim.control else ""),
+            "source": f"{verdict.claim.control} control" if verdict.claim.control else ", ".join(verdict.claim.source),
             "verdict": verdict.answer,
-            "by": get_measure(verdict.claim.measures[0]).title,
+            "judged by": judged_by(verdict),
             "what was seen": seen(verdict),
+            "other figures": others(verdict),
         }
         for verdict in outcome.verdicts
     ]
