@@ -66,6 +66,7 @@ def test_no_command_is_an_answer_too() -> None:
         "check",
         "run",
         "sweep",
+        "reproduce",
         "profile",
         "sample",
         "evaluate",
