@@ -85,14 +85,16 @@ def _run(setup: Setup) -> None:
 def _bare_loop(setup: Setup) -> None:
     """The same steps as somebody would write them who wants nothing else."""
     settings, device = setup.config.settings, setup.runtime.device
-    objective, density = settings.diffusion.objective, settings.diffusion.timestep_density
+    diffusion, objective = settings.diffusion, settings.diffusion.objective
     state = new_state(setup.build_backbone(), settings.train)
     for batch in training_batches(setup.dataset, settings.train.batch_size, settings.seed, 0, settings.train.steps):
         latents, labels = batch.clips.to(device), batch.labels
         if labels is not None:  # a share is dropped, for guidance
             dropped = torch.rand(labels.shape) < settings.train.class_dropout
             labels = torch.where(dropped, setup.dataset.num_classes, labels).to(device)
-        timesteps = sample_timesteps(objective, len(latents), None, device, density)
+        timesteps = sample_timesteps(
+            objective, len(latents), None, device, diffusion.timestep_density, diffusion.timestep_shift
+        )
         with setup.runtime.autocast():
             noise, conditioning = torch.randn_like(latents), Conditioning(class_labels=labels)
             terms = diffusion_loss(state.backbone, latents, timesteps, noise, conditioning, objective)

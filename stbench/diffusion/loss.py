@@ -91,6 +91,7 @@ def sample_timesteps(
     generator: torch.Generator | None,
     device: torch.device,
     density: str = "uniform",
+    shift: float = 1.0,
 ) -> Tensor:
     """Draw the timesteps of a training batch, in [0, 1000).
 
@@ -101,6 +102,7 @@ def sample_timesteps(
         device: where the timesteps are wanted.
         density: "uniform"; for "flow" also "logit_normal" of mean 0 and deviation 1, which favours the middle
             (arXiv 2403.03206, section 3.1).
+        shift: for "flow": above 1 towards noise, where the frames of a clip are decided together; 1 for no shift.
 
     Returns:
         (B,), int64 for "ddpm", float32 for "flow".
@@ -111,7 +113,8 @@ def sample_timesteps(
     densities = find_objective(objective).timestep_densities
     if density not in densities:
         raise unknown_name(f"timestep density of objective {objective}", density, densities)
-    return densities[density](batch_size, generator, device)
+    timesteps = densities[density](batch_size, generator, device)
+    return timesteps if shift == 1 else _shifted(timesteps, shift)
 
 
 def find_objective(name: str) -> Objective:
@@ -239,6 +242,12 @@ def _uniform_reals(batch_size: int, generator: torch.Generator | None, device: t
 def _logit_normal_reals(batch_size: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
     source = device if generator is None else generator.device
     return torch.randn(batch_size, generator=generator, device=source).sigmoid().to(device) * NUM_TIMESTEPS
+
+
+def _shifted(timesteps: Tensor, shift: float) -> Tensor:
+    """Move timesteps in [0, 1000) towards 1000 (arXiv 2403.03206, equation 23); rounding does not take them there."""
+    moved = shift * timesteps / (1 + (shift - 1) * timesteps / NUM_TIMESTEPS)
+    return moved.clamp(max=NUM_TIMESTEPS * (1 - 2**-24))  # the largest that is drawn
 
 
 OBJECTIVES = {

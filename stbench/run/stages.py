@@ -120,8 +120,7 @@ class RunStages:
         self._kept_choices, self._kept_lost = 0, len(self.lost)
         self.job = TrainingJob(
             config=self.settings.train,
-            objective=self.settings.diffusion.objective,
-            timestep_density=self.settings.diffusion.timestep_density,
+            diffusion=self.settings.diffusion,
             seed=self.settings.seed,
             num_classes=setup.dataset.num_classes,
             runtime=setup.runtime,

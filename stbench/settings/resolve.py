@@ -76,9 +76,10 @@ def resolve_settings(*layers: Mapping[str, Any]) -> Settings:
             f"eval.sampler={sampler} does not sample diffusion.objective={objective}: expected one of "
             f"{', '.join(OBJECTIVE_SAMPLERS[objective])}"
         )
-    density = settings.diffusion.timestep_density
-    if density != "uniform" and objective != "flow":
-        raise StbenchError(f"diffusion.timestep_density={density} is for diffusion.objective=flow, not {objective}")
+    for key in ("timestep_density", "timestep_shift"):
+        value = getattr(settings.diffusion, key)
+        if value != getattr(Settings().diffusion, key) and objective != "flow":
+            raise StbenchError(f"diffusion.{key}={value} is for diffusion.objective=flow, not {objective}")
     return settings
 
 

@@ -50,6 +50,9 @@ class DiffusionConfig:
     timestep_density: str = setting(
         "uniform", "how training draws timesteps; logit_normal is for flow", choices=("uniform", "logit_normal")
     )
+    timestep_shift: float = setting(
+        1.0, "above 1 training draws timesteps nearer to noise; for flow, and 1 is none", more_than=0
+    )
 
 
 @dataclass(frozen=True)

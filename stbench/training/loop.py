@@ -24,7 +24,7 @@ from stbench.diffusion.loss import LossTerms, diffusion_loss, sample_timesteps
 from stbench.runtime.device import Runtime
 from stbench.runtime.seeds import generator, seed_networks_own_draws
 from stbench.runtime.timing import Stopwatch
-from stbench.settings.schema import TrainConfig
+from stbench.settings.schema import DiffusionConfig, TrainConfig
 from stbench.signals import Interrupted, deferred
 from stbench.training.checkpoint import TrainingState, list_checkpoints, save_checkpoint
 from stbench.training.divergence import TrainingDiverged, first_non_finite
@@ -38,8 +38,7 @@ class TrainingJob:
 
     Attributes:
         config: how to train.
-        objective: of the diffusion.
-        timestep_density: how timesteps are drawn.
+        diffusion: what the backbone learns to predict.
         seed: of data order, timesteps, noise and dropped labels.
         num_classes: also the null label; 0 when unconditional.
         runtime: device and precision.
@@ -50,8 +49,7 @@ class TrainingJob:
     """
 
     config: TrainConfig
-    objective: str
-    timestep_density: str
+    diffusion: DiffusionConfig
     seed: int
     num_classes: int
     runtime: Runtime
@@ -190,8 +188,9 @@ def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> Los
         dropped = torch.rand(labels.shape, generator=random, device=device) < dropped_share
         labels = torch.where(dropped, null_class, labels)
 
-    timesteps = sample_timesteps(job.objective, len(latents), random, device, job.timestep_density)
+    objective, density, shift = job.diffusion.objective, job.diffusion.timestep_density, job.diffusion.timestep_shift
+    timesteps = sample_timesteps(objective, len(latents), random, device, density, shift)
     noise = torch.randn(latents.shape, generator=random, device=device)
     conditioning = Conditioning(class_labels=labels, num_images=K, image_labels=image_labels)
     with job.runtime.autocast():
-        return diffusion_loss(backbone, latents, timesteps, noise, conditioning, job.objective)
+        return diffusion_loss(backbone, latents, timesteps, noise, conditioning, objective)

@@ -228,6 +228,20 @@ def test_logit_normal_timesteps_have_the_density_of_the_logistic_of_a_normal() -
         sample_timesteps("ddpm", 2, None, torch.device("cpu"), "logit_normal")
 
 
+def test_a_shift_moves_timesteps_towards_noise_by_a_constant_in_the_logit() -> None:
+    def draw(*how: str | float) -> Tensor:
+        return sample_timesteps("flow", 1000, torch.Generator().manual_seed(0), torch.device("cpu"), *how)  # type: ignore[arg-type]
+
+    moved = (draw("logit_normal", 6.0) / 1000).logit() - (draw("logit_normal") / 1000).logit()
+    torch.testing.assert_close(moved, torch.full((1000,), math.log(6)), rtol=0, atol=1e-3)
+    assert torch.equal(draw("uniform", 1.0), draw("uniform"))
+
+
+def test_a_shifted_timestep_is_still_below_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor([0.0, 1 - 2**-24]))
+    assert sample_timesteps("flow", 2, None, torch.device("cpu"), "uniform", 6.0).tolist() == [0, 1000 - 2**-14]
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_timesteps_do_not_depend_on_where_they_are_wanted(objective: str) -> None:
     """They are drawn where the generator is, so that a CPU and a GPU train on the same ones."""

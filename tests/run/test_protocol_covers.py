@@ -60,6 +60,7 @@ MOVES_THE_VALIDATION_LOSS = {
 }
 MAKES_THE_WEIGHTS = {
     "diffusion.timestep_density": "logit_normal",
+    "diffusion.timestep_shift": "3",
     "train.steps": "7",
     "train.batch_size": "3",
     "train.lr": "0.5",
@@ -169,7 +170,7 @@ def test_what_moves_a_figure_moves_the_hash(key: str, base: Figure, detector: st
 @pytest.mark.parametrize("key", CANNOT_MOVE_THE_FIGURE)
 def test_what_leaves_the_hash_leaves_the_figure(key: str, base: Figure, detector: str) -> None:
     changed = {key: CANNOT_MOVE_THE_FIGURE[key].format(detector=detector)}
-    if key == "diffusion.timestep_density":  # of the other objective alone
+    if key.startswith("diffusion.timestep"):  # of the other objective alone
         flow = {"diffusion.objective": "flow"}
         base, changed = figure(**flow), flow | changed
     other = figure(**changed)
@@ -211,7 +212,14 @@ def test_other_files_of_the_autoencoder_move_the_hash(base: Figure, tmp_path: Pa
 
 SIZES = {"image_size": "24", "num_frames": "6", "frame_stride": "2"}
 DRAWN = {**SIZES, "seed": "1", "length": "50"}
-SHAPES = {"num_shapes": "2", "shapes": "[square]", "motions": "[left,up]", "colors": "[red]", "background": "textured"}
+SHAPES = {
+    "num_shapes": "2",
+    "shapes": "[square]",
+    "motions": "[left,up]",
+    "colors": "[red]",
+    "background": "textured",
+    "middle_time": "1",
+}
 MOVES_REAL_CLIPS = {
     "shapes": DRAWN | SHAPES,
     "clouds": DRAWN,

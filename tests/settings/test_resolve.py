@@ -92,6 +92,7 @@ def test_a_preset_block_may_change_settings_of_the_run() -> None:
         ([*BASE, "precision=fp8"], "unknown value of precision 'fp8': known: auto, bfloat16, float32"),
         ([*BASE, "eval.sampler=euler"], "eval.sampler=euler does not sample diffusion.objective=ddpm"),
         ([*BASE, "diffusion.timestep_density=logit_normal"], "is for diffusion.objective=flow, not ddpm"),
+        ([*BASE, "diffusion.timestep_shift=3"], "timestep_shift=3.0 is for diffusion.objective=flow, not ddpm"),
         ([*BASE, "seed"], "expected key=value, got 'seed'"),
         ([*BASE, "seed=1", "seed=2"], "seed is given twice"),
         ([*BASE, "seed=[1"], r"^seed=\[1: cannot be read: "),
@@ -206,7 +207,7 @@ def test_later_layers_go_over_earlier_ones() -> None:
 
 
 def test_a_rebuilt_run_is_checked_as_strictly_as_a_new_one() -> None:
-    config = resolve([*DEMO, "diffusion.objective=ddpm", "diffusion.timestep_density=uniform"])
+    config = resolve([*DEMO, "diffusion.objective=ddpm", "diffusion.timestep_shift=1"])
     with pytest.raises(StbenchError, match=r"^eval\.sampler=euler does not sample .* expected one of ddpm, ddim$"):
         override(config, ["eval.sampler=euler"], ("eval.",))
     with pytest.raises(StbenchError, match=r"^unknown key of dataset 'shapes' 'rooot'"):

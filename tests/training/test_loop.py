@@ -16,7 +16,7 @@ from stbench.data.autoencoders import Autoencoder
 from stbench.data.loading import Batch, training_batches
 from stbench.data.synthetic.shapes import Shapes
 from stbench.runtime.device import Runtime
-from stbench.settings.schema import TrainConfig
+from stbench.settings.schema import DiffusionConfig, TrainConfig
 from stbench.signals import ENDING, Interrupted, heeded
 from stbench.training import loop
 from stbench.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint
@@ -50,7 +50,7 @@ def job(folder: Path, **options: object) -> TrainingJob:
     config = replace(TrainConfig(steps=4, batch_size=6, lr=1e-2, checkpoint_every=2), **options)  # type: ignore[arg-type]
     runtime = Runtime(torch.device("cpu"), "float32", "math")
     folder.mkdir(exist_ok=True)
-    return TrainingJob(config, "flow", "uniform", 0, 2, runtime, Autoencoder(), folder, "hash", {})
+    return TrainingJob(config, DiffusionConfig("flow"), 0, 2, runtime, Autoencoder(), folder, "hash", {})
 
 
 def run(work: TrainingJob, backbone: nn.Module | None = None) -> Recorder:

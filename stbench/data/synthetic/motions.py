@@ -15,6 +15,7 @@ from stbench.data.synthetic.noise import Floats
 # Motions along an axis: whether that is y, and whether they go against it.
 _STRAIGHT = {"right": (False, False), "left": (False, True), "up": (True, True), "down": (True, False)}
 MOTIONS = (*_STRAIGHT, "bounce", "rotate", "pulse", "orbit")
+MIDDLE_TIME = 3.5  # when 8 frames are half over
 
 
 class Draws(NamedTuple):
@@ -42,8 +43,8 @@ def at_rest(draws: Draws, time: Floats) -> Pose:
     return Pose(still + 0.3 + 0.4 * draws.along, still + draws.across, still + 2 * np.pi * draws.phase, still + 1)
 
 
-def move(kind: str, draws: Draws, time: Floats) -> Pose:
-    """Return shapes that move as `kind` says, one of `MOTIONS`."""
+def move(kind: str, draws: Draws, time: Floats, middle_time: float = MIDDLE_TIME) -> Pose:
+    """Return shapes that move as `kind` says, one of `MOTIONS`; `middle_time` is for those that go straight on."""
     pose = at_rest(draws, time)
     sense = np.where(draws.turn < 0.5, np.float32(1), np.float32(-1))  # +1 is clockwise on the screen
     if kind == "bounce":
@@ -59,9 +60,9 @@ def move(kind: str, draws: Draws, time: Floats) -> Pose:
         radius = 0.24 + 0.06 * draws.along
         angle = 2 * np.pi * draws.phase + sense * (0.3 + 0.1 * draws.speed) * time
         return pose._replace(x=0.5 + radius * np.cos(angle), y=0.5 + radius * np.sin(angle))
-    # The four others go straight on, 0.06 to 0.09 widths a frame, and are about the middle when 8 frames are half over.
+    # The four others go straight on, 0.06 to 0.09 widths a frame, through about the middle.
     num_shapes = draws.along.shape[1]
-    way = 0.5 + 0.1 * num_shapes * (draws.along - 0.5) + (0.06 + 0.03 * draws.speed) * (time - 3.5)
+    way = 0.5 + 0.1 * num_shapes * (draws.along - 0.5) + (0.06 + 0.03 * draws.speed) * (time - middle_time)
     upright, backwards = _STRAIGHT[kind]
     way = 1 - way if backwards else way
     return pose._replace(x=pose.y, y=way) if upright else pose._replace(x=way)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stbench.data.synthetic.base import COLOR_STREAM, SCENE_STREAM, SyntheticDataset
-from stbench.data.synthetic.motions import MOTIONS, Draws, Pose, at_rest, move
+from stbench.data.synthetic.motions import MIDDLE_TIME, MOTIONS, Draws, Pose, at_rest, move
 from stbench.data.synthetic.noise import Floats, fractal_noise, pixel_centres, smoothstep, uniform
 from stbench.errors import StbenchError, check_whole, unknown_name
 
@@ -106,6 +106,8 @@ class Shapes(SyntheticDataset):
         motions: the classes in order, names of `MOTIONS`.
         colors: which colours occur, names of `COLORS`.
         background: one of `BACKGROUNDS`: fractal noise of two dark colours, at rest, or one dark colour.
+        middle_time: when shapes that go straight on are about the middle, in frames. Half-way through a clip neither
+            place nor time alone tells their class, only both together: the hardest to learn.
     """
 
     num_shapes: int = 3
@@ -113,6 +115,7 @@ class Shapes(SyntheticDataset):
     motions: Sequence[str] = tuple(MOTIONS)
     colors: Sequence[str] = tuple(COLORS)
     background: str = "textured"
+    middle_time: float = MIDDLE_TIME
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,6 +145,7 @@ class Shapes(SyntheticDataset):
             "motions": self.class_names,
             "colors": self.colors,
             "background": self.background,
+            "middle_time": self.middle_time,
         }
 
     def _draw(self, videos: NDArray[np.int64]) -> Floats:
@@ -182,7 +186,7 @@ class Shapes(SyntheticDataset):
         pose = at_rest(draws, self.time)
         for label in np.unique(labels):
             rows = labels == label
-            moved = move(self.class_names[label], Draws(*(value[rows] for value in draws)), self.time)
+            moved = move(self.class_names[label], Draws(*(value[rows] for value in draws)), self.time, self.middle_time)
             for whole, part in zip(pose, moved, strict=True):
                 whole[rows] = part
         return _Scene(

@@ -138,7 +138,7 @@ def test_every_argument_shows_in_the_signature_with_its_default(name: str) -> No
     assert list(known)[:5] == ["image_size", "num_frames", "frame_stride", "seed", "length"]
     assert [each.default for each in known.values()][:5] == [*[inspect.Parameter.empty] * 3, 0, 10000]
     assert set(known) - {"image_size", "num_frames", "frame_stride", "seed", "length"} == (
-        {"num_shapes", "shapes", "motions", "colors", "background"} if name == "shapes" else set()
+        {"num_shapes", "shapes", "motions", "colors", "background", "middle_time"} if name == "shapes" else set()
     )
 
 

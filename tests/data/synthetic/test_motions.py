@@ -59,8 +59,9 @@ def test_drifting_goes_one_way_at_the_drawn_speed(name: str, axis: int, sign: in
 
 @pytest.mark.parametrize("name", ["right", "left", "down", "up"])
 @pytest.mark.parametrize("num_shapes", [1, 3])
-def test_a_drift_is_about_the_middle_after_half_of_8_frames(name: str, num_shapes: int) -> None:
-    pose = move(name, draws(num_shapes=num_shapes), np.array([3.5], dtype=np.float32))
+@pytest.mark.parametrize("middle_time", [0.0, 3.5])
+def test_a_drift_is_about_the_middle_when_it_should_be(name: str, num_shapes: int, middle_time: float) -> None:
+    pose = move(name, draws(num_shapes=num_shapes), np.array([middle_time], dtype=np.float32), middle_time)
     way = {"x": pose.x, "y": pose.y}[{"x": "y", "y": "x"}[STILL[name]]]
     assert np.abs(way - 0.5).max() <= 0.05 * num_shapes
 
