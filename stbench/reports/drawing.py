@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import re
 import textwrap
@@ -53,6 +54,7 @@ STYLE = {
     "axes.titleweight": "semibold",
     "axes.titlelocation": "left",
 }
+ON_WHITE = '<rect width="100%" height="100%" style="fill: #ffffff"/>'
 TOLD = "told-"  # begins the id of a mark that tells its values
 End = tuple[float, float, str, str]
 
@@ -142,7 +144,7 @@ def label_points(axes: Axes, points: Sequence[End], outside: bool = False) -> No
         for x, y, text, colour in points
     ]
     _make_room(figure, notes, outside)
-    figure.draw_without_rendering()
+    _lay_out(figure)
     if outside:
         _spread(axes, notes)
     else:
@@ -213,30 +215,37 @@ def _free_place(box: Bbox, sides: Sequence[float], taken: Sequence[Bbox], page: 
     return sides[0], 0.0
 
 
-@any_glyph()
-@matplotlib.rc_context(STYLE)
 def to_svg(figure: Figure, transparent: bool = False) -> str:
     """Return a figure as an SVG document, the same text for the same figure.
 
     Args:
-        figure: what is written; its layout is final from then on.
+        figure: what is written; it is final from then on.
         transparent: without a background, for a page that has its own; else on white.
     """
+    svg = _render(figure)
+    return svg if transparent else re.sub("(<svg [^>]*>)", r"\1" + ON_WHITE, svg, count=1)
+
+
+@functools.lru_cache(maxsize=64)  # a figure goes into a page and into a file
+@any_glyph()
+@matplotlib.rc_context(STYLE)
+def _render(figure: Figure) -> str:
     buffer, unwritten = io.StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
     canvas, dpi = figure.canvas, figure.dpi
-    _fix_layout(figure)
-    with _on_background(figure, "none" if transparent else "white"):
+    _lay_out(figure)
+    # Laid out once: matplotlib would do so for each file again, which takes most of the time.
+    figure.set_layout_engine("none")
+    with _on_background(figure, "none"):
         FigureCanvasSVG(figure).print_svg(buffer, metadata=unwritten)
     figure.set_canvas(canvas)
     figure.set_dpi(dpi)
     return re.sub(rf'<g id="{TOLD}([^"]*)">', _told_mark, buffer.getvalue())
 
 
-def _fix_layout(figure: Figure) -> None:
-    """Lay a figure out once: matplotlib would do so twice for each file, which takes most of the time."""
-    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+def _lay_out(figure: Figure) -> None:
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
 
 
 @contextlib.contextmanager

@@ -10,9 +10,11 @@ from stbench.reports import plots
 from stbench.reports.context import context_of
 from stbench.reports.drawing import file_stem
 from stbench.reports.groups import Group, conditions_apart
+from stbench.reports.pareto import pareto_front
 from stbench.reports.plots import Plot
 from stbench.reports.runs import ReportedRuns, dataset_of
 
+MOST_MARKS = 60  # in a plot
 QUALITIES = (MEASURES[VALIDATION_LOSS], MEASURES["fvd"])  # better where lower
 
 
@@ -80,15 +82,25 @@ def _plot(
     ]
     if not marks:
         return
+    shown = _drawn(marks)
+    capped = f"{len(shown)} of {len(marks)} configurations: the front, and the best. " * (len(shown) < len(marks))
     edge = [plots.Unscored(group.label, value, group.statuses) for group, value in known if not group.estimate(path)]
     judged = [group for group, _ in known if group.estimate(path)]
     quality = heading(rivals.measure, judged)
     where = rivals.where + (f", {conditions}" if conditions else "")
     references = _references(judged) if rivals.measure.name == "fvd" else {}
-    figure = plots.quality_against(marks, edge, references, quality, about, reported.colours, where)
-    alt = f"Scatter plot of {quality} against {about.unit}. " + "; ".join(mark.said(quality, about) for mark in marks)
+    figure = plots.quality_against(shown, edge[:MOST_MARKS], references, quality, about, reported.colours, where)
+    alt = f"Scatter plot of {quality} against {about.unit}. " + "; ".join(mark.said(quality, about) for mark in shown)
     name = f"{rivals.stem}-vs-{about.kind}" + (f"-{file_stem(conditions)}" if conditions else "")
-    yield Plot(about.kind, name, alt, figure, context_of([record for group in judged for record in group.records]))
+    context = context_of([record for group in judged for record in group.records])
+    yield Plot(about.kind, name, alt, figure, capped + context)
+
+
+def _drawn(marks: Sequence[plots.Mark]) -> list[plots.Mark]:
+    """As many as can be drawn: those on the Pareto front, then those of the best quality."""
+    front = set(pareto_front([(mark.x, mark.y) for mark in marks]))
+    ranked = sorted(range(len(marks)), key=lambda place: (place not in front, marks[place].y))
+    return [marks[place] for place in sorted(ranked[:MOST_MARKS])]
 
 
 def _cost(group: Group, cost: str) -> float | None:
