@@ -42,6 +42,7 @@ SCORES = (
     "inception_score",
 )
 WITH_INTERVAL = ("fvd", "fvd_inf", "kvd", "mmd")  # scores that have a 95 % interval beside them
+STEP_SAMPLES = "samples_step_"  # begins the names in `files` of clips that were drawn on the way, before the step
 REFERENCES = ("fvd_untrained", "fvd_real_vs_real")  # what a score may be held against
 
 

@@ -18,7 +18,7 @@ from stbench.records.sections import CostConditions, Quality
 RECORD_NAME = "result.json"
 CONFIG_NAME = "config.json"  # lies in every run's folder, from its beginning
 # Not of a run, but of a metric, of a machine and of many runs: they may lie beside records.
-STUDY_NAME, BENCH_NAME, CARD_NAME = "study.json", "bench.json", "noise_card.json"
+STUDY_NAME, BENCH_NAME, CARD_NAME, OUTCOME_NAME = "study.json", "bench.json", "noise_card.json", "claims.json"
 # Sections of a record that tell what settings came to, and their fields that do.
 USED = {
     "conditions": tuple(each.name for each in dataclasses.fields(CostConditions)),
@@ -127,7 +127,9 @@ def _record_files(path: Path) -> list[Path]:
 
 def _may_be_record(file: Path) -> bool:
     """Whether a JSON file of any name may be a record: it is no study, no bench, and no file of a run without one."""
-    return file.name not in (STUDY_NAME, BENCH_NAME, CARD_NAME) and not (file.parent / CONFIG_NAME).exists()
+    return (
+        file.name not in (STUDY_NAME, BENCH_NAME, CARD_NAME, OUTCOME_NAME) and not (file.parent / CONFIG_NAME).exists()
+    )
 
 
 def load_records(path: Path | str) -> pd.DataFrame:

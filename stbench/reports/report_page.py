@@ -8,8 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from stbench.errors import StbenchError
+from stbench.records.claim_verdicts import Outcome, read_outcome
 from stbench.records.schema import Record, flatten, value_at
 from stbench.reports import html
+from stbench.reports.claims.sentences import lead, registration
+from stbench.reports.claims.tables import claims_table
 from stbench.reports.command import command_of
 from stbench.reports.context import context_of
 from stbench.reports.figures import SECTIONS, draw_plots
@@ -45,6 +49,7 @@ class ReportContent:
     unread: list[str]  # why files could not be read
     matrices: list[Matrix] = field(default_factory=list)
     scaling: ScalingSection = field(default_factory=ScalingSection)
+    outcomes: list[Outcome] = field(default_factory=list)  # of claims
 
     @property
     def results(self) -> pd.DataFrame:
@@ -67,9 +72,22 @@ def report_content(reported: ReportedRuns) -> ReportContent:
     tables |= {f"Verdicts: {matrix.title}": matrix.table() for matrix in matrices}
     if (scaling := scaling_section(reported)).laws:
         tables["Scaling"] = scaling.table()
+    outcomes = _outcomes(reported, unread)
+    tables |= {f"Claims: {outcome.title}": claims_table(outcome) for outcome in outcomes}
     return ReportContent(
-        findings(reported), warnings(reported), tables, drawn, missing, grids, unread, matrices, scaling
+        findings(reported), warnings(reported), tables, drawn, missing, grids, unread, matrices, scaling, outcomes
     )
+
+
+def _outcomes(reported: ReportedRuns, unread: list[str]) -> list[Outcome]:
+    """What `stbench reproduce` made of claims, where that lies beside the runs."""
+    outcomes = []
+    for file in reported.outcomes:
+        try:
+            outcomes.append(read_outcome(file))
+        except StbenchError as error:
+            unread.append(str(error))
+    return outcomes
 
 
 def report_page(reported: ReportedRuns, content: ReportContent) -> str:
@@ -89,6 +107,7 @@ def report_page(reported: ReportedRuns, content: ReportContent) -> str:
         plot_notes=SECTIONS,
         matrix_note=NOTE,
         scaling_note=SCALING_NOTE,
+        claims=[(each, lead(each), claims_table(each), registration(each)) for each in content.outcomes],
         one_budget_only=one_budget_only(content.matrices),
         colours=reported.colours,
         conventions=conventions,

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from stbench.errors import StbenchError
-from stbench.records.noise_card import NoiseCard, cards_in
+from stbench.records.noise_card import NoiseCard, known_cards
 from stbench.records.schema import Record, value_at
-from stbench.records.store import RECORD_NAME, FoundRecords, StoredRecord, find_records, records_frame
+from stbench.records.store import OUTCOME_NAME, RECORD_NAME, FoundRecords, StoredRecord, find_records, records_frame
 from stbench.reports.groups import Group, group_runs
 from stbench.reports.labels import label_configurations
 from stbench.reports.unfinished import unfinished_runs
@@ -32,7 +32,8 @@ class ReportedRuns:
     found: FoundRecords  # the same as they were found, with what could not be read
     labels: dict[str, str]  # of each `group_hash`
     unfinished: list[str] = field(default_factory=list)  # runs without a record, and how far they came
-    cards: list[NoiseCard] = field(default_factory=list)  # that lie beside the runs
+    cards: list[NoiseCard] = field(default_factory=list)  # that lie beside the runs, or in this checkout
+    outcomes: list[Path] = field(default_factory=list)  # of claims, files that lie beside the runs
 
     @functools.cached_property
     def groups(self) -> list[Group]:
@@ -72,8 +73,8 @@ def load_runs(paths: Iterable[Path | str]) -> ReportedRuns:
     configs = {each.record.group_hash: each.record.config for each in reversed(found.stored)}
     labels = label_configurations(configs)
     stored = sorted(found.stored, key=lambda each: _order(each.record, labels))
-    cards = [card for path in asked if path.is_dir() for card in cards_in(path)]
-    return ReportedRuns(stored, found, labels, list(unfinished.values()), cards)
+    outcomes = sorted({file for path in asked for file in path.rglob(OUTCOME_NAME)})
+    return ReportedRuns(stored, found, labels, list(unfinished.values()), known_cards(asked), outcomes)
 
 
 def _holds_only(unfinished: Iterable[Path], path: Path) -> bool:

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from stbench.records.schema import Record
+from stbench.records.schema import STEP_SAMPLES, Record
 from stbench.records.store import StoredRecord
 from stbench.reports import media
 from stbench.reports.drawing import file_stem
@@ -19,7 +19,7 @@ from stbench.reports.text import format_number
 from stbench.storage.clips import Clips, load_clips
 
 MOST_STRIPS = 24  # in a grid; each is a film of some 50 kB
-SAMPLES, REAL, STEP = "samples", "real", "samples_step_"  # names of files in a record; the last with the step behind it
+SAMPLES, REAL = "samples", "real"  # names of files in a record
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Kept:
     @property
     def step(self) -> int | None:
         """The step of training after which they were drawn; None for the last."""
-        return int(self.file.removeprefix(STEP)) if self.file.startswith(STEP) else None
+        return int(self.file.removeprefix(STEP_SAMPLES)) if self.file.startswith(STEP_SAMPLES) else None
 
     @property
     def score(self) -> str:
@@ -137,7 +137,7 @@ def _readable(kept: Sequence[Kept], unread: list[str]) -> list[tuple[Kept, Clips
 
 def _over_training(final: Kept) -> list[Kept]:
     """The samples that the same run drew on the way, by step."""
-    files = [name for name in final.run.record.files if name.startswith(STEP)]
+    files = [name for name in final.run.record.files if name.startswith(STEP_SAMPLES)]
     return sorted((Kept(final.label, final.run, name) for name in files), key=lambda each: each.step or 0)
 
 

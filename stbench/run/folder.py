@@ -11,6 +11,7 @@ runs/<run_id>/
   attention.json            what attention=auto chose, for --resume
   lost.json                 videos that could not be read after all
   samples.npz, real.npz     clips for the report
+  samples-step-*.npz        the same at the points of the curve
   features.npz              of every judged clip
   result.json               the record, written last
   stbench.lock              while a process works here
@@ -30,7 +31,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from stbench.errors import StbenchError, first_line
 from stbench.progress import say
-from stbench.records.schema import Record
+from stbench.records.schema import STEP_SAMPLES, Record
 from stbench.records.sections import AttentionChoice, Cost, CurvePoint, ValidationPoint
 from stbench.records.store import CONFIG_NAME, RECORD_NAME, read_record
 from stbench.run.contents import copy_code
@@ -43,7 +44,7 @@ from stbench.storage.lock import LOCK_NAME
 
 T = TypeVar("T")
 
-CODE = "code"
+CODE, STEP_FILE = "code", "samples-step-"
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,15 @@ class RunFolder:
         samples.save(self.path / "samples.npz")
         real.save(self.path / "real.npz")
         return {"samples": "samples.npz", "real": "real.npz"}
+
+    def write_step_samples(self, step: int, samples: Clips) -> None:
+        """Keep clips that were drawn after so many steps, for the report."""
+        samples.save(self.path / f"{STEP_FILE}{step}.npz")
+
+    def step_samples(self) -> dict[str, str]:
+        """The files of clips that were drawn on the way, by their names for the record."""
+        steps = sorted(int(each.stem.removeprefix(STEP_FILE)) for each in self.path.glob(f"{STEP_FILE}*.npz"))
+        return {f"{STEP_SAMPLES}{step}": f"{STEP_FILE}{step}.npz" for step in steps}
 
     def write_features(self, real: NDArray[np.float32], fake: NDArray[np.float32]) -> dict[str, str]:
         """Keep the features of every judged clip; returns the file's name for the record."""

@@ -247,6 +247,7 @@ class RunStages:
         evaluation = self._judge(state, self.evaluator)
         files = {
             **self.folder.write_clips(evaluation.samples, self.evaluator.real_examples()),
+            **self.folder.step_samples(),
             **self.folder.write_features(evaluation.real_features, evaluation.fake_features),
         }
         points, curve_hash = self.folder.read_curve(), self.curve_evaluator.protocol_hash
@@ -305,8 +306,10 @@ class RunStages:
         """Keep the points that are due. A point that a resumed run meets again is not computed twice."""
         self._validate_on_the_way(state)
         for evaluator in self._owed(state.step):
-            points = self.folder.read_curve()
-            quality = self._judge(state, evaluator).quality
+            points, evaluation = self.folder.read_curve(), self._judge(state, evaluator)
+            quality = evaluation.quality
+            if evaluator is self.curve_evaluator and state.step < self.settings.train.steps:
+                self.folder.write_step_samples(state.step, evaluation.samples)
             if quality.fvd is not None:
                 point = CurvePoint(
                     step=state.step, fvd=quality.fvd, n_fake=quality.n_fake, protocol_hash=quality.protocol_hash

@@ -212,6 +212,12 @@ def test_what_is_kept_for_the_report(tmp_path: Path) -> None:
     samples, real = (Clips(np.full((2, 1, 4, 4, 3), value, np.uint8), np.arange(2), ("a", "b")) for value in (1, 2))
     features = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert folder.write_clips(samples, real) == {"samples": "samples.npz", "real": "real.npz"}
+    for step in (400, 40):
+        folder.write_step_samples(step, samples)
+    assert folder.step_samples() == {
+        "samples_step_40": "samples-step-40.npz",
+        "samples_step_400": "samples-step-400.npz",
+    }
     assert folder.write_features(features, -features) == {"features": "features.npz"}
     assert np.array_equal(load_clips(tmp_path / "samples.npz").clips, samples.clips)
     assert load_clips(tmp_path / "real.npz").class_names == ("a", "b")

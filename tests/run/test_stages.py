@@ -25,6 +25,7 @@ from stbench.run.stages import RunStages, run
 from stbench.run.validation import Validator
 from stbench.settings.resolve import resolve
 from stbench.signals import Interrupted
+from stbench.storage.clips import load_clips
 from stbench.training.start import read_any_weights
 
 SMOKE = ["dataset=shapes", "preset=smoke", "device=cpu", "precision=float32", "attention=math"]
@@ -134,7 +135,11 @@ def test_the_last_point_of_the_curve_is_the_figure(tmp_path: Path, monkeypatch: 
     sampled = labels_of_evaluations(monkeypatch)
     words = ["variant=latte1", *SMOKE, "eval.num_clips=70", "eval.every=3"]
     folder = run(resolve(words), tmp_path)
-    quality = read_record(folder).quality
+    record = read_record(folder)
+    quality = record.quality
+    assert {name: load_clips(folder / file).clips.shape for name, file in record.files.items() if "step" in name} == {
+        name: load_clips(folder / "samples.npz").clips.shape for name in ("samples_step_0", "samples_step_3")
+    }
     assert {point.protocol_hash for point in quality.curve} == {quality.protocol_hash}
     assert quality.curve[-1].fvd == quality.fvd
     assert quality.curve[0].fvd == quality.fvd_untrained

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from stbench.records.claim_verdicts import Outcome
+from stbench.records.store import OUTCOME_NAME
 from stbench.reports.claims.page import claims_page
 from stbench.reports.claims.plots import draw_plots
 from stbench.reports.claims.tables import claims_table, comparisons_table, outcome_markdown
 from stbench.reports.drawing import write_figure
 from stbench.reports.formats import to_csv
 from stbench.storage.files import write_bytes, write_json
-
-OUTCOME_NAME = "claims.json"
 
 
 def write_outcome(outcome: Outcome, folder: Path) -> None:
