@@ -194,8 +194,9 @@ def run(
     if dry_run:
         from stbench.checks.listing import print_forecast
         from stbench.run.preview import forecast
+        from stbench.run.setup import prepare
 
-        print_forecast(forecast(config))
+        print_forecast(forecast(prepare(config)))
         return
     from stbench.reports.terminal import print_record
     from stbench.run import stages

@@ -6,7 +6,8 @@ own, which takes models and memory of a GPU with it when it ends. The seed chang
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -127,6 +128,18 @@ def state_of(cell: Cell) -> State:
         return State("failed" if ending[0] == FAILED else "interrupted", ending[1])
     begun = cell.log.exists() or cell.folder.exists()
     return State("interrupted", "ended without a record") if begun else State("new")
+
+
+def to_run(states: Mapping[Cell, State], retry: bool) -> list[Cell]:
+    """The cells that a sweep runs: the new and the interrupted, and those that failed when asked."""
+    wanted = ("new", "interrupted", "failed") if retry else ("new", "interrupted")
+    return [cell for cell, state in states.items() if state.name in wanted]
+
+
+def counted(states: Mapping[Cell, State]) -> str:
+    """How many cells are in which state, in words."""
+    counts = Counter(state.name for state in states.values())
+    return ", ".join(f"{number} {name}" for name, number in counts.items())
 
 
 def _recorded(cell: Cell) -> State:

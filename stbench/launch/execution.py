@@ -84,13 +84,17 @@ class _Running:
         return state_of(self.cell)
 
 
+def threads_of(jobs: int) -> int | None:
+    """How many threads each of so many cells has; None for one alone, which has as many as torch takes."""
+    threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    return max(1, threads // jobs) if jobs > 1 else None
+
+
 def _environment(jobs: int) -> dict[str, str]:
-    """Of each process. One alone has as many threads as torch gives it."""
-    environment = {**os.environ, "PYTHONFAULTHANDLER": "1"}  # a crash in compiled code then says where it was
-    if jobs > 1:
-        threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
-        environment["OMP_NUM_THREADS"] = str(max(1, threads // jobs))
-    return environment
+    """Of each process."""
+    threads = threads_of(jobs)
+    divided = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    return {**os.environ, **divided, "PYTHONFAULTHANDLER": "1"}  # a crash in compiled code then says where it was
 
 
 @contextlib.contextmanager

@@ -5,23 +5,26 @@ There is no file of the sweep's own: the words say which cells there are, and ea
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stbench import paths
 from stbench.errors import FinishedInPart
-from stbench.launch.arms import read_arms
-from stbench.launch.cells import Cell, State, prepare_cells, state_of
-from stbench.launch.execution import run_cells
-from stbench.launch.terminal import print_sweep
+from stbench.launch.arms import Arm, read_arms
+from stbench.launch.cells import Cell, State, counted, prepare_cells, state_of, to_run
+from stbench.launch.execution import run_cells, threads_of
+from stbench.launch.outlook import earlier_records, look_ahead
+from stbench.launch.terminal import print_plan, print_price, print_sweep, print_verdicts
+from stbench.launch.verdicts import Question, Verdicts, finished_runs, judge, question_of, with_next_round, with_seeds
 from stbench.progress import say
+from stbench.records.noise_card import NoiseCard, known_cards
 from stbench.settings.options import SweepOptions
 from stbench.signals import Interrupted
 from stbench.storage.files import check_folder
 
 
 def sweep(words: Sequence[str], options: SweepOptions, out: Path) -> None:
-    """Run the cells that words describe, and print what came of them.
+    """Run the cells that words describe and print what came of them, or print only what they would take.
 
     Args:
         words: of all arms; values may be lists.
@@ -33,11 +36,35 @@ def sweep(words: Sequence[str], options: SweepOptions, out: Path) -> None:
         FinishedInPart: some cells are not finished.
         Interrupted: by a signal; what ran has written its checkpoints.
     """
+    arms = read_arms(words, options.arm or [])
+    question, cards = question_of(options, arms), known_cards([out])
+    if question.rule:
+        arms = [with_seeds(arm, question.rule.first_look) for arm in arms]
+    if options.plan:
+        states = {cell: state_of(cell) for cell in prepare_cells(arms, out)}
+        outlooks = look_ahead(arms, threads_of(options.jobs), earlier_records([out, paths.DEFAULT_RUNS]))
+        print_plan(states, outlooks, options)
+        print_price(question, outlooks, cards, options.jobs)
+        return
     check_folder(out)
-    cells = prepare_cells(read_arms(words, options.arm or []), out)
-    states = run_missing(cells, options.jobs, options.retry)
+    states, verdicts = _run_in_rounds(arms, question, cards, options, out)
     print_sweep(states, out)
+    print_verdicts(question, verdicts)
     raise_if_missing(states)
+
+
+def _run_in_rounds(
+    arms: Sequence[Arm], question: Question, cards: Sequence[NoiseCard], options: SweepOptions, out: Path
+) -> tuple[dict[Cell, State], Verdicts]:
+    """Run the cells, and as long as the rule asks for more seeds, those as well."""
+    while True:
+        states = run_missing(prepare_cells(arms, out), options.jobs, options.retry)
+        verdicts = judge(question, finished_runs(states), cards)
+        more = with_next_round(arms, verdicts, question.rule) if question.rule else arms
+        if more == arms:
+            return states, verdicts
+        say(f"{verdicts.undecided} of {len(verdicts.decisions)} pairs of arms are undecided: another round of seeds")
+        arms = more
 
 
 def run_missing(cells: Sequence[Cell], jobs: int = 1, retry: bool = False) -> dict[Cell, State]:
@@ -54,15 +81,14 @@ def run_missing(cells: Sequence[Cell], jobs: int = 1, retry: bool = False) -> di
     Raises:
         Interrupted: by a signal; what ran has written its checkpoints.
     """
-    wanted = ("new", "interrupted", "failed") if retry else ("new", "interrupted")
     before = {cell: state_of(cell) for cell in cells}
-    missing = [cell for cell, state in before.items() if state.name in wanted]
-    if len(missing) < len(cells):
-        say(f"{len(missing)} of {len(cells)} cells to run; left as they are: {_counted(before, but=wanted)}")
+    missing = to_run(before, retry)
+    if left := {cell: state for cell, state in before.items() if cell not in missing}:
+        say(f"{len(missing)} of {len(cells)} cells to run; left as they are: {counted(left)}")
     try:
         run_cells(missing, jobs)
     except Interrupted as error:
-        so_far = _counted({cell: state_of(cell) for cell in cells})
+        so_far = counted({cell: state_of(cell) for cell in cells})
         raise Interrupted(error.signum, f"{so_far}; the same command goes on") from None
     return {cell: state_of(cell) for cell in cells}
 
@@ -76,10 +102,4 @@ def raise_if_missing(states: Mapping[Cell, State]) -> None:
     missing = [state.name for state in states.values() if state.name != "finished"]
     if missing:
         advice = "--retry runs what failed once more" if "failed" in missing else "the same command goes on"
-        raise FinishedInPart(f"{len(missing)} of {len(states)} cells are not finished ({_counted(states)}): {advice}")
-
-
-def _counted(states: Mapping[Cell, State], but: Iterable[str] = ()) -> str:
-    """How many cells are in which state."""
-    counts = Counter(state.name for state in states.values())
-    return ", ".join(f"{number} {name}" for name, number in counts.items() if name not in but)
+        raise FinishedInPart(f"{len(missing)} of {len(states)} cells are not finished ({counted(states)}): {advice}")

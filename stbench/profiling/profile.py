@@ -55,13 +55,13 @@ def measure_costs(subjects: Sequence[Subject], conditions: Conditions) -> list[C
         elif isinstance(workbench, Failure):
             outcomes.append(workbench)
         else:
-            timed = Cost(counts=counted, conditions=_recorded(subject, conditions, load_before), timing=timing)
+            timed = Cost(counts=counted, conditions=recorded(subject, conditions, load_before), timing=timing)
             outcomes.append(attempt(_finish, subject, conditions, workbench, timed))
     return outcomes
 
 
-def _recorded(subject: Subject, conditions: Conditions, load_before: float | None) -> CostConditions:
-    """What a subject was measured under, as a record tells it."""
+def recorded(subject: Subject, conditions: Conditions, load_before: float | None = None) -> CostConditions:
+    """What a subject is measured under, as a record tells it."""
     runtime, workload = conditions.runtime, subject.workload
     return CostConditions(
         machine=describe_machine().fingerprint,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -95,28 +95,34 @@ class NoiseCard:
         return {name: sorted({run.seed for run in self.runs if run.arm == name}) for name in names}
 
 
-def training_of(record: Record) -> dict[str, Any]:
+def training_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """What must be equal in a card and in the runs that it is used for, besides each measure's own condition."""
-    dataset = record.config.get("dataset") or {}
+    dataset = config.get("dataset") or {}
     arguments = {name: value for name, value in (dataset.get("arguments") or {}).items() if name != "root"}
     return {
         "dataset": {"name": dataset.get("name"), "arguments": arguments},
-        "preset": record.config.get("preset"),
-        "steps": value_at(record.config, "train.steps"),
-        "batch_size": value_at(record.config, "train.batch_size"),
+        "preset": config.get("preset"),
+        "steps": value_at(config, "train.steps"),
+        "batch_size": value_at(config, "train.batch_size"),
     }
 
 
 def card_for(measure: Measure, records: Sequence[Record], cards: Iterable[NoiseCard]) -> NoiseCard | None:
     """The card that holds for these runs in this measure, of several that of the most seeds; None where none does."""
-    trainings = [training_of(record) for record in records]
-    conditions = {measure.condition(record) for record in records}
+    return card_of(measure, [(record.config, measure.condition(record)) for record in records], cards)
+
+
+def card_of(
+    measure: Measure, runs: Iterable[tuple[Mapping[str, Any], Hashable]], cards: Iterable[NoiseCard]
+) -> NoiseCard | None:
+    """The same of runs that need not be there yet: of each its configuration, and what its figure is measured under."""
+    asked = [(training_of(config), condition) for config, condition in runs]
     fitting = [
         card
         for card in cards
         if (noise := card.noise.get(measure.name))
-        and conditions == {noise.condition}
-        and all(training == card.training for training in trainings)
+        and asked
+        and all(each == (card.training, noise.condition) for each in asked)
     ]
     return max(fitting, key=lambda card: card.noise[measure.name].freedom, default=None)
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from stbench.records.decisions import Decision
+from stbench.records.measures import Measure
+
 # A spreadsheet takes a cell that starts so for a formula; the last four are the signs in full width.
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 LATEX_ESCAPES = {
@@ -66,3 +69,14 @@ def csv_cell(value: Any) -> Any:
         return value
     text = one_line(value)
     return f"'{text}" if text.startswith(FORMULA_STARTS) and not is_number(text) else text
+
+
+def effect_in_words(measure: Measure, decision: Decision) -> str:
+    """By how much the second arm's figure differs from the first's, with its interval; nothing where there is none."""
+    if decision.effect is None:
+        return ""
+    unit, interval = "points" if measure.share else "%", ""
+    if decision.interval:
+        low, high = (f"{100 * end:+.1f}" for end in decision.interval)
+        interval = f" [{low}, {high}]"
+    return f"{100 * decision.effect:+.1f} {unit}{interval}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from stbench.errors import StbenchError
 from stbench.profiling.ceilings import matmul_ceiling
 from stbench.profiling.counts import FVCORE_MAX_GMACS, FVCORE_MAX_PARAMETERS, count
 from stbench.profiling.footprint import Footprint, footprint
+from stbench.profiling.profile import recorded
 from stbench.profiling.variants import (
     Planned,
     Variant,
@@ -20,12 +22,17 @@ from stbench.profiling.variants import (
     plan_variants,
     variant_names,
 )
+from stbench.profiling.workbench import Workbench
 from stbench.progress import console
 from stbench.records.costs import Profile
-from stbench.records.sections import Counts
+from stbench.records.measures import Kind
+from stbench.records.protocol import protocol_hash
+from stbench.records.sections import CostConditions, Counts, Timing
 from stbench.run.setup import Setup, prepare
 from stbench.run.validation import Validator
 from stbench.runtime.device import PRECISIONS
+from stbench.runtime.failure import Failure, attempt
+from stbench.runtime.timing import measure
 from stbench.settings.options import ProfileOptions
 from stbench.settings.resolve import Words, parse_overrides, resolve
 from stbench.settings.schema import RunConfig, lookup
@@ -84,9 +91,11 @@ class Forecast:
         counts: parameters and operations.
         memory: of a training step.
         training_gmacs: 10^9 multiply-accumulates of all its steps.
-        sampling_gmacs: of all its evaluations.
         no_validation: why it would have no validation loss, None where it would have one.
+        network_evaluations: of one clip each, for judging the run.
         ceiling_gflops_per_s: measured speed of a large matrix product on its device, in its precision.
+        conditions: that its costs will be measured under.
+        judged_by: by kind of measure, the hash of what its figures are measured under.
     """
 
     config: RunConfig
@@ -96,22 +105,28 @@ class Forecast:
     counts: Counts
     memory: Footprint
     training_gmacs: float | None
-    sampling_gmacs: float
     no_validation: str | None
+    network_evaluations: int
     ceiling_gflops_per_s: float
+    conditions: CostConditions
+    judged_by: Mapping[Kind, str]
+
+    @property
+    def sampling_gmacs(self) -> float:
+        """10^9 multiply-accumulates of all its evaluations."""
+        return self.counts.gmacs * self.network_evaluations
 
     def least_seconds(self, gmacs: float) -> float:
         """How long so many operations take at least."""
         return 2 * gmacs / self.ceiling_gflops_per_s
 
 
-def forecast(config: RunConfig) -> Forecast:
-    """Build all that a run would, its network on the meta device, and refuse what the run would; writes nothing.
+def forecast(setup: Setup) -> Forecast:
+    """Look at all that a run would build, its network on the meta device, and refuse what the run would.
 
     Raises:
-        StbenchError: for whatever is missing or does not fit together.
+        StbenchError: for whatever does not fit together.
     """
-    setup = prepare(config)
     settings = setup.config.settings
     counts = count(setup.construct_backbone, setup.workload, with_fvcore=False)
     _refuse_backbone(setup, counts)
@@ -127,9 +142,27 @@ def forecast(config: RunConfig) -> Forecast:
         memory=footprint(setup.construct_backbone, setup.workload, settings.train.batch_size),
         training_gmacs=None if step is None else step * settings.train.batch_size * settings.train.steps,
         no_validation=setup.no_validation,
-        sampling_gmacs=counts.gmacs * _network_evaluations(setup),
+        network_evaluations=_network_evaluations(setup),
         ceiling_gflops_per_s=matmul_ceiling(setup.runtime.device, PRECISIONS[setup.runtime.precision]),
+        conditions=recorded(setup.subject, setup.conditions),
+        judged_by=_judged_by(setup),
     )
+
+
+def timed_steps(setup: Setup, steps: Sequence[str]) -> dict[str, Timing]:
+    """Time a few steps of a run's network, not compiled; nothing where one of them fails, which the run will tell."""
+    conditions = replace(setup.conditions, compile_mode="off")
+
+    def timed(workbench: Workbench, step: str) -> Timing:
+        work, clips = workbench.work(step), conditions.batch_size
+        return measure(work, workbench.device, what=step, min_samples=3, max_seconds=1, batch_size=clips)
+
+    def all_timed() -> dict[str, Timing]:
+        workbench = Workbench(setup.subject, conditions)
+        return {step: timed(workbench, step) for step in steps}
+
+    outcome = attempt(all_timed)
+    return {} if isinstance(outcome, Failure) else outcome
 
 
 def _refuse_backbone(setup: Setup, counts: Counts) -> None:
@@ -143,6 +176,13 @@ def _refuse_backbone(setup: Setup, counts: Counts) -> None:
     init = setup.config.settings.train.init
     if init:
         initialise_from(setup.build_backbone(), init, setup.architecture)
+
+
+def _judged_by(setup: Setup) -> dict[Kind, str]:
+    hashes: dict[Kind, str] = {"quality": protocol_hash(setup.protocol)}
+    if setup.validation_set:
+        hashes["validation"] = Validator(setup, setup.validation_set).protocol_hash
+    return hashes
 
 
 def _network_evaluations(setup: Setup) -> int:

@@ -23,6 +23,7 @@ from stbench.diffusion.samplers import check_sampling, guided_channel_count
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector, try_detector
 from stbench.metrics.protocol import SamplingFacts, clip_facts, filled_in, get_protocol
+from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
 from stbench.records.protocol import OPEN, Protocol
 from stbench.run.contents import find_contents
@@ -124,6 +125,17 @@ class Setup:
             joint_images=task.joint_images,
             whole_timesteps=task.whole_timesteps,
         )
+
+    @property
+    def subject(self) -> Subject:
+        """What is measured of the run's costs."""
+        return Subject(self.construct_backbone, self.workload)
+
+    @property
+    def conditions(self) -> Conditions:
+        """What the run's costs are measured under."""
+        settings = self.config.settings
+        return Conditions(self.runtime, settings.diffusion.objective, settings.train.batch_size, settings.compile)
 
     @property
     def during_training(self) -> Setup:

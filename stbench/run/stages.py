@@ -13,7 +13,6 @@ from stbench.backbones.contract import refuse_broken
 from stbench.data.loading import training_batches
 from stbench.errors import FinishedInPart, StbenchError, error_with_place, first_line, is_of_own_code
 from stbench.profiling.profile import measure_costs
-from stbench.profiling.workbench import Conditions, Subject
 from stbench.progress import progress_bar, say
 from stbench.records.schema import SCORES, Record
 from stbench.records.sections import Cost, CurvePoint, Training
@@ -183,11 +182,7 @@ class RunStages:
         """The cost of the backbone, measured on weights of its own that are thrown away; once per run."""
         if self.cost:
             return self.cost
-        setup, settings = self.setup, self.settings
-        [cost] = measure_costs(
-            [Subject(setup.construct_backbone, setup.workload)],
-            Conditions(setup.runtime, settings.diffusion.objective, settings.train.batch_size, settings.compile),
-        )
+        [cost] = measure_costs([self.setup.subject], self.setup.conditions)
         self.cost = value_of(cost)
         return self.cost
 

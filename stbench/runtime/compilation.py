@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import nn
+
+from stbench import paths
 
 RECOMPILE_LIMIT = 64
 
@@ -16,8 +20,14 @@ def compile_in_place(backbone: nn.Module, mode: str) -> None:
 
     Torch keeps a few compiled versions of a class's forward and then goes on without compiling. Several variants of one
     class, or a video network with and without gradients, need more of them; and where they run out, that is an error.
+
+    What was compiled is kept on disk for other processes, where torch finds it by a network's operations and shapes;
+    `TORCHINDUCTOR_CACHE_DIR` names another place.
     """
     if mode != "off":
+        os.environ.setdefault(
+            "TORCHINDUCTOR_CACHE_DIR", str(paths.user_cache() / f"compiled-torch-{torch.__version__}")
+        )
         torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
         torch._dynamo.config.fail_on_recompile_limit_hit = True
         options = torch._inductor.list_mode_options(mode) | COMPILE_OPTIONS  # torch takes a mode or options, not both

@@ -11,6 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -83,6 +84,12 @@ class NoiseOptions:
     num_workers: Annotated[int, typer.Option("--workers", help="Processes that decode.", min=0)] = 0
 
 
+class Until(str, Enum):
+    """When a sweep has seeds enough."""
+
+    decided = "decided"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions:
     """What `stbench sweep` does beside its KEY=VALUE words."""
@@ -93,10 +100,23 @@ class SweepOptions:
             metavar="'KEY=VALUE...'", help="One arm, or the product of its lists, beside the words of all; repeatable."
         ),
     ] = None
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would run and what it takes; write nothing.")] = False
     jobs: Annotated[int, typer.Option(help="Cells at once; the threads are divided among them.", min=1)] = 1
     retry: Annotated[bool, typer.Option("--retry", help="Run what failed once more, from its newest checkpoint.")] = (
         False
     )
+    until: Annotated[
+        Until | None, typer.Option(help="Add seeds in rounds until every pair of arms is decided, with no more errors.")
+    ] = None
+    max_seeds: Annotated[
+        int | None, typer.Option(help="Of an arm, with --until; by default 12. What is undecided then stays so.", min=2)
+    ] = None
+    measure: Annotated[
+        str | None, typer.Option(help="What arms are compared by: validation_loss, the default, fvd, motion_all, ...")
+    ] = None
+    margin: Annotated[
+        float | None, typer.Option(help="Largest difference that counts as none; by default 0.1, 10 %.", min=0)
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ def make_card(records: Sequence[Record]) -> NoiseCard:
     found = {measure.name: _noise(measure, arms, samplings) for measure in JUDGED}
     return NoiseCard(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        training=training_of(first),
+        training=training_of(first.config),
         runs=tuple(_card_run(*key, record) for key, of_network in samplings.items() for record in of_network),
         noise={name: noise for name, noise in found.items() if noise},
         machine=first.machine,
@@ -76,7 +76,9 @@ def _arms(trained: Iterable[Record]) -> Arms:
 
 def _check_training(trained: Sequence[Record]) -> None:
     """Refuse runs of which no single card could tell."""
-    first, *others = ({name: str(value) for name, value in flatten(training_of(record)).items()} for record in trained)
+    first, *others = (
+        {name: str(value) for name, value in flatten(training_of(record.config)).items()} for record in trained
+    )
     for record, other in zip(trained[1:], others, strict=True):
         differing = [name for name in {**first, **other} if first.get(name) != other.get(name)]
         if differing:

@@ -15,6 +15,7 @@ from stbench.launch import execution
 from stbench.launch.arms import Arm
 from stbench.launch.cells import Cell, with_seed
 from stbench.records.schema import Record
+from stbench.records.sections import Validation
 from stbench.settings.resolve import resolve
 from stbench.settings.schema import Contents, RunConfig
 from stbench.storage.files import write_json
@@ -30,7 +31,12 @@ def config() -> RunConfig:
     return replace(config, contents=Contents(videos="0" * 64, detector="1" * 64))
 
 
-def record_of(cell: Cell, status: str = "finished", **changes: Any) -> dict[str, Any]:
+def validation_of(loss: float, protocol: str = "p1") -> Validation:
+    """A validation loss without anything to it."""
+    return Validation(protocol_hash=protocol, n_clips=8, draws=5, edges=(0.0, 1.0), loss=loss, buckets=(loss,))
+
+
+def record_of(cell: Cell, status: str = "finished", loss: float | None = None, **changes: Any) -> dict[str, Any]:
     """The content of a cell's record."""
     record = Record(
         run_id=cell.config.run_id,
@@ -40,6 +46,7 @@ def record_of(cell: Cell, status: str = "finished", **changes: Any) -> dict[str,
         config=cell.config.to_dict(),
         config_hash=cell.config.config_hash,
         group_hash=cell.config.group_hash,
+        validation=None if loss is None else validation_of(loss),
     )
     return {**record.to_json(), **changes}
 
@@ -52,14 +59,20 @@ def make_cell(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     records = tmp_path / "records"
     records.mkdir()
 
-    def make(do: str = "finish", seed: int = 0, steps: int = 6, **words: object) -> Cell:
+    def make(
+        do: str = "finish",
+        seed: int = 0,
+        steps: int = 6,
+        loss: float | None = None,
+        arm: Arm | None = None,
+        pause: float = 0,
+    ) -> Cell:
         settings = replace(config.settings, train=replace(config.settings.train, steps=steps))
         own = with_seed(replace(config, settings=settings), seed)
-        cell = Cell(Arm("latte1", (), (seed,)), own, tmp_path / "runs")
-        record = records / f"{own.run_id}.json"
-        write_json(record, record_of(cell))
-        told = {"do": do, "steps": steps, "folder": cell.folder, "record": record, **words}
-        return replace(cell, arm=replace(cell.arm, words=tuple(f"{key}={value}" for key, value in told.items())))
+        words = f"do={do}", f"steps={steps}", f"records={records}", f"pause={pause}"
+        cell = Cell(replace(arm or Arm("latte1", (), (seed,)), words=words), own, tmp_path / "runs")
+        write_json(records / f"{steps}-{seed}.json", record_of(cell, loss=loss))
+        return cell
 
     return make
 

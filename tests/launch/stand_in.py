@@ -1,11 +1,13 @@
-"""A cell's process in place of `stbench run`: `stand_in.py folder=... record=... steps=N do=... --out OUT --resume`.
+"""A cell's process in place of `stbench run`: `stand_in.py records=DIR steps=N do=... seed=S --out OUT --resume`.
 
-It takes the run's lock, adds a line a step to the loss curve from where that stands, and ends as it is told:
-"finish" with the record; "crash" with a line and status 70; "signal=N" by that signal; "hang" when a signal stops it.
+The record of its run lies ready in DIR, under the number of steps and the seed. It takes the run's lock, adds a line a
+step to the loss curve from where that stands, and ends as it is told: "finish" puts the record into the run's folder,
+"crash" says a line and ends with status 2, "signal=N" ends by that signal.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -19,7 +21,9 @@ from stbench.storage.lock import locked
 
 def main() -> int:
     words = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
-    folder, curve = Path(words["folder"]), Path(words["folder"]) / "loss.csv"
+    record = Path(words["records"]) / f"{words['steps']}-{words['seed']}.json"
+    folder = Path(sys.argv[sys.argv.index("--out") + 1]) / json.loads(record.read_text())["run_id"]
+    curve = folder / "loss.csv"
     try:
         with heeded(), locked(folder):
             if (folder / "result.json").exists():
@@ -34,7 +38,7 @@ def main() -> int:
             if words["do"] == "crash":
                 print("half a line", end="")
                 raise StbenchError("the wheel came off")
-            shutil.copy(words["record"], folder / "result.json")
+            shutil.copy(record, folder / "result.json")
             return 0
     except (StbenchError, Interrupted) as error:
         print(f"\nstbench: {error}", file=sys.stderr)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from stbench.errors import FinishedInPart
-from stbench.launch.cells import State
-from stbench.launch.sweep import raise_if_missing, run_missing
+from stbench.launch import sweep as launch_sweep
+from stbench.launch.arms import Arm
+from stbench.launch.cells import Cell, State
+from stbench.launch.sweep import raise_if_missing, run_missing, sweep
 from stbench.records.store import read_record
+from stbench.settings.options import SweepOptions, Until
 
 from .conftest import MakeCell, record_of, write_record
 
@@ -44,6 +49,35 @@ def test_a_sweep_in_part_says_what_to_do(make_cell: MakeCell) -> None:
         raise_if_missing(dict(zip(cells, states, strict=True)))
     with pytest.raises(FinishedInPart, match=r"^3 of 3 .* \(3 failed\): --retry runs"):
         raise_if_missing(dict.fromkeys(cells, State("failed", "nan")))
+
+
+def test_seeds_are_added_until_every_pair_is_decided(
+    make_cell: MakeCell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An arm that is clearly better has as many seeds as the first test takes; two alike arms go on to the limit."""
+    losses = {"a": 1.0, "b": 0.3, "c": 1.001}
+
+    def cells(arms: list[Arm], out: Path) -> list[Cell]:
+        return [
+            make_cell(seed=seed, steps=6 + number, loss=losses[arm.label] + 0.02 * math.sin(9 * seed + number), arm=arm)
+            for number, arm in enumerate(arms)
+            for seed in arm.seeds
+        ]
+
+    monkeypatch.setattr(launch_sweep, "prepare_cells", cells)
+    monkeypatch.setattr(launch_sweep, "read_arms", lambda *_: [Arm(label, ()) for label in losses])
+    monkeypatch.setattr(launch_sweep, "known_cards", lambda _: [])
+    sweep([], SweepOptions(until=Until.decided, max_seeds=7, margin=1e-4, jobs=2), tmp_path / "runs")
+    told = capsys.readouterr().out
+    assert re.findall(r"^(\w)  +(\d) of (\d)", told, re.MULTILINE) == [
+        ("a", "7", "7"),
+        ("b", "5", "5"),
+        ("c", "7", "7"),
+    ]
+    verdicts = re.findall(r"^(\w)  +(\w)  +(better|worse|undecided)", told, re.MULTILINE)
+    assert verdicts == [("b", "a", "better"), ("c", "a", "undecided"), ("c", "b", "worse")]
+    log = next((tmp_path / "runs").glob("*-s0-*.log")).read_text()
+    assert log.count("=== begun") == 1, "a cell of an earlier round is not run again"
 
 
 def test_a_sweep_of_real_runs_survives_the_death_of_all_its_processes(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
+from stbench.records.decisions import Decision
+from stbench.records.measures import MEASURES
 from stbench.reports import text
 from stbench.reports.formats import to_csv
 
@@ -58,3 +61,10 @@ def test_latex_text_is_set_as_it_stands() -> None:
 )  # fmt: skip
 def test_format_number(value: float | None, shown: str) -> None:
     assert text.format_number(value) == shown
+
+
+def test_an_effect_has_its_unit_and_its_interval() -> None:
+    decision = Decision(verdict="better", effect=-0.123, interval=(-0.2, 0.01), alpha=0.05, n=5)
+    assert text.effect_in_words(MEASURES["fvd"], decision) == "-12.3 % [-20.0, +1.0]"
+    assert text.effect_in_words(MEASURES["motion_all"], replace(decision, interval=None)) == "-12.3 points"
+    assert text.effect_in_words(MEASURES["fvd"], replace(decision, effect=None)) == ""

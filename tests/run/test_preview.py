@@ -11,6 +11,7 @@ from stbench.checks.listing import print_forecast
 from stbench.errors import StbenchError
 from stbench.records.store import read_record
 from stbench.run.preview import forecast, profile_words
+from stbench.run.setup import prepare
 from stbench.settings.options import ProfileOptions
 from stbench.settings.resolve import resolve
 
@@ -25,7 +26,7 @@ def test_a_forecast_is_of_the_run_that_was_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    record, told = read_record(finished), forecast(resolve(judged))
+    record, told = read_record(finished), forecast(prepare(resolve(judged)))
     assert told.config.run_id == record.run_id
     assert record.counts is not None
     assert (told.counts.params_total, told.counts.gmacs) == (record.counts.params_total, record.counts.gmacs)
@@ -33,6 +34,11 @@ def test_a_forecast_is_of_the_run_that_was_run(
     # 80 final clips before and after training, and 70 at steps 0 and 6; 2 evaluations each. The validation loss:
     # 8 clips at 5 timesteps each, after 0, 3 and 6 steps.
     assert told.sampling_gmacs == pytest.approx(record.counts.gmacs * (2 * (2 * 80 + 2 * 70) + 3 * 8 * 5))
+    assert record.conditions is not None
+    assert told.conditions.but_load == record.conditions.but_load
+    assert record.quality is not None and record.validation is not None
+    hashes = {"quality": record.quality.protocol_hash, "validation": record.validation.protocol_hash}
+    assert told.judged_by == hashes
     assert told.least_seconds(told.ceiling_gflops_per_s) == pytest.approx(2)
     print_forecast(told)
     shown = capsys.readouterr().out
@@ -44,7 +50,7 @@ def test_a_forecast_is_of_the_run_that_was_run(
     ):
         assert words in shown
     assert "validation loss" not in shown
-    print_forecast(forecast(resolve([*judged, "eval.validation_clips=0"])))
+    print_forecast(forecast(prepare(resolve([*judged, "eval.validation_clips=0"]))))
     assert "validation loss  none: eval.validation_clips=0" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
@@ -62,7 +68,7 @@ def test_what_cannot_work_is_refused_without_running(
 ) -> None:
     torch.save({"alien": torch.zeros(3)}, tmp_path / "weights.pt")
     with pytest.raises(StbenchError, match=complaint):
-        forecast(resolve([*judged, word.replace("weights.pt", str(tmp_path / "weights.pt"))]))
+        forecast(prepare(resolve([*judged, word.replace("weights.pt", str(tmp_path / "weights.pt"))])))
 
 
 def test_a_backbone_that_breaks_the_contract_is_refused_without_running(judged: list[str], tmp_path: Path) -> None:
@@ -74,7 +80,7 @@ def test_a_backbone_that_breaks_the_contract_is_refused_without_running(judged: 
     )
     (tmp_path / "short.yaml").write_text("backbone: short_net:Net\n")
     with pytest.raises(StbenchError, match="breaks the contract of a backbone: shape"):
-        forecast(resolve([f"variant={tmp_path}/short.yaml", *judged[1:]]))
+        forecast(prepare(resolve([f"variant={tmp_path}/short.yaml", *judged[1:]])))
 
 
 def test_a_profile_with_a_dataset_is_of_the_network_that_the_run_trains(finished: Path, judged: list[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +43,19 @@ def test_a_compiled_network_computes_the_same(mode: str) -> None:
     torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-5, atol=1e-6)
     for mine, reference in zip(compiled.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, reference.grad, rtol=1e-5, atol=1e-4)
+
+
+def test_what_is_compiled_is_kept_for_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody says, or in stbench's own cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
+    compile_in_place(Scale(2), "default")
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "mine")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    compile_in_place(Scale(2), "off")
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+    compile_in_place(Scale(2), "default")
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "stbench" / f"compiled-torch-{torch.__version__}")
 
 
 class Scale(nn.Module):

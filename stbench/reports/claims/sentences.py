@@ -5,7 +5,7 @@ from __future__ import annotations
 from stbench.records.budgets import TITLES
 from stbench.records.claim_verdicts import ClaimVerdict, Finding, Outcome
 from stbench.records.measures import get_measure
-from stbench.reports.text import format_number
+from stbench.reports.text import effect_in_words, format_number
 
 MOST_SEEN = 3  # comparisons that a cell names
 
@@ -46,12 +46,7 @@ def difference(finding: Finding) -> str:
     decision = finding.decision
     if decision is None or decision.effect is None:
         return finding.reason
-    unit = "points" if get_measure(finding.measure).share else "%"
-    interval = ""
-    if decision.interval:
-        low, high = (f"{100 * end:+.1f}" for end in decision.interval)
-        interval = f" [{low}, {high}]"
-    return f"{100 * decision.effect:+.1f} {unit}{interval}"
+    return effect_in_words(get_measure(finding.measure), decision)
 
 
 def point(finding: Finding) -> str:
