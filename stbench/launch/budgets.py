@@ -8,39 +8,75 @@ what they spent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stbench.errors import StbenchError, unknown_name
-from stbench.launch.arms import Arm
+from stbench.launch.arms import Arm, listed_values
 from stbench.launch.aside import call_aside
+from stbench.launch.tuning import parse_tries
 from stbench.progress import say
-from stbench.records.budgets import BUDGETS, WITHIN
+from stbench.records.budgets import BUDGETS, WITHIN, Budget
 from stbench.storage.files import read_json, write_json
 
 STEP_TIMES = "step-times.json"  # in the folder of runs: measured once, as another measurement would mean other runs
 
 
-def with_equal_budget(arms: Sequence[Arm], budget: str, out: Path) -> list[Arm]:
+@dataclass(frozen=True)
+class Planning:
+    """What the words of a sweep say of all of it.
+
+    Attributes:
+        budgets: that its arms are to spend equally, with verdicts for each; None is as the words have them.
+        tries: learning rates that every arm is tried at before; None for none.
+    """
+
+    budgets: tuple[Budget | None, ...] = (None,)
+    tries: int | None = None
+
+
+def take_planning(words: Sequence[str]) -> tuple[Planning, list[str]]:
+    """Take `budget=` and `tune.lr=` out of the words of a sweep.
+
+    Returns:
+        What they say, and the other words.
+
+    Raises:
+        StbenchError: an unknown budget, or a number of rates that is no grid.
+    """
+    planning, others = Planning(), []
+    for word in words:
+        key, _, text = word.partition("=")
+        if key == "budget":
+            planning = replace(planning, budgets=tuple(map(_known, listed_values(text))))
+        elif key == "tune.lr":
+            planning = replace(planning, tries=parse_tries(text))
+        else:
+            others.append(word)
+    return planning, others
+
+
+def with_equal_budget(arms: Sequence[Arm], budget: Budget | None, out: Path, keep: bool = True) -> list[Arm]:
     """The same arms, each trained as long, or as large, as makes it spend what the first one does.
 
     Args:
         arms: of a sweep.
-        budget: one of `BUDGETS`.
+        budget: None leaves them as they are.
         out: the folder of runs.
+        keep: whether times of steps that are measured now are kept there for later sweeps.
 
     Raises:
-        StbenchError: an unknown budget, or an arm that cannot spend as much within 1 %.
+        StbenchError: an arm that cannot spend as much within 1 %.
     """
-    if budget not in BUDGETS:
-        raise unknown_name("budget", budget, BUDGETS)
+    if budget is None:
+        return list(arms)
     if budget == "params":
         return call_aside(with_equal_parameters, list(arms))
     steps = call_aside(steps_of, list(arms))
     if budget == "gflops":
         return with_equal_spending(arms, steps, call_aside(gflops_of_steps, list(arms)), budget)
     if budget == "seconds":
-        return with_equal_spending(arms, steps, _seconds_of_steps(arms, out), budget)
+        return with_equal_spending(arms, steps, _seconds_of_steps(arms, out, keep), budget)
     return with_equal_spending(arms, steps, [1.0] * len(arms), budget)
 
 
@@ -99,7 +135,7 @@ def gflops_of_steps(arms: Sequence[Arm]) -> list[float]:
     return found
 
 
-def _seconds_of_steps(arms: Sequence[Arm], out: Path) -> list[float]:
+def _seconds_of_steps(arms: Sequence[Arm], out: Path, keep: bool) -> list[float]:
     """What a step of each takes on this machine, kept in `out`.
 
     An arm that comes later is timed beside the first one, in turn, and has its place by their ratio: so those that were
@@ -114,8 +150,16 @@ def _seconds_of_steps(arms: Sequence[Arm], out: Path) -> list[float]:
         known.setdefault(_key(arms[0]), first)
         later = zip((arm for arm in missing if arm != arms[0]), others, strict=True)
         known |= {_key(arm): known[_key(arms[0])] * seconds / first for arm, seconds in later}
-        write_json(path, {**kept, machine: known})
+        if keep:
+            write_json(path, {**kept, machine: known})
     return [known[_key(arm)] for arm in arms]
+
+
+def _known(name: str) -> Budget:
+    found = next((budget for budget in BUDGETS if budget == name), None)
+    if found is None:
+        raise unknown_name("budget", name, BUDGETS)
+    return found
 
 
 def _key(arm: Arm) -> str:

@@ -11,13 +11,25 @@ from pathlib import Path
 from stbench import paths
 from stbench.errors import FinishedInPart
 from stbench.launch.arms import Arm, read_arms
+from stbench.launch.budgets import Planning, take_planning, with_equal_budget
 from stbench.launch.cells import Cell, State, counted, prepare_cells, state_of, to_run
 from stbench.launch.execution import run_cells, threads_of
-from stbench.launch.outlook import earlier_records, look_ahead
-from stbench.launch.terminal import print_plan, print_price, print_sweep, print_verdicts
+from stbench.launch.outlook import Outlook, earlier_records, look_ahead
+from stbench.launch.terminal import (
+    print_across_budgets,
+    print_budget,
+    print_plan,
+    print_price,
+    print_sweep,
+    print_verdicts,
+)
+from stbench.launch.tuning import at_rate, chosen_rate, grids_of, told
 from stbench.launch.verdicts import Question, Verdicts, finished_runs, judge, question_of, with_next_round, with_seeds
 from stbench.progress import say
+from stbench.records.budgets import Budget
+from stbench.records.measures import Measure
 from stbench.records.noise_card import NoiseCard, known_cards
+from stbench.records.store import read_record
 from stbench.settings.options import SweepOptions
 from stbench.signals import Interrupted
 from stbench.storage.files import check_folder
@@ -36,21 +48,68 @@ def sweep(words: Sequence[str], options: SweepOptions, out: Path) -> None:
         FinishedInPart: some cells are not finished.
         Interrupted: by a signal; what ran has written its checkpoints.
     """
+    planning, words = take_planning(words)
     arms = read_arms(words, options.arm or [])
     question, cards = question_of(options, arms), known_cards([out])
     if question.rule:
         arms = [with_seeds(arm, question.rule.first_look) for arm in arms]
     if options.plan:
-        states = {cell: state_of(cell) for cell in prepare_cells(arms, out)}
-        outlooks = look_ahead(arms, threads_of(options.jobs), earlier_records([out, paths.DEFAULT_RUNS]))
-        print_plan(states, outlooks, options)
-        print_price(question, outlooks, cards, options.jobs)
+        _print_plans(arms, planning, question, cards, options, out)
         return
     check_folder(out)
-    states, verdicts = _run_in_rounds(arms, question, cards, options, out)
-    print_sweep(states, out)
-    print_verdicts(question, verdicts)
+    if planning.tries:
+        arms = _tuned(grids_of(arms, planning.tries), question.measure, options, out)
+    states, by_budget = dict[Cell, State](), dict[Budget | None, Verdicts]()
+    for budget in planning.budgets:
+        spending = with_equal_budget(arms, budget, out)
+        own, by_budget[budget] = _run_in_rounds(spending, question, cards, options, out)
+        print_budget(budget)
+        print_sweep(own, out)
+        print_verdicts(question, by_budget[budget])
+        states |= own
+    print_across_budgets(by_budget)
     raise_if_missing(states)
+
+
+def _print_plans(
+    arms: Sequence[Arm],
+    planning: Planning,
+    question: Question,
+    cards: Sequence[NoiseCard],
+    options: SweepOptions,
+    out: Path,
+) -> None:
+    """Print what would run: the tries of learning rates first, then the arms under each budget."""
+    known = earlier_records([out, paths.DEFAULT_RUNS])
+
+    def outlook(some: Sequence[Arm]) -> dict[Arm, Outlook]:
+        ahead = look_ahead(some, threads_of(options.jobs), known)
+        print_plan({cell: state_of(cell) for cell in prepare_cells(some, out)}, ahead, options)
+        return ahead
+
+    if planning.tries:
+        outlook([each for grid in grids_of(arms, planning.tries).values() for each in grid.values()])
+        print("then each arm at the rate that these choose; told for its own:")
+    for budget in planning.budgets:
+        print_budget(budget)
+        print_price(question, outlook(with_equal_budget(arms, budget, out, keep=False)), cards, options.jobs)
+
+
+def _tuned(grids: Mapping[Arm, Mapping[float, Arm]], measure: Measure, options: SweepOptions, out: Path) -> list[Arm]:
+    """Run the tries of every arm, print what they found, and return each arm at its best rate.
+
+    Raises:
+        StbenchError: too few of an arm's tries have a figure.
+    """
+    cells = prepare_cells([each for grid in grids.values() for each in grid.values()], out)
+    states = run_missing(cells, options.jobs, options.retry)
+    finished = {cell.arm.label: read_record(cell.folder) for cell, state in states.items() if state.name == "finished"}
+    chosen = []
+    for arm, grid in grids.items():
+        curve = chosen_rate(arm.label, {rate: finished.get(each.label) for rate, each in grid.items()}, measure)
+        print(told(arm.label, curve, measure))
+        chosen.append(at_rate(arm, curve.best))
+    return chosen
 
 
 def _run_in_rounds(

@@ -11,7 +11,7 @@ from stbench.launch.arms import Arm
 from stbench.launch.cells import Cell, State, counted, to_run
 from stbench.launch.outlook import Outlook
 from stbench.launch.verdicts import EFFECTS, Question, Verdicts, price_of
-from stbench.records.budgets import describe_budgets
+from stbench.records.budgets import TITLES, Budget, describe_budgets
 from stbench.records.decisions import Decision
 from stbench.records.estimates import MIN_SEEDS
 from stbench.records.measures import MEASURES, Measure
@@ -37,6 +37,24 @@ def print_sweep(states: Mapping[Cell, State], out: Path) -> None:
         print_rows(_table(states, records))
         print(f"figures are compared {describe_budgets(list(records.values()))}")
         print(f"whole report: stbench report {out} --out {out}-report")
+
+
+def print_budget(budget: Budget | None) -> None:
+    """Print what the arms of the next table spend equally, where that was asked for."""
+    if budget:
+        print(f"\n{TITLES[budget]}, those of the first arm:")
+
+
+def print_across_budgets(by_budget: Mapping[Budget | None, Verdicts]) -> None:
+    """Print which verdicts hold under one budget and not under another."""
+    pairs: dict[tuple[str, str], dict[str, str]] = {}
+    for budget, verdicts in by_budget.items():
+        for comparison, decision in zip(verdicts.comparisons, verdicts.decisions, strict=True):
+            pairs.setdefault(comparison.names, {})[TITLES[budget] if budget else ""] = decision.verdict
+    for (first, second), found in pairs.items():
+        if len(set(found.values())) > 1:
+            told = ", ".join(f"{verdict} at {title}" for title, verdict in found.items())
+            print(f"{second} against {first} depends on the budget: {told}")
 
 
 def print_plan(states: Mapping[Cell, State], outlooks: Mapping[Arm, Outlook], options: SweepOptions) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from stbench.errors import StbenchError
 from stbench.launch.arms import Arm
+from stbench.launch.aside import call_aside
 from stbench.records.learning_rates import TuningCurve, tuning_curve
 from stbench.records.measures import Measure
 from stbench.records.schema import Record
@@ -41,6 +42,21 @@ def tried(arm: Arm, rate: float, tries: int) -> dict[float, Arm]:
     """
     rates = [rate * STEP ** (place - tries // 2) for place in range(tries)]
     return {each: at_rate(replace(arm, seeds=arm.seeds[:1]), each) for each in rates}
+
+
+def grids_of(arms: Sequence[Arm], tries: int) -> dict[Arm, dict[float, Arm]]:
+    """The tries of every arm, by its learning rates.
+
+    Raises:
+        StbenchError: the arms have learning rates of their own to begin with.
+    """
+    given = {arm.values.get("train.lr") for arm in arms}
+    if len(given) > 1:
+        raise StbenchError(
+            f"tune.lr={tries} finds train.lr for each arm: expected one, the middle of the grid, for all"
+        )
+    rates = call_aside(rates_of, list(arms))
+    return {arm: tried(arm, rate, tries) for arm, rate in zip(arms, rates, strict=True)}
 
 
 def at_rate(arm: Arm, rate: float) -> Arm:

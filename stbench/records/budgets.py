@@ -15,7 +15,7 @@ from stbench.records.schema import Record, value_at
 Budget = Literal["steps", "gflops", "seconds", "params"]
 BUDGETS: tuple[Budget, ...] = get_args(Budget)
 WITHIN = 0.01  # largest relative difference of budgets that are called equal
-TITLES = {
+TITLES: dict[Budget, str] = {
     "steps": "equal training steps",
     "gflops": "equal training operations",
     "seconds": "equal training time",

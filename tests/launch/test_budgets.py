@@ -10,7 +10,14 @@ import pytest
 from stbench.errors import StbenchError
 from stbench.launch import budgets
 from stbench.launch.arms import Arm, read_arms
-from stbench.launch.budgets import STEP_TIMES, gflops_of_steps, with_equal_budget, with_equal_parameters
+from stbench.launch.budgets import (
+    STEP_TIMES,
+    Planning,
+    gflops_of_steps,
+    take_planning,
+    with_equal_budget,
+    with_equal_parameters,
+)
 from stbench.profiling.flops import count_parameters
 from stbench.profiling.variants import Match, Variant
 from stbench.run.setup import prepare
@@ -74,8 +81,9 @@ def test_equal_time_by_steps_that_were_timed_once(tmp_path: Path, monkeypatch: p
     assert steps(with_equal_budget(two, "seconds", tmp_path)) == [100, 200]
     assert timed == [["latte1", "latte2"]]
     three = arms("variant=latte1,latte2,dit", "train.steps=100")
+    with_equal_budget(three, "seconds", tmp_path, keep=False)  # a plan writes nothing
     assert steps(with_equal_budget(three, "seconds", tmp_path)) == [100, 200, 400]
-    assert timed[1:] == [["latte1", "dit"]]  # by the ratio to the first, which is timed beside it
+    assert timed[1:] == [["latte1", "dit"]] * 2  # by the ratio to the first, which is timed beside it
     assert list(read_json(tmp_path / STEP_TIMES)) == ["box-1"]
 
 
@@ -102,6 +110,12 @@ def test_what_no_size_brings_near_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         with_equal_parameters(arms("variant=dit,latte1"))
 
 
-def test_an_unknown_budget_is_answered_with_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_budget_is_answered_with_the_nearest() -> None:
     with pytest.raises(StbenchError, match="gflops"):
-        with_equal_budget(arms("variant=latte1"), "gflop", tmp_path)
+        take_planning(["variant=latte1", "budget=gflop"])
+
+
+def test_words_of_the_whole_sweep_are_taken_out() -> None:
+    words = ["variant=latte1,latte2", "budget=steps,gflops", "tune.lr=5", "seed=0,1"]
+    assert take_planning(words) == (Planning(("steps", "gflops"), 5), ["variant=latte1,latte2", "seed=0,1"])
+    assert take_planning(words[:1]) == (Planning((None,), None), words[:1])

@@ -15,6 +15,7 @@ import pytest
 
 from stbench.errors import FinishedInPart
 from stbench.launch import sweep as launch_sweep
+from stbench.launch import tuning
 from stbench.launch.arms import Arm
 from stbench.launch.cells import Cell, State
 from stbench.launch.sweep import raise_if_missing, run_missing, sweep
@@ -78,6 +79,32 @@ def test_seeds_are_added_until_every_pair_is_decided(
     assert verdicts == [("b", "a", "better"), ("c", "a", "undecided"), ("c", "b", "worse")]
     log = next((tmp_path / "runs").glob("*-s0-*.log")).read_text()
     assert log.count("=== begun") == 1, "a cell of an earlier round is not run again"
+
+
+def test_every_arm_is_tried_at_the_same_rates_and_then_run_at_its_best(
+    make_cell: MakeCell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best, ran = {"a": 2e-3, "b": 4e-3}, []
+
+    def cells(arms: list[Arm], out: Path) -> list[Cell]:
+        ran.append([(arm.label, arm.seeds) for arm in arms])
+        numbers = {arm: 6 + 4 * "ab".index(arm.label[0]) + round(1e3 * float(arm.values["train.lr"])) for arm in arms}
+        losses = {arm: 1 + abs(math.log(float(arm.values["train.lr"]) / best[arm.label[0]])) for arm in arms}
+        return [
+            make_cell(seed=seed, steps=numbers[arm], loss=losses[arm], arm=arm) for arm in arms for seed in arm.seeds
+        ]
+
+    monkeypatch.setattr(launch_sweep, "prepare_cells", cells)
+    monkeypatch.setattr(launch_sweep, "known_cards", lambda _: [])
+    monkeypatch.setattr(launch_sweep, "read_arms", lambda *_: [Arm("a", (), (3, 4)), Arm("b", (), (3, 4))])
+    monkeypatch.setattr(tuning, "call_aside", lambda function, arms: [2e-3 for _ in arms])
+    sweep(["tune.lr=3"], SweepOptions(jobs=2), tmp_path / "runs")
+    rates = ("0.001", "0.002", "0.004")
+    assert ran[0] == [(f"{arm} train.lr={rate}", (3,)) for arm in "ab" for rate in rates]
+    assert ran[1] == [("a train.lr=0.002", (3, 4)), ("b train.lr=0.004", (3, 4))]
+    told = capsys.readouterr().out
+    assert "a: train.lr=0.002 by validation loss (0.001: 1.693, 0.002: 1, 0.004: 1.693)\n" in told
+    assert re.search(r"^b: train\.lr=0\.004 by .*; the best lies on the edge of the grid", told, re.MULTILINE)
 
 
 def test_a_sweep_of_real_runs_survives_the_death_of_all_its_processes(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from stbench.launch.arms import Arm
 from stbench.launch.cells import State, state_of
 from stbench.launch.outlook import Outlook
-from stbench.launch.terminal import print_plan, print_price, print_sweep, print_verdicts
+from stbench.launch.terminal import print_across_budgets, print_plan, print_price, print_sweep, print_verdicts
 from stbench.launch.verdicts import Question, Verdicts, price_of
 from stbench.records.decisions import decide_all
 from stbench.records.estimates import Comparison
@@ -121,3 +121,17 @@ def test_the_price_of_a_verdict_is_that_of_the_noise_card(capsys: pytest.Capture
     assert "not known, as no noise card holds for all arms" in capsys.readouterr().out
     print_price(QUESTION, dict([*outlooks.items()][:1]), [card], jobs=2)
     assert capsys.readouterr().out == "", "one arm has no verdict"
+
+
+def test_two_budgets_give_two_verdicts_and_a_difference_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    def verdicts(shift: float) -> Verdicts:
+        first, second = ({seed: base + 0.01 * seed for seed in range(5)} for base in (1.0, 1.0 + shift))
+        comparison = Comparison(first, second, MEASURES["validation_loss"], names=("a", "b"))
+        return Verdicts([comparison], decide_all([comparison]), 0)
+
+    print_across_budgets({"steps": verdicts(-0.5), "gflops": verdicts(0.5)})
+    assert capsys.readouterr().out == (
+        "b against a depends on the budget: better at equal training steps, worse at equal training operations\n"
+    )
+    print_across_budgets({"steps": verdicts(-0.5), "gflops": verdicts(-0.5)})
+    assert not capsys.readouterr().out

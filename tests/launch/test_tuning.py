@@ -8,7 +8,7 @@ import pytest
 
 from stbench.errors import StbenchError
 from stbench.launch.arms import read_arms
-from stbench.launch.tuning import at_rate, chosen_rate, parse_tries, rates_of, told, tried
+from stbench.launch.tuning import at_rate, chosen_rate, grids_of, parse_tries, rates_of, told, tried
 from stbench.records.learning_rates import TuningCurve
 from stbench.records.measures import MEASURES
 
@@ -28,6 +28,12 @@ def test_tries_are_runs_of_the_first_seed() -> None:
     assert [each.values["train.lr"] for each in tries.values()] == ["0.0005", "0.001", "0.002", "0.004", "0.008"]
     assert {each.seeds for each in tries.values()} == {(3,)}
     assert rates_of(list(tries.values())) == list(tries)
+
+
+def test_arms_with_rates_of_their_own_are_refused() -> None:
+    arms = read_arms(["variant=latte1", "dataset=shapes", "preset=smoke", "train.lr=1e-3,2e-3"])
+    with pytest.raises(StbenchError, match=r"tune\.lr=5 finds train\.lr for each arm"):
+        grids_of(arms, 5)
 
 
 def test_an_arm_says_its_rate() -> None:
