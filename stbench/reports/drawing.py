@@ -9,6 +9,7 @@ import re
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -34,7 +35,7 @@ RULE = "#d8dee4"
 NEUTRAL = "#7d8590"
 MARK_PIXELS = 7  # half the size of the space that a label leaves around a mark
 LABEL_POINTS = 9  # from the middle of a mark to its label
-LABEL_CHARACTERS = 28  # of a line of a label
+LABEL_CHARACTERS, TITLE_CHARACTERS = 28, 54  # of a line of a label, and of a title or the name of an axis
 ABOVE_THE_LARGEST = 1.15  # end of an axis that begins at zero, over its largest value
 ROOM_FACTOR = 1.6  # height of a figure over that of all its labels, one above the other
 LOG_FROM_RANGE, LOG_TO_RANGE = 8, 1e12  # an axis whose values span a factor between these is logarithmic
@@ -78,9 +79,9 @@ def new_figure(title: str, x_axis: str, y_axis: str) -> tuple[Figure, Axes]:
 
 def dress_axes(axes: Axes, title: str, x_axis: str, y_axis: str) -> None:
     """Give axes their title, names, rules and no frame."""
-    axes.set_title(title, pad=14)
-    axes.set_xlabel(x_axis, labelpad=8)
-    axes.set_ylabel(y_axis, labelpad=8)
+    axes.set_title(textwrap.fill(title, TITLE_CHARACTERS), pad=14)
+    axes.set_xlabel(textwrap.fill(x_axis, TITLE_CHARACTERS), labelpad=8)
+    axes.set_ylabel(textwrap.fill(y_axis, TITLE_CHARACTERS), labelpad=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color=RULE, linewidth=0.7)
     axes.set_axisbelow(True)
@@ -126,7 +127,9 @@ def format_tick(value: float, _: int | None) -> str:
 
 
 @any_glyph()
-def label_points(axes: Axes, points: Sequence[End], outside: bool = False) -> None:
+def label_points(
+    axes: Axes, points: Sequence[End], outside: bool = False, corners: Sequence[tuple[float, float]] = ()
+) -> None:
     """Write each label beside its point, on the side or at the height where it overlaps no other label.
 
     Long labels go on below themselves.
@@ -135,6 +138,7 @@ def label_points(axes: Axes, points: Sequence[End], outside: bool = False) -> No
         axes: where the points are.
         points: (x, y, text, colour) in data coordinates.
         outside: write to the right of the axes, for the ends of curves.
+        corners: of a line of level and upright pieces that no label may stand on.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -148,7 +152,7 @@ def label_points(axes: Axes, points: Sequence[End], outside: bool = False) -> No
     if outside:
         _spread(axes, notes)
     else:
-        _avoid(axes, notes, others)
+        _avoid(axes, notes, [*(other.get_window_extent() for other in others), *_pieces(axes, corners)])
 
 
 def _spread(axes: Axes, notes: Sequence[Annotation]) -> None:
@@ -166,14 +170,20 @@ def _spread(axes: Axes, notes: Sequence[Annotation]) -> None:
         note.set_position((LABEL_POINTS, (middle - before) / pixels))
 
 
-def _avoid(axes: Axes, notes: Sequence[Annotation], others: Sequence[Annotation]) -> None:
+def _pieces(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[Bbox]:
+    """The room that each piece of a line takes, in pixels."""
+    pixels = [axes.transData.transform(corner) for corner in corners]
+    return [Bbox([first, second]).padded(1) for first, second in pairwise(pixels)]
+
+
+def _avoid(axes: Axes, notes: Sequence[Annotation], others: Sequence[Bbox]) -> None:
     """Move labels to where they overlap no mark and nothing else, the lowest first."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     pixels = figure.dpi / 72
     marks = [axes.transData.transform(note.xy) for note in notes]
     taken = [Bbox.from_extents(x - MARK_PIXELS, y - MARK_PIXELS, x + MARK_PIXELS, y + MARK_PIXELS) for x, y in marks]
-    taken += [other.get_window_extent() for other in others]
+    taken += others
     page = Bbox.from_extents(figure.bbox.x0, axes.bbox.y0, figure.bbox.x1, axes.bbox.y1)
     for note, _ in sorted(zip(notes, marks, strict=True), key=lambda pair: pair[1][1]):
         box = note.get_window_extent()

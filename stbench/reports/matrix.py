@@ -118,8 +118,10 @@ def _matrices(rivals: Rivals, cards: Sequence[NoiseCard]) -> Iterator[Matrix]:
     records = [record for arm in arms for record in arm.records if measure.of(record) is not None]
     measured = heading(measure, arms) + rivals.where
     note = f"The {len(arms)} best of {len(judged)} configurations." if len(arms) < len(judged) else ""
-    yield Matrix(measured, describe_budgets(records), note, *_decided(arms, measure, measure.of, cards))
-    for budget in OTHER_BUDGETS:
+    as_trained = Matrix(measured, describe_budgets(records), note, *_decided(arms, measure, measure.of, cards))
+    yield as_trained
+    tested = any(pair.decision.interval for pair in as_trained.pairs)
+    for budget in OTHER_BUDGETS if tested else ():
         amounts = [amount for record in records if (amount := spent(record, budget))]
         if budget in shared_budgets(records) or len(amounts) < len(records):
             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import matplotlib
 import numpy as np
@@ -36,6 +37,7 @@ from stbench.reports.pareto import pareto_front
 from stbench.reports.seed_bands import Band
 from stbench.reports.text import format_number
 
+PAPER = "#ffffff"  # around marks that may stand on each other; of a page its own
 MARKERS = {"finished": "o", "failed": "X", "oom": "s", "nan": "D"}
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 MOST_NAMED = 12  # marks beside which their names stand
@@ -149,10 +151,11 @@ def quality_against(
     ends = [end for mark in marks for end in (mark.interval or ())]
     scale_axis(axes, "y", [*(mark.y for mark in marks), *ends, *references.values()])
     front = [marks[place] for place in pareto_front([(mark.x, mark.y) for mark in marks])]
-    axes.step([mark.x for mark in front], [mark.y for mark in front], where="post", color=NEUTRAL, linewidth=1.2)
+    corners = [corner for a, b in pairwise(front) for corner in ((a.x, a.y), (b.x, a.y), (b.x, b.y))]
+    axes.plot([x for x, _ in corners], [y for _, y in corners], color=NEUTRAL, linewidth=1.2, zorder=1)
     _draw_spread(axes, marks, colours)
     for mark in marks:
-        [dot] = axes.plot(mark.x, mark.y, MARKERS["finished"], color=colours[mark.label], markersize=9)
+        [dot] = axes.plot(mark.x, mark.y, MARKERS["finished"], color=colours[mark.label], markersize=9.5, mec=PAPER)
         tell(dot, f"{mark.said(quality, cost)}{', on the front' * (mark in front)}")
     for name, value in references.items():
         axes.axhline(value, color=NEUTRAL, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
@@ -163,7 +166,7 @@ def quality_against(
     from_zero(axes, "y")
     # Of many configurations only those on the front are named; the others tell their names themselves.
     named = [(mark.x, mark.y, mark.label, INK) for mark in (marks if len(marks) <= MOST_NAMED else front)]
-    label_points(axes, [*named, *_draw_edge(axes, unscored, quality, colours)])
+    label_points(axes, [*named, *_draw_edge(axes, unscored, quality, colours)], corners=corners)
     return figure
 
 

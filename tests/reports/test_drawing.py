@@ -95,6 +95,26 @@ def test_labels_of_equal_points_do_not_overlap(outside: bool) -> None:
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
+def test_no_label_stands_on_a_line_that_it_is_told_of() -> None:
+    figure, axes = drawing.new_figure("Title", "x", "y")
+    axes.plot([0, 0.5, 0.5], [1, 1, 0])
+    drawing.label_points(axes, [(0.0, 1.0, "a label", BLACK)], corners=[(0, 1), (0.5, 1), (0.5, 0)])
+    figure.canvas.draw()
+    box, level = labels(figure)[0].get_window_extent(), axes.transData.transform((0, 1))[1]
+    assert not box.y0 <= level <= box.y1 or box.x1 < axes.transData.transform((0, 1))[0]
+
+
+def test_labels_outside_keep_the_order_of_their_points() -> None:
+    points = [(1.0, 0.001 * i, f"curve {i}", BLACK) for i in (2, 0, 1, 3)]
+    heights = {label.get_text(): label.get_window_extent().y0 for label in labels(labelled(points, outside=True))}
+    assert sorted(heights, key=lambda name: heights[name]) == [f"curve {i}" for i in range(4)]
+
+
+def test_a_long_title_goes_on_below_itself() -> None:
+    _, axes = drawing.new_figure("word " * 30, "x", "y")
+    assert max(map(len, (axes.get_title(loc="left") or axes.get_title()).splitlines())) <= drawing.TITLE_CHARACTERS
+
+
 def test_a_label_stands_to_the_left_of_a_mark_near_the_right_edge() -> None:
     points = [(0.0, 0.0, "left", BLACK), (1.0, 1.0, "a long label", BLACK)]
     figure = labelled(points)

@@ -58,7 +58,7 @@ def test_means_single_seeds_and_intervals_are_drawn() -> None:
     assert [path.vertices.tolist() for path in intervals.get_paths()] == [[[1.5, 41.5], [1.5, 168.5]]]
     assert np.asarray(seeds.get_offsets()).tolist() == [[1.5, 100.0], [1.5, 110.0]]
     # Neither is cheaper and better than the other: both are on the front.
-    assert np.asarray(step.get_xydata()).tolist() == [[1.4, 150.0], [1.5, 105.0]]
+    assert np.asarray(step.get_xydata()).tolist() == [[1.4, 150.0], [1.5, 150.0], [1.5, 105.0]]
 
 
 def test_every_mark_tells_its_values() -> None:
