@@ -18,6 +18,7 @@ from stbench.bench.harness import measure_overheads
 from stbench.bench.matrix import measure_matrix
 from stbench.bench.metrics import measure_metrics
 from stbench.bench.outcome import write_outcome
+from stbench.bench.sweep import measure_cells_per_hour
 from stbench.bench.training_step import measure_training_steps
 from stbench.errors import StbenchError
 from stbench.progress import say
@@ -34,6 +35,7 @@ class Part(str, Enum):
     matrix = "matrix"
     harness = "harness"
     metrics = "metrics"
+    sweep = "sweep"
 
 
 MEASURE: dict[Part, Callable[[], Any]] = {
@@ -41,6 +43,7 @@ MEASURE: dict[Part, Callable[[], Any]] = {
     Part.matrix: measure_matrix,
     Part.harness: measure_overheads,
     Part.metrics: measure_metrics,
+    Part.sweep: measure_cells_per_hour,
 }
 
 

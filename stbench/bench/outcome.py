@@ -112,7 +112,28 @@ def _metrics(measured: Mapping[str, Any]) -> Iterable[str]:
     )
 
 
-SECTIONS = {"training_step": _training_step, "matrix": _matrix, "harness": _harness, "metrics": _metrics}
+def _sweep(measured: Mapping[str, Any]) -> Iterable[str]:
+    yield "## Cells per hour"
+    yield (
+        f"{measured['cells']} cells, `{' '.join(measured['words'])}`. The first cells that were compiled took "
+        f"{measured['seconds_of_the_first_to_compile']:.0f} s, and left what they compiled to the others."
+    )
+    yield _table(
+        ("way", "all cells (s)", "cells per hour", "times the first"),
+        (
+            (row["way"], f"{row['seconds']:.0f}", f"{row['cells_per_hour']:.1f}", f"{row['speedup']:.2f}")
+            for row in measured["rows"]
+        ),
+    )
+
+
+SECTIONS = {
+    "training_step": _training_step,
+    "matrix": _matrix,
+    "harness": _harness,
+    "metrics": _metrics,
+    "sweep": _sweep,
+}
 
 
 def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
