@@ -26,7 +26,7 @@ SHARED = (
     *("eval.num_clips=128", "eval.every=0", "eval.untrained=false"),
 )
 WAYS: dict[str, tuple[str, ...]] = {
-    "stbench sweep": (),
+    "stbench sweep --jobs 1": ("--jobs", "1"),
     "stbench sweep --jobs 2": ("--jobs", "2"),
     "stbench sweep --jobs 2, compiled": ("--jobs", "2", "compile=default"),
 }

@@ -24,6 +24,7 @@ from stbench.signals import Interrupted, deferred
 
 COMMAND = (sys.executable, "-m", "stbench", "run")
 POLL_S = 0.2
+GPUS = Path("/proc/driver/nvidia/gpus")  # a folder for each, told without torch
 
 
 def run_cells(cells: Sequence[Cell], jobs: int) -> None:
@@ -82,6 +83,16 @@ class _Running:
         if state_of(self.cell).name != "running":  # else the log is another's, which has the run's lock
             end_log(self.cell.log, status, _killed_for_memory() > self._killed_before)
         return state_of(self.cell)
+
+
+def usual_jobs(cells: Sequence[Cell]) -> int:
+    """How many cells run at once unless somebody says: two on a CPU, each with half of the threads; one on a GPU.
+
+    Two tiny networks with a core each took 1.3 to 1.8 times as many steps an hour as one with two cores
+    (docs/performance.md). On a GPU they would share its memory.
+    """
+    only_cpu = all(cell.config.settings.device == "cpu" for cell in cells)
+    return 2 if only_cpu or not any(GPUS.glob("*")) else 1
 
 
 def threads_of(jobs: int) -> int | None:

@@ -13,7 +13,7 @@ from stbench.errors import FinishedInPart
 from stbench.launch.arms import Arm, read_arms
 from stbench.launch.budgets import Planning, take_planning, with_equal_budget
 from stbench.launch.cells import Cell, State, counted, prepare_cells, state_of, to_run
-from stbench.launch.execution import run_cells, threads_of
+from stbench.launch.execution import run_cells, threads_of, usual_jobs
 from stbench.launch.outlook import Outlook, earlier_records, look_ahead
 from stbench.launch.terminal import (
     print_across_budgets,
@@ -82,17 +82,20 @@ def _print_plans(
     """Print what would run: the tries of learning rates first, then the arms under each budget."""
     known = earlier_records([out, paths.DEFAULT_RUNS])
 
-    def outlook(some: Sequence[Arm]) -> dict[Arm, Outlook]:
-        ahead = look_ahead(some, threads_of(options.jobs), known)
-        print_plan({cell: state_of(cell) for cell in prepare_cells(some, out)}, ahead, options)
-        return ahead
+    def outlook(some: Sequence[Arm]) -> tuple[dict[Arm, Outlook], int]:
+        states = {cell: state_of(cell) for cell in prepare_cells(some, out)}
+        jobs = options.jobs or usual_jobs([*states])
+        ahead = look_ahead(some, threads_of(jobs), known)
+        print_plan(states, ahead, jobs, options.retry)
+        return ahead, jobs
 
     if planning.tries:
         outlook([each for grid in grids_of(arms, planning.tries).values() for each in grid.values()])
         print("then each arm at the rate that these choose; told for its own:")
     for budget in planning.budgets:
         print_budget(budget)
-        print_price(question, outlook(with_equal_budget(arms, budget, out, keep=False)), cards, options.jobs)
+        ahead, jobs = outlook(with_equal_budget(arms, budget, out, keep=False))
+        print_price(question, ahead, cards, jobs)
 
 
 def _tuned(grids: Mapping[Arm, Mapping[float, Arm]], measure: Measure, options: SweepOptions, out: Path) -> list[Arm]:
@@ -126,12 +129,12 @@ def _run_in_rounds(
         arms = more
 
 
-def run_missing(cells: Sequence[Cell], jobs: int = 1, retry: bool = False) -> dict[Cell, State]:
+def run_missing(cells: Sequence[Cell], jobs: int | None = None, retry: bool = False) -> dict[Cell, State]:
     """Run the cells that are not finished.
 
     Args:
         cells: in the order in which they begin.
-        jobs: how many run at once.
+        jobs: how many run at once; None for as many as usual.
         retry: whether those that failed are run as well.
 
     Returns:
@@ -145,7 +148,7 @@ def run_missing(cells: Sequence[Cell], jobs: int = 1, retry: bool = False) -> di
     if left := {cell: state for cell, state in before.items() if cell not in missing}:
         say(f"{len(missing)} of {len(cells)} cells to run; left as they are: {counted(left)}")
     try:
-        run_cells(missing, jobs)
+        run_cells(missing, jobs or usual_jobs(missing))
     except Interrupted as error:
         so_far = counted({cell: state_of(cell) for cell in cells})
         raise Interrupted(error.signum, f"{so_far}; the same command goes on") from None

@@ -21,7 +21,6 @@ from stbench.records.statistics import ALPHA, summarise_seeds
 from stbench.records.store import read_record
 from stbench.reports.terminal import print_rows
 from stbench.reports.text import effect_in_words
-from stbench.settings.options import SweepOptions
 
 # The columns of the table, as far as any cell has such a figure.
 MAIN_FIGURES = ("validation_loss", "fvd", "class_agreement", "motion_all", "params", "train_step_ms")
@@ -57,9 +56,9 @@ def print_across_budgets(by_budget: Mapping[Budget | None, Verdicts]) -> None:
             print(f"{second} against {first} depends on the budget: {told}")
 
 
-def print_plan(states: Mapping[Cell, State], outlooks: Mapping[Arm, Outlook], options: SweepOptions) -> None:
+def print_plan(states: Mapping[Cell, State], outlooks: Mapping[Arm, Outlook], jobs: int, retry: bool) -> None:
     """Print the cells of each arm, what a run of it takes, and what all that are to be run take."""
-    missing = to_run(states, options.retry)
+    missing = to_run(states, retry)
     rows = [("arm", "seeds", "to run", "time of a run", "peak of memory")]
     for arm, ahead in outlooks.items():
         own = sum(cell.arm == arm for cell in missing)
@@ -70,8 +69,8 @@ def print_plan(states: Mapping[Cell, State], outlooks: Mapping[Arm, Outlook], op
     print_rows(rows)
     seconds = [outlooks[cell.arm].seconds for cell in missing]
     known = [each for each in seconds if each is not None]
-    in_all = _duration(sum(known) / options.jobs if len(known) == len(seconds) else None)
-    print(f"{len(states)} cells ({counted(states)}), {len(missing)} to run, {options.jobs} at once: {in_all}")
+    in_all = _duration(sum(known) / jobs if len(known) == len(seconds) else None)
+    print(f"{len(states)} cells ({counted(states)}), {len(missing)} to run, {jobs} at once: {in_all}")
 
 
 def print_price(question: Question, outlooks: Mapping[Arm, Outlook], cards: Sequence[NoiseCard], jobs: int) -> None:

@@ -78,7 +78,7 @@ def trained_arms(claims: Claims, scale: str, words: Sequence[str]) -> list[Train
 
 
 def run_arms(
-    arms: Sequence[TrainedArm], out: Path, jobs: int, retry: bool
+    arms: Sequence[TrainedArm], out: Path, jobs: int | None, retry: bool
 ) -> tuple[list[TrainedArm], dict[Cell, State]]:
     """Run what is not finished of arms, in waves: an arm that starts from another's runs waits for them.
 

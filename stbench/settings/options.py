@@ -101,7 +101,9 @@ class SweepOptions:
         ),
     ] = None
     plan: Annotated[bool, typer.Option("--plan", help="Say what would run and what it takes; write nothing.")] = False
-    jobs: Annotated[int, typer.Option(help="Cells at once; the threads are divided among them.", min=1)] = 1
+    jobs: Annotated[
+        int | None, typer.Option(help="Cells at once, the threads divided; by default 2 on a CPU, 1 on a GPU.", min=1)
+    ] = None
     retry: Annotated[bool, typer.Option("--retry", help="Run what failed once more, from its newest checkpoint.")] = (
         False
     )
@@ -125,7 +127,9 @@ class ReproduceOptions:
 
     scale: Annotated[str, typer.Option(help="One of the file's scales; `stbench list claims` shows them.")]
     plan: Annotated[bool, typer.Option("--plan", help="Say what would run and what it takes; write nothing.")] = False
-    jobs: Annotated[int, typer.Option(help="Runs at once; the threads are divided among them.", min=1)] = 1
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at once, the threads divided; by default 2 on a CPU, 1 on a GPU.", min=1)
+    ] = None
     retry: Annotated[bool, typer.Option("--retry", help="Run what failed once more, from its newest checkpoint.")] = (
         False
     )

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stbench.launch import execution
 from stbench.launch.cells import Cell, state_of
-from stbench.launch.execution import run_cells
+from stbench.launch.execution import run_cells, threads_of, usual_jobs
 from stbench.storage.lock import holder_of
 
 from .conftest import STAND_IN, MakeCell
@@ -83,6 +85,25 @@ def test_a_finished_cell_is_left_alone(make_cell: MakeCell) -> None:
     log = cell.log.read_text()
     run_cells([cell], jobs=1)
     assert cell.log.read_text() == log
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "jobs"), [("auto", [], 2), ("auto", ["0000:00:1e.0"], 1), ("cpu", ["0000:00:1e.0"], 2)]
+)
+def test_two_cells_run_at_once_but_on_a_gpu(
+    device: str, gpus: list[str], jobs: int, make_cell: MakeCell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in gpus:
+        (tmp_path / "gpus" / name).mkdir(parents=True)
+    monkeypatch.setattr(execution, "GPUS", tmp_path / "gpus")
+    cell = make_cell()
+    settings = replace(cell.config.settings, device=device)
+    assert usual_jobs([replace(cell, config=replace(cell.config, settings=settings))]) == jobs
+
+
+def test_threads_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert [threads_of(jobs) for jobs in (1, 2, 8)] == [None, 2, 1]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=lambda signum: signum.name)

@@ -19,7 +19,6 @@ from stbench.records.decisions import decide_all
 from stbench.records.estimates import Comparison
 from stbench.records.measures import MEASURES
 from stbench.records.noise_card import Noise, NoiseCard, training_of
-from stbench.settings.options import SweepOptions
 
 from .conftest import MakeCell, record_of, write_record
 
@@ -56,8 +55,8 @@ def test_a_plan_counts_what_is_to_be_run(make_cell: MakeCell, capsys: pytest.Cap
     names: list[Any] = ["finished", "new", "failed", "interrupted"]
     states = {cell: State(name) for cell, name in zip(cells, names, strict=True)}
     outlooks = {first: Outlook(100.0, "measured", 500.4, "measured"), second: Outlook(20.0, "at least", 99, "at least")}
-    print_plan(states, outlooks, SweepOptions(jobs=2))
-    print_plan(states, {**outlooks, second: replace(outlooks[second], seconds=None)}, SweepOptions(retry=True))
+    print_plan(states, outlooks, jobs=2, retry=False)
+    print_plan(states, {**outlooks, second: replace(outlooks[second], seconds=None)}, jobs=1, retry=True)
     told = capsys.readouterr().out.splitlines()
     assert told[:4] == [
         "arm     seeds  to run  time of a run      peak of memory",
