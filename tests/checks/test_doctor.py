@@ -50,6 +50,7 @@ optional packages
   transformers  missing: pip install 'stbench[videomae]'
   pynvml        missing: pip install 'stbench[nvml]'
   xformers      installed
+  accelerate    missing: pip install 'stbench[track]'
 
 configuration folders
   variants  HERE/mine/variants, HERE/variants
