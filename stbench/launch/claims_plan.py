@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from stbench.backbones.base import RUN_FACTS
 from stbench.diffusion.loss import find_objective
+from stbench.errors import StbenchError
+from stbench.launch.arms import Arm
+from stbench.launch.cells import prepare_cells
+from stbench.launch.execution import threads_of, usual_jobs
+from stbench.launch.outlook import earlier_records, look_ahead
+from stbench.launch.terminal import duration
 from stbench.launch.trained_arms import TrainedArm
 from stbench.profiling.counts import count
 from stbench.profiling.peaks import PEAKS
@@ -28,24 +36,55 @@ class TrainingCost:
     gflops: float
 
 
-def print_claims_plan(arms: Sequence[TrainedArm]) -> None:
-    """Print the runs of every arm, the operations of their training, and how long one large GPU would take."""
+def print_claims_plan(arms: Sequence[TrainedArm], out: Path, jobs: int | None) -> None:
+    """Print the runs of every arm and what they take: operations, time here, and how long one large GPU would train.
+
+    Args:
+        arms: what a scale trains.
+        out: the folder of the runs, whose earlier ones tell the time.
+        jobs: how many run at once; None for as many as usual.
+    """
     if not arms:
         print("nothing is trained: counts and identities alone")
         return
-    costs = [training_cost(resolve(arm.words)) for arm in arms]
-    rows = [("arm", "runs", "parameters (M)", "training of a run (PFLOPs)")]
-    for arm, cost in zip(arms, costs, strict=True):
-        rows.append((arm.label, str(len(arm.seeds)), f"{cost.params / 1e6:.4g}", f"{cost.gflops / 1e6:.4g}"))
+    costs = {arm: training_cost(resolve(arm.words)) for arm in arms}
+    try:
+        seconds, jobs = _seconds_here(arms, out, jobs)
+        in_all = sum(len(arm.seeds) * (seconds[arm] or math.nan) for arm in arms) / jobs
+        time = f"{duration(None if math.isnan(in_all) else in_all)}, {jobs} at once"
+    except StbenchError as error:  # videos or weights that are not here
+        seconds, time = {}, f"not known ({error})"
+    rows = [("arm", "runs", "parameters (M)", "training of a run (PFLOPs)", "time of a run here")]
+    for arm, cost in costs.items():
+        figures = f"{cost.params / 1e6:.4g}", f"{cost.gflops / 1e6:.4g}"
+        rows.append((arm.label, str(len(arm.seeds)), *figures, duration(seconds.get(arm))))
     print_rows(rows)
-    runs = sum(len(arm.seeds) for arm in arms)
-    gflops = sum(len(arm.seeds) * cost.gflops for arm, cost in zip(arms, costs, strict=True))
+    gflops = sum(len(arm.seeds) * cost.gflops for arm, cost in costs.items())
     hours = gflops / (1e3 * UTILISATION * PEAKS[GPU].tflops["bfloat16"]) / 3600
-    used = f"{100 * UTILISATION:.0f} % of its peak"
     print(
-        f"{runs} runs, {gflops / 1e6:.4g} PFLOPs of training: {hours:.3g} hours of one H100 at {used}, which small "
-        "networks do not come near; sampling and decoding come on top"
+        f"{sum(len(arm.seeds) for arm in arms)} runs, {gflops / 1e6:.4g} PFLOPs of training: {hours:.3g} hours of one "
+        f"H100 at {100 * UTILISATION:.0f} % of its peak, which small networks do not come near; sampling and decoding "
+        "come on top"
     )
+    print(f"time here: {time}")
+
+
+def _seconds_here(
+    arms: Sequence[TrainedArm], out: Path, jobs: int | None
+) -> tuple[dict[TrainedArm, float | None], int]:
+    """How long a run of each arm takes on this machine, and how many run at once.
+
+    Neither the learning rate nor what a training starts from changes it, so no run has to be there to start from.
+    """
+    own = {_measured_as(arm): Arm(arm.label, arm.words) for arm in arms if arm.rate == 1}
+    jobs = jobs or usual_jobs(prepare_cells(list(own.values()), out))
+    ahead = look_ahead(list(own.values()), threads_of(jobs), earlier_records([out]))
+    return {arm: ahead[own[_measured_as(arm)]].seconds for arm in arms}, jobs
+
+
+def _measured_as(arm: TrainedArm) -> tuple[str, str]:
+    """What runs that take equally long have in common."""
+    return arm.name, arm.dataset
 
 
 def training_cost(config: RunConfig) -> TrainingCost:

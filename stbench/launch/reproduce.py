@@ -50,7 +50,7 @@ def reproduce(name: str, words: Sequence[str], options: ReproduceOptions, out: P
         raise unknown_name(f"scale of {claims.name}", scale, claims.scales)
     arms = trained_arms(claims, scale, words)
     if options.plan:
-        print_claims_plan(arms)
+        print_claims_plan(arms, out, options.jobs)
         return
     check_folder(out / FOLDER)
     registered = register(claims, scale, words, out / FOLDER)

@@ -62,14 +62,14 @@ def print_plan(states: Mapping[Cell, State], outlooks: Mapping[Arm, Outlook], jo
     rows = [("arm", "seeds", "to run", "time of a run", "peak of memory")]
     for arm, ahead in outlooks.items():
         own = sum(cell.arm == arm for cell in missing)
-        time, memory = _duration(ahead.seconds), f"{ahead.memory_mib:.0f} MiB"
+        time, memory = duration(ahead.seconds), f"{ahead.memory_mib:.0f} MiB"
         rows.append(
             (arm.label, str(len(arm.seeds)), str(own), f"{time}, {ahead.seconds_by}", f"{memory}, {ahead.memory_by}")
         )
     print_rows(rows)
     seconds = [outlooks[cell.arm].seconds for cell in missing]
     known = [each for each in seconds if each is not None]
-    in_all = _duration(sum(known) / jobs if len(known) == len(seconds) else None)
+    in_all = duration(sum(known) / jobs if len(known) == len(seconds) else None)
     print(f"{len(states)} cells ({counted(states)}), {len(missing)} to run, {jobs} at once: {in_all}")
 
 
@@ -93,7 +93,7 @@ def print_price(question: Question, outlooks: Mapping[Arm, Outlook], cards: Sequ
         needed = price_of(measure, noise, effect, pairs)
         price = "more than 1000 seeds an arm"
         if needed is not None:
-            price = f"{needed} seeds an arm, {_duration(None if math.isnan(a_seed) else needed * a_seed)} in all"
+            price = f"{needed} seeds an arm, {duration(None if math.isnan(a_seed) else needed * a_seed)} in all"
         print(f"  a difference of {100 * effect:.0f} {_unit(measure)}: {price}")
 
 
@@ -130,7 +130,8 @@ def _unit(measure: Measure) -> str:
     return "points" if measure.share else "%"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """A time as hours, minutes and seconds."""
     return "unknown" if seconds is None else str(timedelta(seconds=max(1, round(seconds))))
 
 

@@ -14,7 +14,7 @@ from stbench.launch import trained_arms as module
 from stbench.launch.arms import Arm
 from stbench.launch.cells import Cell, State, state_of
 from stbench.launch.trained_arms import run_arms, trained_arms
-from stbench.records.claims import Claims, parse_claims
+from stbench.records.claims import Claims, load_claims, parse_claims
 from stbench.settings.resolve import resolve
 from stbench.settings.schema import Contents, RunConfig
 
@@ -121,3 +121,10 @@ def test_without_a_run_to_start_from_there_is_none(
     monkeypatch.setattr(module, "run_missing", lambda cells, jobs, retry: dict.fromkeys(cells, State("failed", "nan")))
     arms, _ = run_arms(trained_arms(claims, "tiny", []), tmp_path, 1, False)
     assert [arm.cells for arm in arms if arm.name == "started"] == [(), ()]
+
+
+@pytest.mark.parametrize("scale", ["demo", "small", "small-ucf101", "paper"])
+def test_every_arm_of_the_latte_findings_is_a_run(scale: str) -> None:
+    arms = trained_arms(load_claims("latte"), scale, [])
+    assert len({resolve(arm.words).variant.to_dict()["arguments"]["arrangement"] for arm in arms}) == 5
+    assert all(arm.learning_rate > 0 for arm in arms)
