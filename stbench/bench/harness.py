@@ -35,6 +35,7 @@ TRAINING = (
     "train.batch_size=8",
     "eval.every=0",
     "eval.untrained=false",
+    "eval.validation_clips=0",
 )
 SAMPLING = (*SHARED, f"eval.num_sampling_steps={SAMPLING_STEPS}", "eval.cfg_scale=4")
 

@@ -234,7 +234,7 @@ class RunStages:
                     self.folder.write_lost(self.lost)
                     self._kept_lost = len(self.lost)
 
-            train(state, self.job, batches, after_step)
+            train(state, self.job, batches, after_step, self._check_held)
 
     def evaluate(self, state: TrainingState, cost: Cost) -> None:
         """Evaluate the averaged weights, and keep the clips and features, then the record, last and whole."""

@@ -81,6 +81,7 @@ def train(
     job: TrainingJob,
     batches: Iterator[Batch],
     after_step: Callable[[TrainingState, StepLog], None],
+    check_folder: Callable[[TrainingState], None] = lambda state: None,
 ) -> None:
     """Train from `state.step` to the last step, saving checkpoints on the way and at the end.
 
@@ -89,6 +90,7 @@ def train(
         job: what to do.
         batches: one per step, from `state.step` on.
         after_step: called with the state and the step's figures after each step.
+        check_folder: called before each checkpoint; raises when the folder is no longer this training's.
 
     Raises:
         TrainingDiverged: when the loss or a gradient is not finite, before the step is taken.
@@ -99,6 +101,7 @@ def train(
 
         def save() -> None:
             nonlocal saved
+            check_folder(state)
             curve.flush()
             save_checkpoint(state, job.checkpoints, job.config_hash, job.architecture)
             saved = state.step

@@ -18,7 +18,7 @@ SMOKE = ("variant=latte1", "dataset=shapes", "preset=smoke", "device=cpu", "prec
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness, "TRAINING", (*SMOKE, "train.steps=2", "eval.every=0"))
+    monkeypatch.setattr(harness, "TRAINING", (*SMOKE, "train.steps=2", "eval.every=0", "eval.validation_clips=0"))
     monkeypatch.setattr(harness, "SAMPLING", (*SMOKE, "eval.num_sampling_steps=3", "eval.cfg_scale=4"))
     monkeypatch.setattr(harness, "SAMPLED_CLIPS", 2)
     monkeypatch.setattr(harness, "SAMPLING_STEPS", 3)
