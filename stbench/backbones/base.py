@@ -14,7 +14,9 @@ constructor has; a fully convolutional network simply does not list `sample_size
 
 A backbone whose authors guide fewer than the C channels of the noise says how many, from the first, in an attribute
 `published_guided_channels`. One that cuts clips into tokens may say into how many in an attribute `num_tokens`. One
-whose blocks return features of single frames, (B, F, ...), may list them in order of depth in `frame_blocks`.
+whose blocks return features of single frames, (B, F, ...), may list them in order of depth in `frame_blocks`. One that
+reads a context says in `context_shape` of which shape, (L, D) of one clip, its published costs are; None where the
+class stands in for it.
 
 Letters used in every file here: B batch, C channels, F frames, H height, W width, N tokens of one frame, D width of a
 token, K images appended to a clip. `t` is only ever the diffusion timestep.

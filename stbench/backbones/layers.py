@@ -1,4 +1,4 @@
-"""Parts that several backbones share: position tables, embeddings of timestep and class, rotary positions, the MLP.
+"""Parts that several backbones share: position tables, embeddings of timestep, class and context, rotary positions.
 
 Position tables follow the authors' code of DiT (arXiv 2212.09748): w first in the 2D table, each half [sin | cos].
 Timestep sinusoids differ between families in two ways, which are arguments of `timestep_sinusoid`.
@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from stbench.backbones.base import Conditioning
 from stbench.errors import StbenchError
 
 
@@ -111,6 +112,40 @@ class ClassEmbedding(nn.Embedding):
         except IndexError as error:
             got, null_class = f"{input.min().item()} to {input.max().item()}", self.num_embeddings - 1
             raise StbenchError(f"class labels from {got}: expected 0 to {null_class}, the null class") from error
+
+
+class ContextTokens(nn.Module):
+    """What cross-attention reads: the tokens of `conditioning.context`, or else the class as one learned token.
+
+    Without classes nothing is learned, and nobody's context is a token of zeros, as it is in guidance.
+
+    Args:
+        width: D of a token.
+        num_classes: 0 when unconditional; the label `num_classes` is the null class.
+    """
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.width = width
+        self.class_embed = ClassEmbedding(num_classes, width) if num_classes else None
+
+    def forward(self, conditioning: Conditioning, noisy_latents: Tensor) -> Tensor:
+        """The tokens (B, L, D) of the clips `noisy_latents` (B, C, F, H, W), on their device.
+
+        Raises:
+            StbenchError: for a context of another shape, or without the class labels that stand in for it.
+        """
+        B, context = len(noisy_latents), conditioning.context
+        if context is not None:
+            if context.ndim != 3 or (context.shape[0], context.shape[2]) != (B, self.width):
+                expected = f"(B, L, D) = ({B}, L, {self.width})"
+                raise StbenchError(f"conditioning.context: expected {expected}, got {tuple(context.shape)}")
+            return context
+        if self.class_embed is None:
+            return noisy_latents.new_zeros(B, 1, self.width)
+        if conditioning.class_labels is None:
+            raise StbenchError("conditioning: expected a context (B, L, D), or class_labels (B,) that stand in for it")
+        return self.class_embed(conditioning.class_labels)[:, None]
 
 
 class Mlp(nn.Sequential):

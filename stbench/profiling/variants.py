@@ -46,6 +46,7 @@ class Variant:
         whole_timesteps: as of `Objective`.
         joint_images: images that a training step appends to each clip.
         preset: that was applied to the component, if any.
+        context_shape: of one clip's context; None in a run, whose datasets have none.
     """
 
     component: Component
@@ -53,16 +54,17 @@ class Variant:
     whole_timesteps: bool
     joint_images: int = 0
     preset: str | None = None
+    context_shape: tuple[int, ...] | None = None
 
     @property
     def subject(self) -> Subject:
         """What is measured."""
-        facts, text_dim = self.facts, self.component.arguments.get("text_dim")
+        facts = self.facts
         latent_shape = (facts["in_channels"], facts["num_frames"], facts["sample_size"], facts["sample_size"])
         workload = Workload(
             latent_shape,
             facts["num_classes"],
-            context_shape=(text_dim,) if text_dim else None,
+            context_shape=self.context_shape,
             joint_images=self.joint_images,
             whole_timesteps=self.whole_timesteps,
         )
@@ -261,8 +263,16 @@ def plan_variants(words: Words, options: ProfileOptions) -> Planned:
         with naming_all(names):
             component = component.with_arguments(own)
         stated = {key: component.arguments[key] for key in RUN_FACTS if key in component.arguments}
-        variants[name] = Variant(component, {**facts, **stated}, objective.whole_timesteps, preset=preset)
+        variant = Variant(component, {**facts, **stated}, objective.whole_timesteps, preset=preset)
+        variants[name] = replace(variant, context_shape=_context_shape(variant))
     return Planned(variants, settings, options.batch_size or 1)
+
+
+def _context_shape(variant: Variant) -> tuple[int, ...] | None:
+    """The context that a network's published costs refer to; of one that cannot be built its costs will tell."""
+    with torch.device("meta"):
+        built = attempt(variant.component.construct, variant.facts)
+    return None if isinstance(built, Failure) else getattr(built, "context_shape", None)
 
 
 def variant_names(given: dict[str, Any]) -> list[str]:

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from stbench.backbones.base import Conditioning
 from stbench.backbones.layers import (
     ClassEmbedding,
+    ContextTokens,
     Mlp,
     TimestepMlp,
     apply_rotary,
@@ -166,6 +168,45 @@ def test_the_class_embedding_compiles_whole() -> None:
     embedding, labels = ClassEmbedding(5, 8), torch.tensor([0, 5])
     compiled = torch.compile(embedding, backend="eager", fullgraph=True)
     assert torch.equal(compiled(labels), embedding(labels))
+
+
+# ---- context ----
+
+CLIPS = torch.zeros(2, 4, 3, 8, 8)
+
+
+def test_a_context_is_read_as_it_is() -> None:
+    context = normal(2, 7, 6)
+    for num_classes in (0, 5):
+        told = Conditioning(context=context, class_labels=torch.tensor([0, 1]))
+        assert ContextTokens(6, num_classes)(told, CLIPS) is context
+
+
+def test_the_class_is_one_token_and_the_null_class_the_last() -> None:
+    tokens = ContextTokens(6, 5)
+    assert {name: tuple(each.shape) for name, each in tokens.named_parameters()} == {"class_embed.weight": (6, 6)}
+    assert tokens.class_embed is not None
+    assert torch.equal(
+        tokens(Conditioning(class_labels=torch.tensor([2, 5])), CLIPS), tokens.class_embed.weight[[2, 5], None]
+    )
+
+
+def test_without_context_and_classes_there_is_a_token_of_zeros_and_nothing_to_learn() -> None:
+    tokens = ContextTokens(6, 0)
+    assert not list(tokens.parameters())
+    assert torch.equal(tokens(Conditioning(), CLIPS.double()), torch.zeros(2, 1, 6, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 5), (3, 7, 6), (2, 6), (2, 1, 7, 6)])
+def test_a_context_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(StbenchError) as caught:
+        ContextTokens(6, 5)(Conditioning(context=torch.zeros(shape)), CLIPS)
+    assert str(caught.value) == f"conditioning.context: expected (B, L, D) = (2, L, 6), got {shape}"
+
+
+def test_a_class_that_is_not_told_is_missed() -> None:
+    with pytest.raises(StbenchError, match=r"expected a context \(B, L, D\), or class_labels \(B,\)"):
+        ContextTokens(6, 5)(Conditioning(), CLIPS)
 
 
 # ---- the MLP ----

@@ -73,6 +73,14 @@ def test_operations_grow_as_the_pixels_and_as_the_batch() -> None:
     assert exponent(words, "width=16,64") > 1.5
 
 
+def test_a_network_that_reads_a_context_is_counted_with_one() -> None:
+    words = ["variant=latte1", "preset=smoke"]
+    [plain], [told] = (profile_variants([*words, f"variant.text_dim={width}"], COUNTS).variants for width in (0, 12))
+    assert plain.cost is not None
+    assert told.cost is not None
+    assert (told.cost.counts.gmacs - plain.cost.counts.gmacs) * 1e9 == pytest.approx(12 * 192, rel=1e-6)
+
+
 def test_a_size_that_cannot_be_built_is_a_result() -> None:
     scaling = scaled(["variant=latte1", "preset=smoke"], replace(COUNTS, scale=["resolution=8,9,16"]))
     assert [point["status"] for point in scaling.points] == ["finished", "failed", "finished"]

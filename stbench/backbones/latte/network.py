@@ -185,6 +185,11 @@ class Latte(nn.Module):
         return self.num_frames // length * (self.sample_size // size) ** 2
 
     @property
+    def context_shape(self) -> tuple[int] | None:
+        """The flattened text embedding of one clip, where the network reads one."""
+        return (cast(nn.Linear, self.text_embed[1]).in_features,) if self.text_embed else None
+
+    @property
     def frame_blocks(self) -> list[nn.Module]:
         """The blocks in order of depth, each from tokens (B, F, N, D) to tokens of the same frames."""
         return list(self.blocks)
