@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stbench.backbones.base import Conditioning
@@ -78,6 +79,23 @@ def apply_rotary(x: Tensor, positions: Tensor) -> Tensor:
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     first, second = x.split(half, dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+def spread_over_frames(rows: Tensor, num_frames: int, num_images: int) -> Tensor:
+    """Lay out one row per clip and one per appended image over the frames, as views where possible.
+
+    Args:
+        rows: (B, 1 + K, ...), the clip's row first.
+        num_frames: frames of the clip.
+        num_images: K.
+
+    Returns:
+        (B, 1, ...) without images, which broadcasts over the frames; (B, F + K, ...) with them.
+    """
+    if num_images == 0:
+        return rows
+    clip = rows[:, :1].expand(-1, num_frames, *rows.shape[2:])
+    return torch.cat([clip, rows[:, 1:]], dim=1)
 
 
 class TimestepMlp(nn.Module):
@@ -154,3 +172,27 @@ class Mlp(nn.Sequential):
     def __init__(self, width: int, hidden_width: int) -> None:
         super().__init__(nn.Linear(width, hidden_width), nn.GELU(approximate="tanh"), nn.Linear(hidden_width, width))
         self.hidden_width = hidden_width
+
+
+class RMSNorm(nn.RMSNorm):
+    """x / rms(x) * weight over the channels (arXiv 1910.07467, equation 4).
+
+    The re-implementation limits the norm of x to at least 1e-12. The square of that under the root is the same wherever
+    x is larger, and only guards a pixel whose channels are all zero.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (..., C). The weight follows x, since torch's fused kernel wants one precision."""
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
+class PerFrame(nn.Sequential):
+    """Image modules applied to every frame of (B, F, H, W, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Fold the frames into the batch, apply, unfold: (B, F, H', W', C')."""
+        images = x.flatten(0, 1).permute(0, 3, 1, 2)  # (B F, C, H, W), channels last in memory
+        return super().forward(images).permute(0, 2, 3, 1).unflatten(0, x.shape[:2])

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import pytest
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from stbench.backbones.base import Conditioning
 from stbench.backbones.layers import (
     ClassEmbedding,
     ContextTokens,
     Mlp,
+    PerFrame,
+    RMSNorm,
     TimestepMlp,
     apply_rotary,
     sincos_table,
     sincos_table_2d,
+    spread_over_frames,
     timestep_sinusoid,
 )
 from stbench.errors import StbenchError
@@ -221,3 +226,58 @@ def test_mlp_by_its_formula() -> None:
     torch.testing.assert_close(mlp(x), gelu @ mlp[2].weight.T + mlp[2].bias, rtol=1e-5, atol=1e-6)
     assert mlp.hidden_width == 20
     assert list(mlp.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+
+
+# ---- frames ----
+
+
+def test_rows_over_frames_and_images() -> None:
+    rows = torch.tensor([[1, 10, 20], [2, 30, 40]])[..., None]  # (B, 1 + K, 1)
+    spread = spread_over_frames(rows, 3, 2)
+    assert spread[..., 0].tolist() == [[1, 1, 1, 10, 20], [2, 2, 2, 30, 40]]
+    clip = rows[:, :1]
+    assert spread_over_frames(clip, 3, 0) is clip  # which broadcasts
+
+
+def test_per_frame_applies_an_image_module_to_every_frame() -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(3, 4, kernel_size=3, stride=2, padding=1)
+    layer, x = PerFrame(conv), normal(2, 5, 6, 4, 3)
+    out = layer(x)
+    assert out.shape == (2, 5, 3, 2, 4)
+    for frame in range(5):
+        image = conv(x[:, frame].permute(0, 3, 1, 2))
+        torch.testing.assert_close(out[:, frame], image.permute(0, 2, 3, 1), rtol=1e-5, atol=1e-6)
+
+
+# ---- norms ----
+
+
+@pytest.mark.parametrize("rms", [1.0, 1e-2, 1e-3, 1e-4, 1e-8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rms_norm_is_that_of_the_re_implementation_at_every_scale(dtype: torch.dtype, rms: float) -> None:
+    """Which divides by the norm, limited to 1e-12: gradients too, as far as a precision goes."""
+    norm, x = RMSNorm(6), (rms * normal(2, 3, 6)).to(dtype).requires_grad_()
+    nn.init.normal_(norm.weight, std=0.3)
+    expected = F.normalize(x.double(), dim=-1, eps=1e-12) * 6**0.5 * norm.weight.double()
+    (gradient,) = torch.autograd.grad(expected.sum(), x)
+    out = norm(x)
+    out.sum().backward()
+    assert out.dtype == dtype
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-2
+    torch.testing.assert_close(out.double(), expected, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(x.grad, gradient, rtol=2 * tolerance, atol=2 * tolerance / rms)
+
+
+def test_rms_norm_of_nothing_is_nothing() -> None:
+    x = torch.zeros(1, 6, requires_grad=True)
+    out = RMSNorm(6)(x)
+    out.sum().backward()
+    assert not out.any()
+    assert x.grad is not None and x.grad.isfinite().all()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_rms_norm_is_the_same() -> None:
+    norm, x = RMSNorm(6), 1e-4 * normal(2, 3, 6)
+    torch.testing.assert_close(torch.compile(norm)(x), norm(x))

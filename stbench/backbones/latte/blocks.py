@@ -12,7 +12,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from stbench.backbones.layers import Mlp, apply_rotary
+from stbench.backbones.layers import Mlp, apply_rotary, spread_over_frames
 from stbench.runtime.attention.attend import Attend
 
 Axis = Literal["spatial", "temporal"]
@@ -97,23 +97,6 @@ class SplitAttention(nn.Module):
         if num_images:
             temporal = torch.cat([temporal, over_time[:, num_frames:, :, 2].flatten(-2)], dim=1)
         return self.proj(torch.cat([spatial, temporal], dim=-1))
-
-
-def spread_over_frames(rows: Tensor, num_frames: int, num_images: int) -> Tensor:
-    """Lay out one row per clip and one per appended image over the frames, as views where possible.
-
-    Args:
-        rows: (B, 1 + K, ...), the clip's row first.
-        num_frames: frames of the clip.
-        num_images: K.
-
-    Returns:
-        (B, 1, ...) without images, which broadcasts over the frames; (B, F + K, ...) with them.
-    """
-    if num_images == 0:
-        return rows
-    clip = rows[:, :1].expand(-1, num_frames, *rows.shape[2:])
-    return torch.cat([clip, rows[:, 1:]], dim=1)
 
 
 class Modulation(nn.Sequential):

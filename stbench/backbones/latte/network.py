@@ -31,10 +31,15 @@ from stbench.backbones.latte.blocks import (
     ParallelAttention,
     SplitAttention,
     modulate,
-    spread_over_frames,
 )
 from stbench.backbones.latte.published import LatteLayout
-from stbench.backbones.layers import ClassEmbedding, TimestepMlp, sincos_table, sincos_table_2d
+from stbench.backbones.layers import (
+    ClassEmbedding,
+    TimestepMlp,
+    sincos_table,
+    sincos_table_2d,
+    spread_over_frames,
+)
 from stbench.errors import StbenchError, check_whole, unknown_name
 
 

@@ -17,31 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stbench.backbones.layers import PerFrame, RMSNorm
 from stbench.runtime.attention.attend import Attend
-
-
-class RMSNorm(nn.RMSNorm):
-    """x / rms(x) * weight over the channels (arXiv 1910.07467, equation 4).
-
-    The re-implementation limits the norm of x to at least 1e-12. The square of that under the root is the same wherever
-    x is larger, and only guards a pixel whose channels are all zero.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-24)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (..., C). The weight follows x, since torch's fused kernel wants one precision."""
-        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
-
-
-class PerFrame(nn.Sequential):
-    """Image modules applied to every frame of (B, F, H, W, C)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Fold the frames into the batch, apply, unfold: (B, F, H', W', C')."""
-        images = x.flatten(0, 1).permute(0, 3, 1, 2)  # (B F, C, H, W), channels last in memory
-        return super().forward(images).permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
 
 
 class TemporalConv(nn.Conv2d):

@@ -18,7 +18,6 @@ from stbench.backbones.latte.blocks import (
     SplitAttention,
     attend_along,
     modulate,
-    spread_over_frames,
 )
 from stbench.backbones.layers import apply_rotary
 from stbench.runtime.attention.attend import Attend
@@ -150,14 +149,6 @@ def test_parameters_of_the_two_readings() -> None:
 
 
 # ---- modulation ----
-
-
-def test_rows_over_frames_and_images() -> None:
-    rows = torch.tensor([[1, 10, 20], [2, 30, 40]])[..., None]  # (B, 1 + K, 1)
-    spread = spread_over_frames(rows, 3, 2)
-    assert spread[..., 0].tolist() == [[1, 1, 1, 10, 20], [2, 2, 2, 30, 40]]
-    clip = rows[:, :1]
-    assert spread_over_frames(clip, 3, 0) is clip  # which broadcasts
 
 
 def test_modulate_by_its_formula() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -17,12 +16,10 @@ from stbench.backbones.pseudo3d_unet.layers import (
     Attention,
     ConvBlock,
     FeedForward,
-    PerFrame,
     PositionBias,
     PseudoAttention3d,
     PseudoConv3d,
     ResNetBlock,
-    RMSNorm,
     TemporalConv,
 )
 from stbench.runtime.attention.attend import Attend
@@ -116,47 +113,6 @@ def test_attentions_start_by_adding_nothing() -> None:
 
 
 # ---- each layer against its own formula ----
-
-
-@pytest.mark.parametrize("rms", [1.0, 1e-2, 1e-3, 1e-4, 1e-8])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_rms_norm_is_that_of_the_re_implementation_at_every_scale(dtype: torch.dtype, rms: float) -> None:
-    """Which divides by the norm, limited to 1e-12: gradients too, as far as a precision goes."""
-    norm, x = RMSNorm(6), (rms * normal(2, 3, 6)).to(dtype).requires_grad_()
-    fill(norm)
-    expected = F.normalize(x.double(), dim=-1, eps=1e-12) * 6**0.5 * norm.weight.double()
-    (gradient,) = torch.autograd.grad(expected.sum(), x)
-    out = norm(x)
-    out.sum().backward()
-    assert out.dtype == dtype
-    tolerance = 1e-5 if dtype == torch.float32 else 1e-2
-    torch.testing.assert_close(out.double(), expected, rtol=tolerance, atol=tolerance)
-    torch.testing.assert_close(x.grad, gradient, rtol=2 * tolerance, atol=2 * tolerance / rms)
-
-
-def test_rms_norm_of_nothing_is_nothing() -> None:
-    x = torch.zeros(1, 6, requires_grad=True)
-    out = RMSNorm(6)(x)
-    out.sum().backward()
-    assert not out.any()
-    assert x.grad is not None and x.grad.isfinite().all()
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
-def test_compiled_rms_norm_is_the_same() -> None:
-    norm, x = RMSNorm(6), 1e-4 * normal(2, 3, 6)
-    torch.testing.assert_close(torch.compile(norm)(x), norm(x))
-
-
-def test_per_frame_applies_an_image_module_to_every_frame() -> None:
-    torch.manual_seed(0)
-    conv = nn.Conv2d(3, 4, kernel_size=3, stride=2, padding=1)
-    layer, x = PerFrame(conv), normal(2, 5, 6, 4, 3)
-    out = layer(x)
-    assert out.shape == (2, 5, 3, 2, 4)
-    for frame in range(5):
-        image = conv(x[:, frame].permute(0, 3, 1, 2))
-        torch.testing.assert_close(out[:, frame], image.permute(0, 2, 3, 1), rtol=1e-5, atol=1e-6)
 
 
 def test_temporal_convolution_sees_three_frames_of_one_pixel() -> None:
