@@ -289,15 +289,14 @@ def parts_of_cost(parts: Mapping[str, Mapping[str, float]]) -> Figure:
     """Plot how much of its operations each part of a network takes: a stacked bar for each configuration.
 
     Args:
-        parts: GMACs by part, by the label of a configuration.
+        parts: GMACs by part, by the label of a configuration; the smallest are drawn as one where the colours end.
     """
     figure, axes = new_figure("Where the operations go", "GMACs per clip and forward pass", "")
     figure.set_size_inches(7.2, 1.9 + 0.34 * len(parts))
-    names = list(dict.fromkeys(name for of in parts.values() for name in largest_parts(of)))
+    drawn = [_with_others(largest_parts(of), _largest_names(parts)) for of in parts.values()]
     left = [0.0] * len(parts)
-    for place, name in enumerate(names):
-        widths = [largest_parts(of).get(name, 0.0) for of in parts.values()]
-        shade = SHADES[place % len(SHADES)]
+    for name, shade in zip(dict.fromkeys(name for of in drawn for name in of), SHADES, strict=False):
+        widths = [of.get(name, 0.0) for of in drawn]
         bars = axes.barh(range(len(parts)), widths, left=left, color=shade, label=name, height=0.7)
         for bar, label, width in zip(bars, parts, widths, strict=True):
             share = width / max(sum(parts[label].values()), 1e-300)
@@ -308,6 +307,23 @@ def parts_of_cost(parts: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
+
+
+def _largest_names(parts: Mapping[str, Mapping[str, float]]) -> set[str]:
+    """The parts that get a colour of their own: all, or those with the largest share of any network, and the others one."""
+    shares: dict[str, float] = {}
+    for of in parts.values():
+        for name, gmacs in largest_parts(of).items():
+            shares[name] = max(shares.get(name, 0.0), gmacs / max(sum(of.values()), 1e-300))
+    ordered = sorted(shares, key=lambda name: -shares[name])
+    return set(ordered if len(ordered) <= len(SHADES) else ordered[: len(SHADES) - 1])
+
+
+def _with_others(of: Mapping[str, float], names: set[str]) -> dict[str, float]:
+    """These parts of a network, and what all of its other parts take together."""
+    own = {name: gmacs for name, gmacs in of.items() if name in names}
+    others = sum(gmacs for name, gmacs in of.items() if name not in names)
+    return {**own, "(smaller parts)": others} if others else own
 
 
 @matplotlib.rc_context(STYLE)

@@ -203,3 +203,14 @@ def test_parts_of_the_operations_are_bars_that_tell_their_share(make_run: MakeRu
         "latte1, blocks: 3 GMACs, 75 %",
         "latte1, (outside its parts): 1 GMACs, 25 %",
     ]
+
+
+def test_more_parts_than_colours_are_drawn_with_the_smallest_as_one(make_run: MakeRun) -> None:
+    """No two parts of a bar share a colour, and the legend of many parts leaves room for the bars."""
+    many = {"first": 50.0, **{f"part {number}": 1.0 + number for number in range(30)}}
+    run = make_run("latte1", **{"counts.gmacs_by_part": many})
+    [parts] = [plot for plot in drawn_of(run)[0] if plot.kind == "parts"]
+    told = re.findall(r'aria-label="latte1, ([^"]+): ([0-9.]+) GMACs', to_svg(parts.figure))
+    assert told[0] == ("first", "50")
+    assert told[-1] == ("(smaller parts)", f"{sum(range(1, 25)):g}")
+    assert len(parts.figure.legends[0].get_texts()) == len(told) == 8
