@@ -48,6 +48,10 @@ class Arm:
         """The same arm with these words in the place of those of the same keys."""
         return replace(self, words=_words({**self.values, **dict(map(_split_word, words))}))
 
+    def without(self, key: str) -> Arm:
+        """The same arm without its word of this key."""
+        return replace(self, words=_words({name: text for name, text in self.values.items() if name != key}))
+
 
 def read_arms(words: Sequence[str], own: Sequence[str] = ()) -> list[Arm]:
     """Read the arms of a sweep; what is given twice is one.

@@ -14,7 +14,7 @@ from pathlib import Path
 from stbench.errors import StbenchError, unknown_name
 from stbench.launch.arms import Arm, listed_values
 from stbench.launch.aside import call_aside
-from stbench.launch.tuning import parse_tries
+from stbench.launch.tuning import parse_seeds, parse_tries
 from stbench.progress import say
 from stbench.records.budgets import BUDGETS, WITHIN, Budget
 from stbench.storage.files import read_json, write_json
@@ -29,20 +29,22 @@ class Planning:
     Attributes:
         budgets: that its arms are to spend equally, with verdicts for each; None is as the words have them.
         tries: learning rates that every arm is tried at before; None for none.
+        tried_seeds: how many seeds of each arm are tried at them.
     """
 
     budgets: tuple[Budget | None, ...] = (None,)
     tries: int | None = None
+    tried_seeds: int = 1
 
 
 def take_planning(words: Sequence[str]) -> tuple[Planning, list[str]]:
-    """Take `budget=` and `tune.lr=` out of the words of a sweep.
+    """Take `budget=`, `tune.lr=` and `tune.seeds=` out of the words of a sweep.
 
     Returns:
         What they say, and the other words.
 
     Raises:
-        StbenchError: an unknown budget, or a number of rates that is no grid.
+        StbenchError: an unknown budget, a number of rates that is no grid, or seeds of no tries.
     """
     planning, others = Planning(), []
     for word in words:
@@ -51,8 +53,12 @@ def take_planning(words: Sequence[str]) -> tuple[Planning, list[str]]:
             planning = replace(planning, budgets=tuple(map(_known, listed_values(text))))
         elif key == "tune.lr":
             planning = replace(planning, tries=parse_tries(text))
+        elif key == "tune.seeds":
+            planning = replace(planning, tried_seeds=parse_seeds(text))
         else:
             others.append(word)
+    if planning.tries is None and planning.tried_seeds != Planning.tried_seeds:
+        raise StbenchError("tune.seeds= says how many seeds tune.lr= tries, which was not given")
     return planning, others
 
 

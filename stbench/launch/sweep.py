@@ -18,18 +18,28 @@ from stbench.launch.outlook import Outlook, earlier_records, look_ahead
 from stbench.launch.terminal import (
     print_across_budgets,
     print_budget,
+    print_orders,
     print_plan,
     print_price,
     print_sweep,
     print_verdicts,
 )
 from stbench.launch.tuning import at_rate, chosen_rate, grids_of, told
-from stbench.launch.verdicts import Question, Verdicts, finished_runs, judge, question_of, with_next_round, with_seeds
+from stbench.launch.verdicts import (
+    Question,
+    Verdicts,
+    finished_runs,
+    judge,
+    question_of,
+    runs_by_rate,
+    with_next_round,
+    with_seeds,
+)
 from stbench.progress import say
 from stbench.records.budgets import Budget
+from stbench.records.learning_rates import check_orders
 from stbench.records.measures import Measure
 from stbench.records.noise_card import NoiseCard, known_cards
-from stbench.records.store import read_record
 from stbench.settings.options import SweepOptions
 from stbench.signals import Interrupted
 from stbench.storage.files import check_folder
@@ -57,9 +67,11 @@ def sweep(words: Sequence[str], options: SweepOptions, out: Path) -> None:
         _print_plans(arms, planning, question, cards, options, out)
         return
     check_folder(out)
-    if planning.tries:
-        arms = _tuned(grids_of(arms, planning.tries), question.measure, options, out)
     states, by_budget = dict[Cell, State](), dict[Budget | None, Verdicts]()
+    if planning.tries:
+        grids = grids_of(arms, planning.tries, planning.tried_seeds)
+        arms, tries = _tuned(grids, question.measure, options, out)
+        states |= tries
     for budget in planning.budgets:
         spending = with_equal_budget(arms, budget, out)
         own, by_budget[budget] = _run_in_rounds(spending, question, cards, options, out)
@@ -68,6 +80,7 @@ def sweep(words: Sequence[str], options: SweepOptions, out: Path) -> None:
         print_verdicts(question, by_budget[budget])
         states |= own
     print_across_budgets(by_budget)
+    print_orders(question, check_orders(runs_by_rate(states), question.measure, cards, question.margin))
     raise_if_missing(states)
 
 
@@ -90,7 +103,8 @@ def _print_plans(
         return ahead, jobs
 
     if planning.tries:
-        outlook([each for grid in grids_of(arms, planning.tries).values() for each in grid.values()])
+        grids = grids_of(arms, planning.tries, planning.tried_seeds)
+        outlook([each for grid in grids.values() for each in grid.values()])
         print("then each arm at the rate that these choose; told for its own:")
     for budget in planning.budgets:
         print_budget(budget)
@@ -98,21 +112,23 @@ def _print_plans(
         print_price(question, ahead, cards, jobs)
 
 
-def _tuned(grids: Mapping[Arm, Mapping[float, Arm]], measure: Measure, options: SweepOptions, out: Path) -> list[Arm]:
-    """Run the tries of every arm, print what they found, and return each arm at its best rate.
+def _tuned(
+    grids: Mapping[Arm, Mapping[float, Arm]], measure: Measure, options: SweepOptions, out: Path
+) -> tuple[list[Arm], dict[Cell, State]]:
+    """Run the tries of every arm, print what they found, and return each arm at its best rate, and the tries.
 
     Raises:
         StbenchError: too few of an arm's tries have a figure.
     """
     cells = prepare_cells([each for grid in grids.values() for each in grid.values()], out)
     states = run_missing(cells, options.jobs, options.retry)
-    finished = {cell.arm.label: read_record(cell.folder) for cell, state in states.items() if state.name == "finished"}
+    finished = finished_runs(states)
     chosen = []
     for arm, grid in grids.items():
-        curve = chosen_rate(arm.label, {rate: finished.get(each.label) for rate, each in grid.items()}, measure)
+        curve = chosen_rate(arm.label, {rate: [*finished[each].values()] for rate, each in grid.items()}, measure)
         print(told(arm.label, curve, measure))
         chosen.append(at_rate(arm, curve.best))
-    return chosen
+    return chosen, states
 
 
 def _run_in_rounds(

@@ -14,6 +14,7 @@ from stbench.launch.verdicts import EFFECTS, Question, Verdicts, price_of
 from stbench.records.budgets import TITLES, Budget, describe_budgets
 from stbench.records.decisions import Decision
 from stbench.records.estimates import MIN_SEEDS
+from stbench.records.learning_rates import NEARBY, OrderCheck
 from stbench.records.measures import MEASURES, Measure
 from stbench.records.noise_card import NoiseCard, card_of
 from stbench.records.schema import Record
@@ -54,6 +55,18 @@ def print_across_budgets(by_budget: Mapping[Budget | None, Verdicts]) -> None:
         if len(set(found.values())) > 1:
             told = ", ".join(f"{verdict} at {title}" for title, verdict in found.items())
             print(f"{second} against {first} depends on the budget: {told}")
+
+
+def print_orders(question: Question, orders: Mapping[tuple[str, str], OrderCheck]) -> None:
+    """Print whether the order of each pair of arms holds at half and at twice their learning rates."""
+    if not orders:
+        return
+    print(f"order by {question.measure.title} at other learning rates:")
+    rows: list[tuple[str, ...]] = [("arm", "against", *(f"at {factor:g} times" for factor in NEARBY), "order")]
+    for (first, second), check in orders.items():
+        verdicts = (check.decisions[factor].verdict for factor in NEARBY)
+        rows.append((second, first, *verdicts, check.answer))
+    print_rows(rows)
 
 
 def print_plan(states: Mapping[Cell, State], outlooks: Mapping[Arm, Outlook], jobs: int, retry: bool) -> None:

@@ -1,7 +1,8 @@
 """`tune.lr=5`: every arm at the same small grid of learning rates, and then at the best of its own.
 
 Each rate is twice the one before it, the arm's own in the middle, so that half and twice the rate of an optimum inside
-of the grid are there as well. The tries are runs like others, with an arm's first seed.
+of the grid are there as well. The tries are runs like others, with an arm's first seed, or with as many as `tune.seeds`
+says: enough of them tell whether the order of the arms holds at half and at twice the rates.
 """
 
 from __future__ import annotations
@@ -32,20 +33,32 @@ def parse_tries(text: str) -> int:
     return int(text)
 
 
-def tried(arm: Arm, rate: float, tries: int) -> dict[float, Arm]:
-    """An arm with its first seed at each rate of its grid, by the rate.
+def parse_seeds(text: str) -> int:
+    """How many seeds of an arm are tried at each rate.
+
+    Raises:
+        StbenchError: none at all.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise StbenchError(f"tune.seeds={text}: expected how many seeds of an arm are tried, such as 3")
+    return int(text)
+
+
+def tried(arm: Arm, rate: float, tries: int, seeds: int = 1) -> dict[float, Arm]:
+    """An arm at each rate of its grid, by the rate.
 
     Args:
         arm: of a sweep.
         rate: its own.
-        tries: how many, an odd number.
+        tries: how many rates, an odd number.
+        seeds: how many of the arm's seeds, from the first on.
     """
     rates = [rate * STEP ** (place - tries // 2) for place in range(tries)]
-    return {each: at_rate(replace(arm, seeds=arm.seeds[:1]), each) for each in rates}
+    return {each: at_rate(replace(arm, seeds=arm.seeds[:seeds]), each) for each in rates}
 
 
-def grids_of(arms: Sequence[Arm], tries: int) -> dict[Arm, dict[float, Arm]]:
-    """The tries of every arm, by its learning rates.
+def grids_of(arms: Sequence[Arm], tries: int, seeds: int = 1) -> dict[Arm, dict[float, Arm]]:
+    """The tries of every arm, by its learning rates: see `tried`.
 
     Raises:
         StbenchError: the arms have learning rates of their own to begin with.
@@ -56,7 +69,7 @@ def grids_of(arms: Sequence[Arm], tries: int) -> dict[Arm, dict[float, Arm]]:
             f"tune.lr={tries} finds train.lr for each arm: expected one, the middle of the grid, for all"
         )
     rates = call_aside(rates_of, list(arms))
-    return {arm: tried(arm, rate, tries) for arm, rate in zip(arms, rates, strict=True)}
+    return {arm: tried(arm, rate, tries, seeds) for arm, rate in zip(arms, rates, strict=True)}
 
 
 def at_rate(arm: Arm, rate: float) -> Arm:
@@ -64,18 +77,18 @@ def at_rate(arm: Arm, rate: float) -> Arm:
     return replace(arm.with_words(f"train.lr={rate:g}"), label=f"{arm.label} train.lr={rate:g}")
 
 
-def chosen_rate(label: str, records: Mapping[float, Record | None], measure: Measure) -> TuningCurve:
+def chosen_rate(label: str, records: Mapping[float, Sequence[Record]], measure: Measure) -> TuningCurve:
     """What the tries of an arm found.
 
     Args:
         label: of the arm.
-        records: of the finished try at each rate, None where it did not finish.
+        records: of the finished tries at each rate, none where they did not finish.
         measure: what a rate is chosen by.
 
     Raises:
         StbenchError: fewer than two of the tries have that figure.
     """
-    curve = tuning_curve({rate: [record] if record else [] for rate, record in records.items()}, measure)
+    curve = tuning_curve(records, measure)
     if curve is None:
         raise StbenchError(f"{label}: fewer than two learning rates gave a {measure.title}: nothing can be chosen")
     return curve

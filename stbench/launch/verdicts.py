@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from stbench.errors import StbenchError
-from stbench.launch.arms import Arm
+from stbench.launch.arms import Arm, with_labels
 from stbench.launch.cells import Cell, State
 from stbench.records.decisions import MARGIN, Decision, decide_all
 from stbench.records.estimates import Comparison
+from stbench.records.learning_rates import RATE
 from stbench.records.measures import MEASURES, VALIDATION_LOSS, Measure, get_measure
 from stbench.records.noise_card import Noise, NoiseCard, sigma_for
 from stbench.records.power import Design
-from stbench.records.schema import Record
+from stbench.records.schema import Record, value_at
 from stbench.records.sequential import SequentialRule, decide_in_rounds, next_round
 from stbench.records.statistics import ALPHA
 from stbench.records.store import read_record
@@ -97,6 +98,18 @@ def finished_runs(states: Mapping[Cell, State]) -> dict[Arm, dict[int, Record]]:
         if state.name == "finished":
             own[cell.config.settings.seed] = read_record(cell.folder)
     return runs
+
+
+def runs_by_rate(states: Mapping[Cell, State]) -> dict[str, dict[float, list[Record]]]:
+    """The records of finished cells by their arms, those that differ in their learning rate alone as one, and by it."""
+    runs: dict[Arm, dict[float, list[Record]]] = {}
+    for cell, state in states.items():
+        if state.name == "finished":
+            record = read_record(cell.folder)
+            of_arm = runs.setdefault(replace(cell.arm.without(RATE), label="", seeds=()), {})
+            of_arm.setdefault(float(value_at(record.config, RATE)), []).append(record)
+    labelled = with_labels([*runs])
+    return {arm.label: rates for arm, rates in zip(labelled, runs.values(), strict=True)}
 
 
 def judge(question: Question, runs: Runs, cards: Sequence[NoiseCard]) -> Verdicts:

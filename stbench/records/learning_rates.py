@@ -6,16 +6,19 @@ same grid as every other's, and an order counts only as long as no other rate ne
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from stbench.records.budgets import spent
 from stbench.records.decisions import MARGIN, Decision, decide_all
 from stbench.records.estimates import Comparison, PooledSigma
 from stbench.records.measures import Measure
+from stbench.records.noise_card import NoiseCard, sigma_for
 from stbench.records.schema import Record, value_at
 from stbench.records.statistics import ALPHA, mean
 
@@ -112,15 +115,33 @@ def check_order(
     An arm's chosen rate is the one with the most seeds, of several the one with the best figure. The rates are one
     family of comparisons.
     """
-    rates = _chosen(first, measure), _chosen(second, measure)
-    sides = {
-        factor: (_by_seed(_at(first, factor * rates[0]), measure), _by_seed(_at(second, factor * rates[1]), measure))
-        for factor in NEARBY
-    }
+    sides = {factor: (_nearby(first, measure, factor), _nearby(second, measure, factor)) for factor in NEARBY}
     asked = {factor: both for factor, both in sides.items() if all(both)}
     comparisons = [Comparison(own, other, measure, sigma) for own, other in asked.values()]
     decisions = dict(zip(asked, decide_all(comparisons, margin=margin, alpha=alpha), strict=True))
     return OrderCheck(decisions=decisions, answer=_answer(decisions))
+
+
+def check_orders(
+    arms: Mapping[str, RunsAtRate], measure: Measure, cards: Sequence[NoiseCard] = (), margin: float = MARGIN
+) -> dict[tuple[str, str], OrderCheck]:
+    """Judge each arm against each earlier one, where both were run at half and at twice their chosen rates.
+
+    Args:
+        arms: by their names.
+        measure: what they are compared by.
+        cards: noise cards, of which those are used that hold for an arm's runs.
+        margin: see `decide`.
+    """
+    found: dict[tuple[str, str], OrderCheck] = {}
+    asked = {name: runs for name, runs in arms.items() if all(map(partial(_nearby, runs, measure), NEARBY))}
+    for (first, own), (second, others) in itertools.combinations(asked.items(), 2):
+        runs = [record for rates in (own, others) for records in rates.values() for record in records]
+        judged = [record for record in runs if measure.of(record) is not None]
+        if len({measure.condition(record) for record in judged}) == 1:
+            sigma = sigma_for(measure, judged, cards)
+            found[first, second] = check_order(own, others, measure, sigma=sigma, margin=margin)
+    return found
 
 
 def _answer(decisions: Mapping[float, Decision]) -> Answer:
@@ -148,8 +169,11 @@ def _chosen(runs: RunsAtRate, measure: Measure) -> float:
     return min(runs, key=rank)
 
 
-def _at(runs: RunsAtRate, wanted: float) -> Sequence[Record]:
-    return next((records for rate, records in runs.items() if math.isclose(rate, wanted, rel_tol=SAME_RATE)), ())
+def _nearby(runs: RunsAtRate, measure: Measure, factor: float) -> dict[int, float]:
+    """The figures at so many times the rate that the arm is compared at."""
+    wanted = factor * _chosen(runs, measure)
+    at_rate = (records for rate, records in runs.items() if math.isclose(rate, wanted, rel_tol=SAME_RATE))
+    return _by_seed(next(at_rate, ()), measure)
 
 
 def _by_seed(records: Iterable[Record], measure: Measure) -> dict[int, float]:

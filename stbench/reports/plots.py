@@ -310,7 +310,7 @@ def parts_of_cost(parts: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def _largest_names(parts: Mapping[str, Mapping[str, float]]) -> set[str]:
-    """The parts that get a colour of their own: all, or those with the largest share of any network, and the others one."""
+    """The parts with a colour of their own: all, or those with the largest shares, and one is left for the others."""
     shares: dict[str, float] = {}
     for of in parts.values():
         for name, gmacs in largest_parts(of).items():

@@ -18,6 +18,7 @@ from stbench.reports.command import command_of
 from stbench.reports.context import context_of
 from stbench.reports.figures import SECTIONS, draw_plots
 from stbench.reports.matrix import NOTE, Matrix, matrices_of, one_budget_only
+from stbench.reports.orders import orders_at_other_rates
 from stbench.reports.plots import Plot
 from stbench.reports.runs import ReportedRuns, dataset_of
 from stbench.reports.samples import SampleGrid, sample_grids
@@ -109,6 +110,7 @@ def report_page(reported: ReportedRuns, content: ReportContent) -> str:
         scaling_note=SCALING_NOTE,
         claims=[(each, lead(each), claims_table(each), registration(each)) for each in content.outcomes],
         one_budget_only=one_budget_only(content.matrices),
+        orders=orders_at_other_rates(reported),
         colours=reported.colours,
         conventions=conventions,
         convention_notes=notes,

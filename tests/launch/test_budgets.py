@@ -119,3 +119,6 @@ def test_words_of_the_whole_sweep_are_taken_out() -> None:
     words = ["variant=latte1,latte2", "budget=steps,gflops", "tune.lr=5", "seed=0,1"]
     assert take_planning(words) == (Planning(("steps", "gflops"), 5), ["variant=latte1,latte2", "seed=0,1"])
     assert take_planning(words[:1]) == (Planning((None,), None), words[:1])
+    assert take_planning(["tune.lr=3", "tune.seeds=2"]) == (Planning(tries=3, tried_seeds=2), [])
+    with pytest.raises(StbenchError, match=r"tune\.seeds= says how many seeds tune\.lr= tries, which was not given"):
+        take_planning(["tune.seeds=2"])

@@ -13,10 +13,18 @@ import pytest
 from stbench.launch.arms import Arm
 from stbench.launch.cells import State, state_of
 from stbench.launch.outlook import Outlook
-from stbench.launch.terminal import print_across_budgets, print_plan, print_price, print_sweep, print_verdicts
+from stbench.launch.terminal import (
+    print_across_budgets,
+    print_orders,
+    print_plan,
+    print_price,
+    print_sweep,
+    print_verdicts,
+)
 from stbench.launch.verdicts import Question, Verdicts, price_of
 from stbench.records.decisions import decide_all
 from stbench.records.estimates import Comparison
+from stbench.records.learning_rates import NEARBY, OrderCheck
 from stbench.records.measures import MEASURES
 from stbench.records.noise_card import Noise, NoiseCard, training_of
 
@@ -93,6 +101,21 @@ def test_too_few_seeds_are_no_verdict(capsys: pytest.CaptureFixture[str]) -> Non
         "no verdict by validation loss: 5 seeds an arm are needed without a noise card, 4 more than there are\n"
     )
     print_verdicts(QUESTION, Verdicts([], [], incomparable=0))
+    assert capsys.readouterr().out == ""
+
+
+def test_the_order_of_two_arms_is_told_at_other_learning_rates(capsys: pytest.CaptureFixture[str]) -> None:
+    sides = [{seed: level * (1 + seed / 1000) for seed in range(5)} for level in (1.0, 0.5)]
+    worse, better = decide_all([Comparison(sides[first], sides[1 - first], QUESTION.measure) for first in (1, 0)])
+    check = OrderCheck(decisions=dict(zip(NEARBY, (better, better, worse), strict=True)), answer="open")
+    print_orders(QUESTION, {("latte1", "dit"): check})
+    told = [re.split(" {2,}", line) for line in capsys.readouterr().out.splitlines()]
+    assert told == [
+        ["order by validation loss at other learning rates:"],
+        ["arm", "against", "at 0.5 times", "at 1 times", "at 2 times", "order"],
+        ["dit", "latte1", "better", "better", "worse", "open"],
+    ]
+    print_orders(QUESTION, {})
     assert capsys.readouterr().out == ""
 
 

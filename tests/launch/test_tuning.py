@@ -8,7 +8,7 @@ import pytest
 
 from stbench.errors import StbenchError
 from stbench.launch.arms import read_arms
-from stbench.launch.tuning import at_rate, chosen_rate, grids_of, parse_tries, rates_of, told, tried
+from stbench.launch.tuning import at_rate, chosen_rate, grids_of, parse_seeds, parse_tries, rates_of, told, tried
 from stbench.records.learning_rates import TuningCurve
 from stbench.records.measures import MEASURES
 
@@ -20,6 +20,13 @@ def test_a_grid_has_the_arms_own_rate_in_its_middle(text: str) -> None:
         parse_tries(text)
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "all"])
+def test_at_least_one_seed_is_tried(text: str) -> None:
+    assert parse_seeds("3") == 3
+    with pytest.raises(StbenchError, match=r"tune\.seeds=.*: expected how many seeds"):
+        parse_seeds(text)
+
+
 def test_tries_are_runs_of_the_first_seed() -> None:
     [arm] = read_arms(["variant=latte1", "dataset=shapes", "preset=smoke", "seed=3,4", "train.lr=2e-3"])
     [rate] = rates_of([arm])
@@ -28,6 +35,7 @@ def test_tries_are_runs_of_the_first_seed() -> None:
     assert [each.values["train.lr"] for each in tries.values()] == ["0.0005", "0.001", "0.002", "0.004", "0.008"]
     assert {each.seeds for each in tries.values()} == {(3,)}
     assert rates_of(list(tries.values())) == list(tries)
+    assert {each.seeds for each in tried(arm, rate, 5, seeds=2).values()} == {(3, 4)}
 
 
 def test_arms_with_rates_of_their_own_are_refused() -> None:
@@ -44,7 +52,7 @@ def test_an_arm_says_its_rate() -> None:
 
 def test_without_two_figures_nothing_is_chosen() -> None:
     with pytest.raises(StbenchError, match="latte1: fewer than two learning rates gave a FVD"):
-        chosen_rate("latte1", {1e-3: None, 2e-3: None}, MEASURES["fvd"])
+        chosen_rate("latte1", {1e-3: [], 2e-3: []}, MEASURES["fvd"])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,17 @@ import pytest
 
 from stbench.errors import StbenchError
 from stbench.launch.arms import Arm
-from stbench.launch.verdicts import Question, Runs, judge, price_of, question_of, with_next_round, with_seeds
+from stbench.launch.cells import State
+from stbench.launch.verdicts import (
+    Question,
+    Runs,
+    judge,
+    price_of,
+    question_of,
+    runs_by_rate,
+    with_next_round,
+    with_seeds,
+)
 from stbench.records.decisions import MARGIN
 from stbench.records.measures import MEASURES
 from stbench.records.noise_card import Noise
@@ -20,7 +30,7 @@ from stbench.records.schema import Record
 from stbench.records.sequential import SequentialRule
 from stbench.settings.options import SweepOptions, Until
 
-from .conftest import MakeCell, record_of, validation_of
+from .conftest import MakeCell, record_of, validation_of, write_record
 
 LOSS = MEASURES["validation_loss"]
 MakeRecord = Callable[..., Record]
@@ -45,6 +55,25 @@ def runs_of(make_record: MakeRecord, losses: dict[str, float], seeds: int, proto
             seed: make_record(loss * noise.gauss(1, 0.01), protocol) for seed in range(seeds)
         }
         for label, loss in losses.items()
+    }
+
+
+def test_arms_that_differ_in_their_learning_rate_alone_are_one_at_several(make_cell: MakeCell) -> None:
+    words = {"a": "variant=latte1", "b": "variant=dit"}
+    states = {}
+    for number, (label, word) in enumerate(words.items()):
+        for place, rate in enumerate((1e-3, 2e-3)):
+            for seed in (0, 1):
+                cell = make_cell(seed=seed, steps=10 + 2 * number + place)
+                arm = Arm(f"{label} {rate}", (word, f"train.lr={rate}"))
+                content = record_of(cell)
+                content["config"]["train"]["lr"] = rate
+                write_record(cell, content)
+                states[replace(cell, arm=arm)] = State("failed" if seed and place else "finished")
+    found = runs_by_rate(states)
+    assert {label: {rate: len(each) for rate, each in rates.items()} for label, rates in found.items()} == {
+        "latte1": {1e-3: 2, 2e-3: 1},
+        "dit": {1e-3: 2, 2e-3: 1},
     }
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from stbench.records.learning_rates import OrderCheck, by_rate, check_order, tuning_curve
+from stbench.records.learning_rates import OrderCheck, by_rate, check_order, check_orders, tuning_curve
 from stbench.records.measures import MEASURES
 from stbench.records.schema import Record
 
@@ -36,6 +37,12 @@ def runs(make: Make, figures: Mapping[float, float], variant: str = "a") -> dict
         rate: [make(rate, figure + noise, seed, variant) for seed, noise in enumerate(NOISE)]
         for rate, figure in figures.items()
     }
+
+
+def judged_otherwise(record: Record) -> Record:
+    """The same figures under another protocol."""
+    assert record.quality
+    return replace(record, quality=replace(record.quality, protocol_hash="another"))
 
 
 def test_an_arm_is_everything_but_seed_and_rate(make: Make) -> None:
@@ -111,3 +118,22 @@ def test_each_arm_is_asked_at_its_own_rate(make: Make) -> None:
     found = check_order(first, second, FVD)
     assert list(found.decisions) == [0.5, 1.0, 2.0]
     assert found.answer == "same order, not decided"
+
+
+def test_orders_are_asked_of_the_arms_that_were_run_at_half_and_at_twice_their_rates(make: Make) -> None:
+    arms = {
+        "good": runs(make, {0.5: 10, 1.0: 9.9, 2.0: 10}),
+        "bad": runs(make, {0.5: 14, 1.0: 13.9, 2.0: 14}, "b"),
+        "once": runs(make, {1.0: 7, 2.0: 8}, "c"),
+    }
+    found = check_orders(arms, FVD)
+    assert {names: check.answer for names, check in found.items()} == {("good", "bad"): "holds"}
+    assert found["good", "bad"] == check_order(arms["good"], arms["bad"], FVD)
+
+
+def test_orders_are_not_asked_across_protocols(make: Make) -> None:
+    arms = {name: runs(make, {0.5: 10, 1.0: 9.9, 2.0: 10}, name) for name in "ab"}
+    assert len(check_orders(arms, FVD)) == 1
+    for records in arms["b"].values():
+        records[:] = [judged_otherwise(each) for each in records]
+    assert check_orders(arms, FVD) == {}
