@@ -26,7 +26,7 @@ lint: $(READY)  ## Style, format, types and workflows.
 	$(VENV)/bin/mypy
 	$(VENV)/bin/zizmor --offline --pedantic .github/workflows
 
-bench: $(READY)  ## Measure how fast stbench is here: about 20 minutes on 2 cores; figures go to results/reference/.
+bench: $(READY)  ## Measure how fast stbench is here: about 30 minutes on 2 cores; figures go to results/reference/.
 	$(VENV)/bin/python -m stbench.bench --out results/reference $(PARTS)
 
 reliability: $(READY)  ## How often verdicts are wrong, and what they find: the tables of docs/verdicts.md, some minutes.

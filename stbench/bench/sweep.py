@@ -20,13 +20,12 @@ import torch
 
 from stbench.runtime.timing import time_once
 
-ARMS, SEEDS, SEED_TO_COMPILE = ("latte1", "dit"), (0, 1), 99
+ARMS, SEEDS, SEED_TO_COMPILE = ("latte1", "dit"), (0, 1, 2), 99
 SHARED = (
-    *("dataset=shapes", "preset=demo", "train.steps=400", "train.checkpoint_every=400"),
+    *("dataset=shapes", "preset=demo", "train.steps=300", "train.checkpoint_every=300"),
     *("eval.num_clips=128", "eval.every=0", "eval.untrained=false"),
 )
 WAYS: dict[str, tuple[str, ...]] = {
-    "stbench sweep --jobs 1": ("--jobs", "1"),
     "stbench sweep --jobs 2": ("--jobs", "2"),
     "stbench sweep --jobs 2, compiled": ("--jobs", "2", "compile=default"),
 }
