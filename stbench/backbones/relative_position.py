@@ -1,0 +1,50 @@
+"""Relative positions in attention, as a bias of its scores."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def relative_buckets(length: int, num_buckets: int, max_distance: int) -> Tensor:
+    """The bucket of every offset between two positions (T5, arXiv 1910.10683, section 2.1), in both directions.
+
+    Half of the buckets are for keys after the query. Of each half, one half are single offsets, and the rest grow
+    geometrically up to `max_distance`, whose bucket takes everything beyond.
+
+    Args:
+        length: N.
+        num_buckets: in all, a multiple of 4.
+        max_distance: where buckets end.
+
+    Returns:
+        (N, N) integers: row of the query, column of the key.
+    """
+    positions = torch.arange(length)
+    offsets = positions - positions[:, None]
+    half, exact = num_buckets // 2, num_buckets // 4
+    distance = offsets.abs()
+    share = (distance.clamp(min=1) / exact).log() / math.log(max_distance / exact)
+    far = (exact + (share * (half - exact)).long()).clamp(max=half - 1)
+    return torch.where(distance < exact, distance, far) + half * (offsets > 0)
+
+
+class RelativePositionBias(nn.Embedding):
+    """A learned score for each bucket of offsets and each head.
+
+    Args:
+        num_heads: of the attentions that share it.
+        num_buckets: see `relative_buckets`.
+        max_distance: see `relative_buckets`.
+    """
+
+    def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 32) -> None:
+        super().__init__(num_buckets, num_heads)
+        self.max_distance = max_distance
+
+    def forward(self, length: int) -> Tensor:  # type: ignore[override]  # of a length, not of indices
+        """The bias between all pairs of `length` positions: (heads, N, N)."""
+        buckets = relative_buckets(length, self.num_embeddings, self.max_distance)
+        return super().forward(buckets.to(self.weight.device)).permute(2, 0, 1)

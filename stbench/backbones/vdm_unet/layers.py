@@ -1,0 +1,181 @@
+"""The layers of the VDM U-Net (arXiv 2204.03458, section 3): convolutions over space, attention over either.
+
+Clips are (B, F + K, H, W, C): the last K frames are independent images, which no temporal layer mixes with anything.
+Above the letters of `base`, E is the width of the timestep's embedding, and N = H W.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stbench.backbones.layers import PerFrame, RMSNorm
+from stbench.runtime.attention.attend import Attend
+
+
+@dataclass(frozen=True)
+class FrameMask:
+    """What all temporal attentions of a pass are told: which frames are near, and which may see each other.
+
+    Attributes:
+        bias: (heads, F, F), the relative positions of the clip's frames.
+        num_images: K.
+        apart: (B,) booleans: clips whose frames do not see each other; None for no clip.
+    """
+
+    bias: Tensor
+    num_images: int = 0
+    apart: Tensor | None = None
+
+
+class Rotary(nn.Module):
+    """Rotary positions (RoPE, arXiv 2104.09864) of adjacent pairs among the first channels of a head.
+
+    One module serves all temporal attentions. Its table is in the state dict, as in the authors' files.
+
+    Args:
+        num_channels: how many channels are rotated; even.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, num_channels: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", 10000.0 ** (-torch.arange(0, num_channels, 2) / num_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rotate queries or keys (..., F, head_dim) by their frame's index."""
+        angles = torch.arange(x.shape[-2], device=x.device)[:, None] * self.frequencies
+        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        rotated, rest = x.split([2 * len(self.frequencies), x.shape[-1] - 2 * len(self.frequencies)], dim=-1)
+        even, odd = rotated.unflatten(-1, (-1, 2)).unbind(-1)
+        pairs = torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1)
+        return torch.cat([pairs.flatten(-2), rest], dim=-1)
+
+
+class Attention(nn.Module):
+    """Norm, and the projections around attention of several heads; what attends to what is the subclass's."""
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, bias: bool = False) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(dim, bias=False)
+        self.to_qkv = nn.Linear(dim, 3 * num_heads * head_dim, bias=False)
+        self.to_out = nn.Linear(num_heads * head_dim, dim, bias=bias)
+
+    def heads(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values of tokens (..., N, C): each (..., heads, N, head_dim)."""
+        qkv = self.to_qkv(tokens).unflatten(-1, (3, self.num_heads, -1))
+        return qkv.transpose(-4, -2).unbind(-3)
+
+    def merge(self, out: Tensor) -> Tensor:
+        """Project (..., heads, N, head_dim) to (..., N, C)."""
+        return self.to_out(out.transpose(-3, -2).flatten(-2))
+
+
+class SpatialAttention(Attention):
+    """Among the pixels of each frame."""
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
+        super().__init__(dim, num_heads, head_dim)
+        self.attend = Attend()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix the pixels of (B, F, H, W, C)."""
+        q, k, v = self.heads(self.norm(x).flatten(2, 3))  # (B, F, heads, N, head_dim)
+        return self.merge(self.attend(q, k, v)).view_as(x)
+
+
+class LinearSpatialAttention(Attention):
+    """Attention whose cost grows with N, not with its square (arXiv 1812.01243, section 3.2).
+
+    The softmax is taken over the channels of the queries and over the pixels of the keys, before their product, so that
+    keys meet values first. It is no softmax of q k^T, and so no backend of `Attend` computes it.
+    """
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
+        super().__init__(dim, num_heads, head_dim, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix the pixels of (B, F, H, W, C)."""
+        q, k, v = self.heads(self.norm(x).flatten(2, 3))  # (B, F, heads, N, head_dim)
+        q, k = q.softmax(dim=-1) * q.shape[-1] ** -0.5, k.softmax(dim=-2)
+        summary = k.transpose(-2, -1) @ v  # (B, F, heads, head_dim, head_dim)
+        return self.merge(q @ summary).view_as(x)
+
+
+class TemporalAttention(Attention):
+    """Among the frames at each pixel, with relative positions.
+
+    A frame that sees no other attends to itself alone, so its value passes unchanged.
+    """
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, rotary: Rotary | None) -> None:
+        super().__init__(dim, num_heads, head_dim)
+        self.rotary = rotary
+        self.attend = Attend()
+
+    def forward(self, x: Tensor, mask: FrameMask) -> Tensor:
+        """Mix the frames of (B, F + K, H, W, C) as far as `mask` lets them see each other."""
+        tubes = self.norm(x).flatten(2, 3).transpose(1, 2)  # (B, N, F + K, C)
+        qkv = self.heads(tubes)  # each (B, N, heads, F + K, head_dim)
+        num_frames = x.shape[1] - mask.num_images
+        q, k, v = (each[..., :num_frames, :] for each in qkv)
+        if self.rotary is not None:
+            q, k = self.rotary(q), self.rotary(k)
+        out = self.attend(q, k, v, bias=mask.bias)
+        if mask.apart is not None:
+            out = torch.where(mask.apart[:, None, None, None, None], v, out)
+        if mask.num_images:
+            out = torch.cat([out, qkv[2][..., num_frames:, :]], dim=-2)
+        return self.merge(out).transpose(1, 2).reshape(x.shape)
+
+
+class SpaceTimeAttention(nn.Module):
+    """Attention over space, if there is any, then over time (section 3), each with a residual."""
+
+    def __init__(self, spatial: nn.Module | None, temporal: nn.Module) -> None:
+        super().__init__()
+        self.spatial, self.temporal = spatial, temporal
+
+    def forward(self, x: Tensor, mask: FrameMask) -> Tensor:
+        """Apply to (B, F + K, H, W, C)."""
+        if self.spatial is not None:
+            x = x + self.spatial(x)
+        return x + self.temporal(x, mask)
+
+
+class ConvBlock(nn.Module):
+    """Convolution over space, norm, optional scale and shift, SiLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = PerFrame(nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1))
+        self.norm = RMSNorm(out_channels)
+
+    def forward(self, x: Tensor, scale_shift: Tensor | None = None) -> Tensor:
+        """Apply to (B, F, H, W, C) under scale_shift (B, 1 or F, 2C')."""
+        x = self.norm(self.conv(x))
+        if scale_shift is not None:
+            scale, shift = scale_shift[:, :, None, None].chunk(2, dim=-1)
+            x = x * (1 + scale) + shift
+        return F.silu(x)
+
+
+class ResNetBlock(nn.Module):
+    """Two convolution blocks beside a residual; the first is modulated by the embedding, if its width is given."""
+
+    def __init__(self, in_channels: int, out_channels: int, embed_dim: int = 0) -> None:
+        super().__init__()
+        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(embed_dim, 2 * out_channels)) if embed_dim else None
+        self.first = ConvBlock(in_channels, out_channels)
+        self.last = ConvBlock(out_channels, out_channels)
+        self.residual = nn.Linear(in_channels, out_channels) if in_channels != out_channels else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Apply to (B, F, H, W, C) under the embedding (B, 1 or F, E): (B, F, H, W, C')."""
+        scale_shift = None if self.modulation is None else self.modulation(embedding)
+        return self.last(self.first(x, scale_shift)) + self.residual(x)

@@ -1,0 +1,34 @@
+"""Relative positions: the buckets of T5, and the bias that is looked up by them."""
+
+from __future__ import annotations
+
+import torch
+
+from stbench.backbones.relative_position import RelativePositionBias, relative_buckets
+
+# Of video-diffusion-pytorch 0.7.0, 32 buckets up to a distance of 32, for keys from 20 before the query to 20 after it.
+PUBLISHED = (
+    "13 12 12 12 12 11 11 10 10 9 9 8 8 7 6 5 4 3 2 1 0 17 18 19 20 21 22 23 24 24 25 25 26 26 27 27 28 28 28 28 29"
+)
+
+
+def test_buckets_of_the_public_code() -> None:
+    buckets = relative_buckets(41, num_buckets=32, max_distance=32)
+    assert buckets[20].tolist() == [int(bucket) for bucket in PUBLISHED.split()]
+
+
+def test_buckets_depend_on_the_offset_alone_and_end_at_the_largest_distance() -> None:
+    buckets = relative_buckets(200, num_buckets=32, max_distance=32)
+    assert torch.equal(buckets[1:, 1:], buckets[:-1, :-1])
+    assert set(buckets[0, 32:].tolist()) == {31}
+    assert set(buckets[199, : 199 - 32].tolist()) == {15}
+    assert buckets[0].diff().min() >= 0
+
+
+def test_bias_is_looked_up_by_bucket_and_head() -> None:
+    torch.manual_seed(0)
+    bias = RelativePositionBias(num_heads=3)
+    looked_up = bias(5)
+    assert looked_up.shape == (3, 5, 5)
+    assert torch.equal(looked_up[1, 2, 4], bias.weight[16 + 2, 1])
+    assert torch.equal(looked_up[2, 4, 1], bias.weight[3, 2])
