@@ -16,15 +16,19 @@ from torch import Tensor, nn
 from stbench.errors import StbenchError
 from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
 
+ONLY_SET = "state_dict"  # as PyTorch Lightning calls the weights in a file
+
 
 class PublishedLayout(ABC):
     """How the authors of a family name and shape its weights.
 
     Attributes:
         only_of_video: arguments that an image model of the family has otherwise, or does not need.
+        prefix: what stands before the network's names in a published file that holds more than the network.
     """
 
     only_of_video: tuple[str, ...] = ()
+    prefix = ""
 
     @abstractmethod
     def names(self, backbone: Any) -> dict[str, str]:
@@ -92,6 +96,7 @@ def from_published(
     """
     layout = published_layout(backbone)
     names = layout.names(backbone)
+    published = _without_prefix(published, layout.prefix)
     missing = [authors for authors in names.values() if authors not in published]
     left_over = sorted(published.keys() - set(names.values()))
     groups = {"missing": missing, "left over": left_over}
@@ -101,6 +106,12 @@ def from_published(
     ours = {name: layout.to_ours(name, published[authors]) for name, authors in names.items()}
     own = backbone.state_dict()
     return {**{name: own[name] for name in own.keys() - ours.keys()}, **ours}
+
+
+def _without_prefix(state: Mapping[str, Tensor], prefix: str) -> Mapping[str, Tensor]:
+    """The network's part of what a file holds; all of it where nothing has the prefix."""
+    part = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    return part or state
 
 
 def load_published(backbone: nn.Module, weights: str | Path | Mapping[str, Any], which: str = "ema") -> nn.Module:
@@ -134,6 +145,8 @@ def choose_weights(content: Mapping[str, Any], which: str, origin: object) -> Ma
     """
     if not any(isinstance(value, Mapping) for value in content.values()):
         return content
+    if isinstance(content.get(ONLY_SET), Mapping):
+        return content[ONLY_SET]
     if not isinstance(content.get(which), Mapping):
         sets = ", ".join(str(name) for name, value in content.items() if isinstance(value, Mapping))
         raise StbenchError(f"{origin}: holds no weights {which!r}, but {sets}")

@@ -1,4 +1,4 @@
-"""Relative positions in attention, as a bias of its scores."""
+"""Relative positions in attention: as a bias of its scores, or as vectors beside its keys and values."""
 
 from __future__ import annotations
 
@@ -48,3 +48,23 @@ class RelativePositionBias(nn.Embedding):
         """The bias between all pairs of `length` positions: (heads, N, N)."""
         buckets = relative_buckets(length, self.num_embeddings, self.max_distance)
         return super().forward(buckets.to(self.weight.device)).permute(2, 0, 1)
+
+
+class RelativePositions(nn.Module):
+    """A learned vector for each distance (arXiv 1803.02155, section 3.2), for `relative_attention`.
+
+    Args:
+        reach: the largest distance with a vector of its own; what is farther apart shares the last one.
+        dim: E, of a head.
+    """
+
+    def __init__(self, reach: int, dim: int) -> None:
+        super().__init__()
+        self.reach = reach
+        self.table = nn.Parameter(nn.init.xavier_uniform_(torch.empty(2 * reach + 1, dim)))
+
+    def forward(self, length: int) -> Tensor:
+        """The vectors of j - i at [i, j], for positions below `length`: (N, N, E)."""
+        positions = torch.arange(length, device=self.table.device)
+        distances = positions - positions[:, None]
+        return self.table[distances.clamp(-self.reach, self.reach) + self.reach]

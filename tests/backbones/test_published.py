@@ -178,3 +178,20 @@ def test_what_a_layout_says_unless_a_family_says_more() -> None:
 def test_a_layout_must_name_and_recognise_its_weights() -> None:
     with pytest.raises(TypeError, match="abstract"):
         PublishedLayout()  # type: ignore[abstract]
+
+
+class InAPipeline(TransposedLayout):
+    prefix = "model.network."
+
+
+def test_files_that_hold_more_than_the_network() -> None:
+    first, second = Family(1), Family(2)
+    second.published_layout = InAPipeline()
+    state = {f"model.network.{name}": tensor for name, tensor in to_published(first).items()}
+    load_published(second, {"state_dict": {**state, "text_encoder.w": torch.zeros(1)}, "epoch": {}})
+    assert equal(to_published(second), to_published(first))
+    load_published(second, to_published(first))  # alone it needs no prefix
+    with pytest.raises(StbenchError, match=r"1 missing \(fc\.bias\); 1 left over \(fc\.scale\)"):
+        load_published(
+            second, {"model.network.fc.kernel": torch.zeros(64, 48), "model.network.fc.scale": torch.ones(1)}
+        )

@@ -1,10 +1,10 @@
-"""Relative positions: the buckets of T5, and the bias that is looked up by them."""
+"""Relative positions: the buckets of T5 and the bias that is looked up by them; vectors by distance."""
 
 from __future__ import annotations
 
 import torch
 
-from stbench.backbones.relative_position import RelativePositionBias, relative_buckets
+from stbench.backbones.relative_position import RelativePositionBias, RelativePositions, relative_buckets
 
 # Of video-diffusion-pytorch 0.7.0, 32 buckets up to a distance of 32, for keys from 20 before the query to 20 after it.
 PUBLISHED = (
@@ -32,3 +32,12 @@ def test_bias_is_looked_up_by_bucket_and_head() -> None:
     assert looked_up.shape == (3, 5, 5)
     assert torch.equal(looked_up[1, 2, 4], bias.weight[16 + 2, 1])
     assert torch.equal(looked_up[2, 4, 1], bias.weight[3, 2])
+
+
+def test_the_vector_of_a_pair_is_that_of_its_distance_up_to_the_reach() -> None:
+    positions = RelativePositions(reach=2, dim=3)
+    with torch.no_grad():
+        positions.table.copy_(torch.arange(-2.0, 3.0)[:, None].expand(5, 3))  # each says its distance
+    expected = torch.tensor([[0, 1, 2, 2], [-1, 0, 1, 2], [-2, -1, 0, 1], [-2, -2, -1, 0]])
+    assert torch.equal(positions(4)[..., 0], expected.float())
+    assert positions(4).shape == (4, 4, 3)

@@ -1,0 +1,153 @@
+"""Convolutions of VideoCrafter's U-Net: residual blocks with convolutions in time, and changes of resolution.
+
+Frames are folded into the batch, (B F, C, H, W), except in what works in time. Every layer is called with the features
+and with what the whole network is `Told`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+TEMPORAL_DROPOUT = 0.1  # before the later convolutions in time
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+class Told(NamedTuple):
+    """What every layer is told.
+
+    Attributes:
+        embedding: (B F, E) of timestep and frame rate.
+        contexts: of each frame, each (B F, L, D): the text, or text and image.
+        num_frames: F.
+    """
+
+    embedding: Tensor
+    contexts: tuple[Tensor, ...]
+    num_frames: int
+
+
+class Stage(nn.Sequential):
+    """Layers in turn."""
+
+    def forward(self, x: Tensor, told: Told) -> Tensor:  # type: ignore[override]
+        """(B F, C, H, W) to (B F, C', H', W')."""
+        for layer in self:
+            x = layer(x, told)
+        return x
+
+
+def zeroed(layer: Layer) -> Layer:
+    """The same layer, which adds nothing to a residual until it is trained."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def frames_to_clips(x: Tensor, num_frames: int) -> Tensor:
+    """(B F, C, H, W) to (B, C, F, H, W)."""
+    return x.unflatten(0, (-1, num_frames)).transpose(1, 2)
+
+
+def clips_to_frames(x: Tensor) -> Tensor:
+    """(B, C, F, H, W) to (B F, C, H, W)."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+class Enter(nn.Module):
+    """From the channels of the latents to those of the network."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor, told: Told) -> Tensor:
+        """(B F, C, H, W) to (B F, D, H, W)."""
+        return self.conv(x)
+
+
+class Downsample(nn.Module):
+    """Half the resolution, by a convolution of stride 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor, told: Told) -> Tensor:
+        """(B F, C, H, W) to (B F, C, H/2, W/2)."""
+        return self.conv(x)
+
+
+class Upsample(nn.Module):
+    """Twice the resolution: nearest neighbour, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, told: Told) -> Tensor:
+        """(B F, C, H, W) to (B F, C, 2H, 2W)."""
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class TemporalConv(nn.Module):
+    """Norm, SiLU, dropout and a convolution over three frames. It runs in 2D, on frames and pixels."""
+
+    def __init__(self, channels: int, norm_groups: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(norm_groups, channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv = nn.Conv2d(channels, channels, kernel_size=(3, 1), padding=(1, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to (B, C, F, H W); the norm pools over all frames."""
+        return self.conv(self.dropout(F.silu(self.norm(x))))
+
+
+class TemporalConvs(nn.Sequential):
+    """Four convolutions in time beside a residual, the last of which starts at zero."""
+
+    def __init__(self, channels: int, norm_groups: int) -> None:
+        layers = [TemporalConv(channels, norm_groups, dropout) for dropout in (0.0, *[TEMPORAL_DROPOUT] * 3)]
+        zeroed(layers[-1].conv)
+        super().__init__(*layers)
+
+    def forward(self, x: Tensor, num_frames: int) -> Tensor:  # type: ignore[override]
+        """Apply to (B F, C, H, W)."""
+        clips = frames_to_clips(x, num_frames)
+        return x + clips_to_frames(super().forward(clips.flatten(3)).view_as(clips))
+
+
+class ResNetBlock(nn.Module):
+    """Two convolutions beside a residual, the embedding added between them; then convolutions in time, if wanted."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        embed_dim: int,
+        temporal_conv: bool,
+        norm_groups: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.norm_in = nn.GroupNorm(norm_groups, in_channels)
+        self.conv_in = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.embed = nn.Linear(embed_dim, out_channels)
+        self.norm_out = nn.GroupNorm(norm_groups, out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_out = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
+        self.temporal = TemporalConvs(out_channels, norm_groups) if temporal_conv else None
+
+    def forward(self, x: Tensor, told: Told) -> Tensor:
+        """(B F, C, H, W) to (B F, C', H, W)."""
+        hidden = self.conv_in(F.silu(self.norm_in(x)))
+        hidden = hidden + self.embed(F.silu(told.embedding))[:, :, None, None]
+        hidden = self.conv_out(self.dropout(F.silu(self.norm_out(hidden))))
+        x = self.skip(x) + hidden
+        return x if self.temporal is None else self.temporal(x, told.num_frames)

@@ -1,0 +1,243 @@
+"""Transformers of VideoCrafter's U-Net: one among the pixels of a frame, one among the frames of a pixel.
+
+Each is a block of two attentions and a gated feed-forward (arXiv 2002.05202) between two projections, the second of
+which starts at zero. In space the second attention looks at the context; in time, as released, it is another
+self-attention.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stbench.backbones.relative_position import RelativePositions
+from stbench.backbones.videocrafter_unet.layers import Told, clips_to_frames, frames_to_clips, zeroed
+from stbench.runtime.attention.attend import Attend
+from stbench.runtime.attention.relative import relative_attention
+
+FEED_FORWARD_RATIO = 4  # hidden width of the feed-forward, as a multiple of the block's
+
+
+class Attention(nn.Module):
+    """Multi-head attention, to itself or to a context; only the last projection has a bias.
+
+    Args:
+        width: of the tokens.
+        num_heads: how many heads.
+        head_dim: channels of each.
+        context_dim: D of the context; None for self-attention.
+        attend: called with queries, keys and values (..., heads, N, E); by default an `Attend`.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        head_dim: int,
+        context_dim: int | None = None,
+        attend: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.to_q = nn.Linear(width, num_heads * head_dim, bias=False)
+        self.to_k = nn.Linear(context_dim or width, num_heads * head_dim, bias=False)
+        self.to_v = nn.Linear(context_dim or width, num_heads * head_dim, bias=False)
+        self.attend = attend or Attend()
+        self.to_out = nn.Linear(num_heads * head_dim, width)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Attend from tokens (B', N, C) to themselves, or to a context (B', L, D)."""
+        source = x if context is None else context
+        return self.to_out(self._look(self.to_q(x), self.to_k(source), self.to_v(source)))
+
+    def _look(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend from projected tokens (B', N, heads E) to others, head by head."""
+        q, k, v = (y.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for y in (q, k, v))
+        return self.attend(q, k, v).transpose(1, 2).flatten(2)
+
+
+class DualAttention(Attention):
+    """Attention to a text and to an image by the same queries; the two are added before the last projection.
+
+    Args:
+        learned_scale: a learned factor of the image's part, 1 + tanh of a scalar that starts at zero.
+    """
+
+    def __init__(self, width: int, num_heads: int, head_dim: int, context_dim: int, learned_scale: bool) -> None:
+        super().__init__(width, num_heads, head_dim, context_dim)
+        self.to_k_image = nn.Linear(context_dim, num_heads * head_dim, bias=False)
+        self.to_v_image = nn.Linear(context_dim, num_heads * head_dim, bias=False)
+        self.image_scale = nn.Parameter(torch.zeros(())) if learned_scale else None
+
+    def forward(self, x: Tensor, text: Tensor, image: Tensor) -> Tensor:  # type: ignore[override]
+        """Attend from tokens (B', N, C) to a text (B', L, D) and an image (B', L', D)."""
+        q = self.to_q(x)
+        seen = self._look(q, self.to_k_image(image), self.to_v_image(image))
+        if self.image_scale is not None:
+            seen = seen * (1 + self.image_scale.tanh())
+        return self.to_out(self._look(q, self.to_k(text), self.to_v(text)) + seen)
+
+
+class CausalAttend(Attend):
+    """Attention to oneself and to what stands before."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attend among the frames of (..., heads, F, E)."""
+        assert bias is None
+        return super().forward(q, k, v, causal_bias(q))
+
+
+class RelativeAttend(nn.Module):
+    """Attention among frames by their relative positions.
+
+    Args:
+        head_dim: channels of a head.
+        reach: the largest distance with a position of its own, in frames.
+        causal: only to oneself and to what stands before.
+    """
+
+    def __init__(self, head_dim: int, reach: int, causal: bool) -> None:
+        super().__init__()
+        self.causal = causal
+        self.key_positions = RelativePositions(reach, head_dim)
+        self.value_positions = RelativePositions(reach, head_dim)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend among the frames of (..., heads, F, E)."""
+        num_frames, bias = q.shape[-2], causal_bias(q) if self.causal else None
+        return relative_attention(q, k, v, self.key_positions(num_frames), self.value_positions(num_frames), bias)
+
+
+def causal_bias(q: Tensor) -> Tensor:
+    """Minus infinity where a query of (..., heads, N, E) would see a later one: (heads, N, N)."""
+    num_heads, length = q.shape[-3:-1]
+    return torch.full((length, length), -torch.inf, device=q.device).triu(diagonal=1).expand(num_heads, -1, -1)
+
+
+class FeedForward(nn.Module):
+    """GEGLU: half of the hidden channels gate the others (arXiv 2002.05202)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(width, 2 * FEED_FORWARD_RATIO * width)
+        self.leave = nn.Linear(FEED_FORWARD_RATIO * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to (..., C)."""
+        x, gate = self.enter(x).chunk(2, dim=-1)
+        return self.leave(x * F.gelu(gate))
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention, a second attention and a feed-forward, each behind a norm and beside a residual."""
+
+    def __init__(self, width: int, attn1: nn.Module, attn2: nn.Module) -> None:
+        super().__init__()
+        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attn1, self.attn2 = attn1, attn2
+        self.feed_forward = FeedForward(width)
+
+    def forward(self, x: Tensor, *contexts: Tensor) -> Tensor:
+        """Apply to tokens (B', N, C), with the contexts (B', L, D) of the second attention."""
+        x = x + self.attn1(self.norm1(x))
+        x = x + self.attn2(self.norm2(x), *contexts)
+        return x + self.feed_forward(self.norm3(x))
+
+
+class Transformer(nn.Module):
+    """What both transformers are: norm, projection, block, projection.
+
+    Args:
+        channels: C of the features.
+        block: of any width.
+        width: of the block.
+        norm_groups: of the first norm.
+    """
+
+    def __init__(self, channels: int, width: int, block: TransformerBlock, norm_groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(norm_groups, channels, eps=1e-6)
+        self.proj_in = nn.Linear(channels, width)
+        self.block = block
+        self.proj_out = zeroed(nn.Linear(width, channels))
+
+
+class SpatialTransformer(Transformer):
+    """Attention among the pixels of each frame, and from them to the context.
+
+    Args:
+        channels: C, a multiple of `head_dim`.
+        head_dim: channels of a head.
+        context_dim: D of the context.
+        image_attention: also to an image: "none", "dual", or "scaled", by a learned factor.
+        norm_groups: as of `Transformer`.
+    """
+
+    def __init__(
+        self, channels: int, *, head_dim: int, context_dim: int, image_attention: str, norm_groups: int
+    ) -> None:
+        figures = (channels, channels // head_dim, head_dim)
+        attn2: nn.Module = Attention(*figures, context_dim)
+        if image_attention != "none":
+            attn2 = DualAttention(*figures, context_dim, learned_scale=image_attention == "scaled")
+        super().__init__(channels, channels, TransformerBlock(channels, Attention(*figures), attn2), norm_groups)
+
+    def forward(self, x: Tensor, told: Told) -> Tensor:
+        """Apply to (B F, C, H, W)."""
+        tokens = self.norm(x).flatten(2).transpose(1, 2)  # (B F, H W, C)
+        tokens = self.proj_out(self.block(self.proj_in(tokens), *told.contexts))
+        return x + tokens.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+class TemporalTransformer(Transformer):
+    """Attention among the frames of each pixel.
+
+    Args:
+        channels: C.
+        num_heads: how many heads; their channels are the block's width.
+        head_dim: channels of a head.
+        context_dim: D of a text that the second attention looks at, as the literature draws it; None, as released, for
+            another self-attention.
+        reach: how far relative positions reach, in frames; 0 for none.
+        causal: no frame looks at a later one.
+        norm_groups: as of `Transformer`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_heads: int,
+        *,
+        head_dim: int,
+        context_dim: int | None,
+        reach: int,
+        causal: bool,
+        norm_groups: int,
+    ) -> None:
+        width = num_heads * head_dim
+        attention = partial(Attention, width, num_heads, head_dim)
+
+        def among_frames() -> nn.Module:
+            if reach:
+                return RelativeAttend(head_dim, reach, causal)
+            return CausalAttend() if causal else Attend()
+
+        attn2 = attention(context_dim) if context_dim else attention(attend=among_frames())
+        block = TransformerBlock(width, attention(attend=among_frames()), attn2)
+        super().__init__(channels, width, block, norm_groups)
+        self.looks_at_text = context_dim is not None
+
+    def forward(self, x: Tensor, told: Told) -> Tensor:
+        """Apply to (B F, C, H, W)."""
+        clips = frames_to_clips(x, told.num_frames)
+        B, _, _, H, W = clips.shape
+        tokens = self.norm(clips).permute(0, 3, 4, 2, 1).flatten(0, 2)  # (B H W, F, C)
+        texts: tuple[Tensor, ...] = ()
+        if self.looks_at_text:
+            text = told.contexts[0].unflatten(0, (B, -1))[:, 0]  # (B, L, D): that of all frames
+            texts = (text.repeat_interleave(H * W, dim=0),)
+        tokens = self.proj_out(self.block(self.proj_in(tokens), *texts))
+        return x + clips_to_frames(tokens.unflatten(0, (B, H, W)).permute(0, 4, 3, 1, 2))
