@@ -68,7 +68,7 @@ def check_backbone(words: Iterable[str]) -> BackboneCheck:
     defaults = [f"{key}={value}" for key, value in DEFAULTS.items() if key not in given]
     try:
         setup = prepare(resolve([*defaults, *words]))
-        verdicts = examine(setup.construct_backbone, setup.task)
+        verdicts = examine(setup.construct_unfrozen, setup.task)
         if len(verdicts) == len(RULES):
             verdicts += [_expected_parameters(load_component("variant", name), setup), *_counted(setup)]
     except CannotBuild as error:

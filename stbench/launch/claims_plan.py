@@ -95,7 +95,8 @@ def training_cost(config: RunConfig) -> TrainingCost:
     side = video["image_size"] // downsampling
     values = (channels, side, video["num_frames"], 0, objective.learned_variance)  # classes cost next to nothing
     facts = dict(zip(RUN_FACTS, values, strict=True))
-    subject = Variant(config.variant, facts, objective.whole_timesteps, settings.train.joint_images).subject
+    train = settings.train
+    subject = Variant(config.variant, facts, objective.whole_timesteps, train.joint_images, train.freeze).subject
     counts = count(subject.construct, subject.workload, with_fvcore=False)
     step = counts.gmacs_train_step or 3 * counts.gmacs  # a backward pass takes about two forward passes
     return TrainingCost(counts.params_total, 2 * step * settings.train.batch_size * settings.train.steps)

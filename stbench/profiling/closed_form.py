@@ -1,9 +1,10 @@
 """Multiply-accumulates (MACs) of layers in closed form, from the shapes of what goes through them.
 
 A linear layer or convolution takes one MAC for each weight and each place that it is applied to. Attention takes two
-products, of queries with keys and of weights with values. In a training step every product y = x w is followed by
-dL/dx = dL/dy w^T and dL/dw = x^T dL/dy, each as large as itself, where that gradient is wanted: the first layer's input
-and frozen weights want none. Elementwise work counts as nothing, as in the literature.
+products, of queries with keys and of weights with values; linear attention of keys with values, and of queries with
+those. In a training step every product y = x w is followed by dL/dx = dL/dy w^T and dL/dw = x^T dL/dy, each as large as
+itself, where that gradient is wanted: the first layer's input and frozen weights want none. Elementwise work counts as
+nothing, as in the literature.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from stbench.runtime.attention.attend import Attend
+from stbench.runtime.attention.linear import LinearAttend
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED_CONVOLUTIONS = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-KNOWN_LAYERS = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS, Attend)
+KNOWN_LAYERS = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS, Attend, LinearAttend)
 
 
 class LayerMacs:
@@ -51,7 +53,12 @@ class LayerMacs:
 
     def _add(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         self.inside = False
-        products = _attention_products(*inputs[:3]) if isinstance(layer, Attend) else [_weighted(layer, inputs, output)]
+        if isinstance(layer, Attend):
+            products = _attention_products(*inputs[:3])
+        elif isinstance(layer, LinearAttend):
+            products = _linear_attention_products(*inputs)
+        else:
+            products = [_weighted(layer, inputs, output)]
         for macs, left, right in products:
             self.forward += macs
             self.backward += macs * (left + right) if output.requires_grad else 0
@@ -71,3 +78,8 @@ def _attention_products(q: Tensor, k: Tensor, v: Tensor) -> list[_Product]:
     pairs = math.prod(q.shape[:-1]) * k.shape[-2]
     scores = (pairs * q.shape[-1], q.requires_grad, k.requires_grad)
     return [scores, (pairs * v.shape[-1], q.requires_grad or k.requires_grad, v.requires_grad)]
+
+
+def _linear_attention_products(q: Tensor, k: Tensor, v: Tensor) -> list[_Product]:
+    summary = (k.numel() * v.shape[-1], k.requires_grad, v.requires_grad)
+    return [summary, (q.numel() * v.shape[-1], q.requires_grad, k.requires_grad or v.requires_grad)]

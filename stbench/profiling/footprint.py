@@ -18,7 +18,7 @@ class Footprint:
     """Memory of a training step.
 
     Attributes:
-        state_mib: weights, their average, gradients and the two moments of AdamW: exact.
+        state_mib: weights, and of those that are trained their average, gradients and the two moments of AdamW: exact.
         activations_mib: what the forward pass of the batch keeps for the backward pass, in float32 and with attention
             as plain matrix products. Half precision and fused attention keep less; temporaries come on top.
     """
@@ -49,8 +49,9 @@ def footprint(construct: Callable[[], nn.Module], workload: Workload, batch_size
     state = [*network.parameters(), *network.buffers()]
     for tensor in state:
         kept.pop(tensor.untyped_storage()._cdata, None)
+    averaged_buffers = sum(each.nbytes for each in network.buffers())
     trained = sum(each.nbytes for each in network.parameters() if each.requires_grad)
     return Footprint(
-        state_mib=(2 * sum(each.nbytes for each in state) + 3 * trained) / MIB,
+        state_mib=(sum(each.nbytes for each in state) + averaged_buffers + 4 * trained) / MIB,
         activations_mib=sum(each.untyped_storage().nbytes() for each in kept.values()) / MIB,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from stbench.backbones.base import RUN_FACTS
+from stbench.backbones.freezing import freeze
 from stbench.diffusion.loss import find_objective
 from stbench.errors import FinishedInPart, StbenchError
 from stbench.profiling.batch_size import search_batch_size
@@ -45,6 +46,7 @@ class Variant:
         facts: of the run, by the names of `RUN_FACTS`.
         whole_timesteps: as of `Objective`.
         joint_images: images that a training step appends to each clip.
+        freeze: as of `train.freeze`.
         preset: that was applied to the component, if any.
         context_shape: of one clip's context; None in a run, whose datasets have none.
     """
@@ -53,6 +55,7 @@ class Variant:
     facts: Mapping[str, Any]
     whole_timesteps: bool
     joint_images: int = 0
+    freeze: str | None = None
     preset: str | None = None
     context_shape: tuple[int, ...] | None = None
 
@@ -68,7 +71,7 @@ class Variant:
             joint_images=self.joint_images,
             whole_timesteps=self.whole_timesteps,
         )
-        return Subject(lambda: self.component.construct(facts), workload)
+        return Subject(lambda: freeze(self.component.construct(facts), self.freeze), workload)
 
     @property
     def uncosted(self) -> VariantCost:
@@ -263,7 +266,8 @@ def plan_variants(words: Words, options: ProfileOptions) -> Planned:
         with naming_all(names):
             component = component.with_arguments(own)
         stated = {key: component.arguments[key] for key in RUN_FACTS if key in component.arguments}
-        variant = Variant(component, {**facts, **stated}, objective.whole_timesteps, preset=preset)
+        frozen = settings.train.freeze
+        variant = Variant(component, {**facts, **stated}, objective.whole_timesteps, freeze=frozen, preset=preset)
         variants[name] = replace(variant, context_shape=_context_shape(variant))
     return Planned(variants, settings, options.batch_size or 1)
 

@@ -76,7 +76,14 @@ def plan_runs(given: dict[str, Any], options: ProfileOptions) -> Planned:
 def variant_of(setup: Setup) -> Variant:
     """The network of a run."""
     task, config = setup.task, setup.config
-    return Variant(config.variant, setup.backbone_arguments, task.whole_timesteps, task.joint_images, config.preset)
+    return Variant(
+        config.variant,
+        setup.backbone_arguments,
+        task.whole_timesteps,
+        task.joint_images,
+        config.settings.train.freeze,
+        config.preset,
+    )
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,7 @@ def _refuse_backbone(setup: Setup, counts: Counts) -> None:
     """Refuse a backbone that breaks the contract, if it answers within seconds, and weights that do not fit it."""
     name = f"variant {setup.config.variant.name!r}"
     if counts.params_total < FVCORE_MAX_PARAMETERS and counts.gmacs < FVCORE_MAX_GMACS:
-        for verdict in refuse_broken(setup.construct_backbone, setup.task, name):
+        for verdict in refuse_broken(setup.construct_unfrozen, setup.task, name):
             console().print(f"warning: {name}: {verdict.name}: {verdict.reason}", soft_wrap=True)
     else:
         console().print(f"{name} is large: whether it keeps the contract of a backbone is asked when it runs")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from stbench.backbones.base import RUN_FACTS
+from stbench.backbones.freezing import freeze
 from stbench.backbones.trial import Task
 from stbench.data.autoencoders import Autoencoder, build_autoencoder
 from stbench.data.clips import ClipDataset
@@ -149,10 +150,14 @@ class Setup:
         setup = replace(self, config=replace(self.config, settings=replace(settings, eval=cheaper)))
         return replace(setup, protocol=_filled_in(setup))
 
-    def construct_backbone(self) -> nn.Module:
+    def construct_unfrozen(self) -> nn.Module:
         """A fresh backbone on torch's current default device, its weights drawn from the run's seed."""
         torch.manual_seed(derived_seed(self.config.settings.seed, "weights"))
         return self.config.variant.construct(self.backbone_arguments)
+
+    def construct_backbone(self) -> nn.Module:
+        """The same, as the run trains it: without gradients for what `train.freeze` names."""
+        return freeze(self.construct_unfrozen(), self.config.settings.train.freeze)
 
     def build_backbone(self) -> nn.Module:
         """A fresh backbone on the run's device with its attention backend."""

@@ -175,7 +175,7 @@ class RunStages:
         if self.cost:
             return
         name = f"variant {self.setup.config.variant.name!r}"
-        for verdict in refuse_broken(self.setup.construct_backbone, self.setup.task, name):
+        for verdict in refuse_broken(self.setup.construct_unfrozen, self.setup.task, name):
             say(f"warning: {name}: {verdict.name}: {verdict.reason}")
 
     def profile(self) -> Cost:

@@ -77,6 +77,7 @@ class TrainConfig:
     init: str | None = setting(
         None, "weights to start from: a published file, a run, or safetensors; what is in them is hashed", hashed=False
     )
+    freeze: str | None = setting(None, "regular expression: parameters with it in their name are not trained")
     checkpoint_every: int = setting(5_000, "steps between checkpoints", at_least=1, hashed=False)
     num_workers: int = setting(0, "processes that read clips; never changes the result", at_least=0, hashed=False)
 

@@ -57,7 +57,7 @@ def save_checkpoint(state: TrainingState, folder: Path, config_hash: str, archit
         StbenchError: when the file cannot be written; the checkpoints before it are untouched.
     """
     path = folder / f"step-{state.step:08d}.safetensors"
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(state).items()}
+    tensors = _in_memory_of_their_own(_tensors(state))
     described = json.dumps(architecture, default=str)
     metadata = {"step": str(state.step), "config_hash": config_hash, "architecture": described}
     with write_whole(path) as temporary:
@@ -131,6 +131,18 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
         for moment, tensor in state.optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{name}.{moment}"] = tensor
     return tensors
+
+
+def _in_memory_of_their_own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as a file wants them: on the host, and none a view of another (tied weights, averages of frozen ones)."""
+    own: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        own[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return own
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

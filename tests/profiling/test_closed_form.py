@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from stbench.profiling.flops import count_operations
 from stbench.runtime.attention.attend import Attend
+from stbench.runtime.attention.linear import LinearAttend
 
 LAYERS: list[tuple[Callable[[], nn.Module], tuple[int, ...], int]] = [
     (lambda: nn.Linear(48, 96), (2, 7, 48), 2 * 7 * 48 * 96),
@@ -65,10 +66,10 @@ def test_a_frozen_layer_needs_no_gradient_of_its_weight(
 class SelfAttention(nn.Module):
     """Attention behind a linear layer, with more keys than queries and values of another width."""
 
-    def __init__(self) -> None:
+    def __init__(self, attend: nn.Module) -> None:
         super().__init__()
         self.q, self.k, self.v = nn.Linear(4, 8), nn.Linear(4, 8), nn.Linear(4, 6)
-        self.attend = Attend()
+        self.attend = attend
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return self.attend(self.q(x), self.k(y), self.v(y))
@@ -78,7 +79,16 @@ def test_attention_takes_two_products_forward_and_four_backward() -> None:
     B, heads, N, M = 2, 3, 5, 7
     linear = B * heads * (N * 4 * 8 + M * 4 * 8 + M * 4 * 6)
     attention = B * heads * N * M * (8 + 6)
-    assert training_macs(SelfAttention, (B, heads, N, 4), (B, heads, M, 4)) == 2 * linear + 3 * attention
+    shapes = ((B, heads, N, 4), (B, heads, M, 4))
+    assert training_macs(lambda: SelfAttention(Attend()), *shapes) == 2 * linear + 3 * attention
+
+
+def test_linear_attention_takes_a_product_for_the_keys_and_one_for_the_queries() -> None:
+    B, heads, N, M = 2, 3, 5, 7
+    linear = B * heads * (N * 4 * 8 + M * 4 * 8 + M * 4 * 6)
+    attention = B * heads * (M + N) * 8 * 6
+    shapes = ((B, heads, N, 4), (B, heads, M, 4))
+    assert training_macs(lambda: SelfAttention(LinearAttend()), *shapes) == 2 * linear + 3 * attention
 
 
 def test_layers_that_are_not_called_do_not_count() -> None:

@@ -169,6 +169,18 @@ def test_wrong_use(words: list[str], options: ProfileOptions, message: str) -> N
     assert caught.value.exit_status == 2
 
 
+def test_what_is_frozen_is_not_counted_in_a_training_step() -> None:
+    whole, frozen = (
+        profile_variants(["variant=latte1", *SMOKE, *words], COUNTS).variants[0].cost
+        for words in ([], ["train.freeze=^(?!final)"])
+    )
+    assert whole is not None and frozen is not None
+    assert frozen.counts.params_total == whole.counts.params_total
+    assert frozen.counts.params_trainable < 0.1 * whole.counts.params_trainable
+    assert frozen.counts.gmacs == whole.counts.gmacs
+    assert frozen.counts.gmacs_train_step < 1.2 * frozen.counts.gmacs
+
+
 def test_objective_decides_on_the_channels() -> None:
     costs = profile_variants(["variant=latte1", *SMOKE, "diffusion.objective=flow"], TIMES)
     assert costs.variants[0].input["learned_variance"] is False

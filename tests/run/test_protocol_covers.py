@@ -73,6 +73,7 @@ MAKES_THE_WEIGHTS = {
     "train.class_dropout": "0.5",
     "train.joint_images": "2",
     "train.init": "{detector}",
+    "train.freeze": "patch_embed",
     "train.checkpoint_every": "2",
     "seed": "1",
 }

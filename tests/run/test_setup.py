@@ -16,8 +16,10 @@ from stbench.data.autoencoders import Autoencoder
 from stbench.data.loading import evaluation_clips
 from stbench.errors import StbenchError
 from stbench.metrics import protocol
+from stbench.profiling.flops import count_parameters
 from stbench.records.protocol import difference
 from stbench.run.evaluation import Evaluator
+from stbench.run.preview import variant_of
 from stbench.run.setup import prepare
 from stbench.runtime.attention import choice
 from stbench.settings.resolve import resolve
@@ -97,6 +99,21 @@ def test_weights_are_a_function_of_the_seed() -> None:
 
     assert torch.equal(weights(0), weights(0))
     assert not torch.equal(weights(0), weights(1))
+
+
+def test_what_a_run_freezes_has_no_gradient_and_is_refused_by_name() -> None:
+    words = ["variant=latte1", *SMOKE]
+    setup = prepare(resolve([*words, "train.freeze=blocks"]))
+    frozen = [name for name, p in setup.construct_backbone().named_parameters() if not p.requires_grad]
+    assert frozen and all(name.startswith("blocks.") for name in frozen)
+    assert all(parameter.requires_grad for parameter in setup.construct_unfrozen().parameters())
+    assert count_parameters(variant_of(setup).subject.construct()) == count_parameters(setup.construct_backbone())
+    with pytest.raises(StbenchError) as caught:
+        prepare(resolve([*words, "train.freeze=bloks"]))
+    assert str(caught.value) == (
+        "train.freeze=bloks matches no parameter: their names begin with patch_embed, timestep_embed, class_embed, "
+        "blocks, final"
+    )
 
 
 def test_a_run_knows_only_what_auto_chose_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:

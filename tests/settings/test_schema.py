@@ -127,7 +127,7 @@ def other_value(key: str) -> Any:
     choices, default = KNOWN[key].metadata["choices"], lookup(Settings(), key)
     if choices:
         return next(each for each in choices if each != default)
-    if isinstance(default, str) or key.endswith(("weights", "init")):
+    if isinstance(default, str) or key.endswith(("weights", "init", "freeze")):
         return "another"
     return 7 if default is None else 1 if default == 0 else type(default)(default / 2)
 

@@ -144,6 +144,21 @@ def test_frozen_weights_have_no_moments(tmp_path: Path) -> None:
     load_checkpoint(state, path, "hash")
 
 
+def test_weights_of_two_names_are_written_under_both(tmp_path: Path) -> None:
+    """Tied ones, and frozen ones, which the average shares."""
+
+    def tied() -> TrainingState:
+        first, second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        second.weight = first.weight
+        frozen = nn.Linear(3, 2).requires_grad_(False)
+        return new_state(nn.Sequential(first, second, frozen), TrainConfig())
+
+    saved, loaded = tied(), tied()
+    load_checkpoint(loaded, save_checkpoint(saved, tmp_path, "hash", NETWORK), "hash")
+    for one, other in ((loaded.backbone, saved.backbone), (loaded.ema.module, saved.ema.module)):
+        assert all(map(torch.equal, one.state_dict().values(), other.state_dict().values()))
+
+
 def test_missing_and_left_over_tensors_are_named(tmp_path: Path) -> None:
     saved = new_state(nn.Linear(3, 2, bias=False), TrainConfig())
     path = save_checkpoint(saved, tmp_path, "hash", NETWORK)

@@ -123,9 +123,8 @@ def test_the_average_does_not_train() -> None:
     assert not ema.module.training
     assert not any(parameter.requires_grad for parameter in ema.module.parameters())
     moved(network, 0)
-    before = ema.module[0].weight.clone()
     ema.update(network)
-    assert not torch.equal(ema.module[0].weight, before)  # frozen weights too: somebody else may move them
+    assert torch.equal(ema.module[0].weight, network[0].weight)  # where somebody else moves frozen weights
 
 
 def test_the_update_leaves_no_graph() -> None:
@@ -134,3 +133,18 @@ def test_the_update_leaves_no_graph() -> None:
     network(torch.ones(1, 3)).sum().backward()
     ema.update(network)
     assert all(parameter.grad_fn is None and parameter.grad is None for parameter in ema.module.parameters())
+
+
+def test_frozen_weights_are_shared_and_never_move() -> None:
+    network = small_network()
+    network[0].requires_grad_(False)
+    network[2].bias.requires_grad_(False)
+    ema = Ema(network, decay=0.3)
+    shared = [one is other for one, other in zip(ema.module.parameters(), network.parameters(), strict=True)]
+    assert shared == [True, True, False, True]
+    start = copy.deepcopy(network.state_dict())
+    network[2].weight.data += 1
+    ema.update(network)
+    averaged = ema.module.state_dict()
+    assert all(torch.equal(averaged[name], start[name]) for name in start if name != "2.weight")
+    torch.testing.assert_close(averaged["2.weight"], start["2.weight"] + 0.7)
