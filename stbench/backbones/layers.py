@@ -189,6 +189,22 @@ class RMSNorm(nn.RMSNorm):
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
+class GatedFeedForward(nn.Module):
+    """GEGLU: half of the hidden channels gate the others (arXiv 2002.05202)."""
+
+    RATIO = 4  # of the hidden width to that of the tokens
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(width, 2 * self.RATIO * width)
+        self.leave = nn.Linear(self.RATIO * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to tokens (..., D)."""
+        x, gate = self.enter(x).chunk(2, dim=-1)
+        return self.leave(x * F.gelu(gate))
+
+
 class PerFrame(nn.Sequential):
     """Image modules applied to every frame of (B, F, H, W, C)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,15 +36,16 @@ def initialise_from(backbone: nn.Module, source: str, architecture: Mapping[str,
     """
     path = Path(source).expanduser()
     state, trained = read_any_weights(path)
+    defaults = {name: each.default for name, each in inspect.signature(type(backbone)).parameters.items()}
     layout = getattr(backbone, "published_layout", None)
     if layout and layout.is_image_model(state, backbone):
-        _refuse_other_network(path, trained, architecture, but_for=layout.only_of_video)
+        _refuse_other_network(path, trained, architecture, defaults, but_for=layout.only_of_video)
         layout.load_image_model(backbone, state, path)
         return f"image model {path} into the spatial blocks"
     if layout and layout.is_published(state):
         load_published(backbone, state)
         return f"published weights {path}"
-    _refuse_other_network(path, trained, architecture)
+    _refuse_other_network(path, trained, architecture, defaults)
     load_strictly(backbone, state, path)
     return f"averaged weights of {path}"
 
@@ -78,7 +80,11 @@ def weights_file(source: Path | str) -> Path:
 
 
 def _refuse_other_network(
-    path: Path, trained: Mapping[str, Any] | None, architecture: Mapping[str, Any], but_for: tuple[str, ...] = ()
+    path: Path,
+    trained: Mapping[str, Any] | None,
+    architecture: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    but_for: tuple[str, ...] = (),
 ) -> None:
     """Refuse weights that were trained in another network, which all fit when their shapes are equal.
 
@@ -86,12 +92,15 @@ def _refuse_other_network(
         path: where they lie, for the message.
         trained: the network that they were trained in; None where nobody knows.
         architecture: the network that they are for.
+        defaults: of the constructor: what an argument was before there was one.
         but_for: arguments in which the two may differ.
     """
     if trained is None:
         return
-    here = json.loads(json.dumps(architecture, default=str))  # as a file keeps it
-    theirs, ours = ({"backbone": each["backbone"], **each["arguments"]} for each in (trained, here))
+    here, usual = json.loads(json.dumps([dict(architecture), dict(defaults)], default=str))  # as a file keeps it
+    ours = {"backbone": here["backbone"], **here["arguments"]}
+    theirs = {name: usual[name] for name in ours if name in usual}
+    theirs |= {"backbone": trained["backbone"], **trained["arguments"]}
     differences = [
         f"{name}={theirs.get(name)} instead of {ours.get(name)}"
         for name in sorted(theirs.keys() | ours.keys())

@@ -14,6 +14,7 @@ from stbench.backbones.base import Conditioning
 from stbench.backbones.layers import (
     ClassEmbedding,
     ContextTokens,
+    GatedFeedForward,
     Mlp,
     PerFrame,
     RMSNorm,
@@ -226,6 +227,14 @@ def test_mlp_by_its_formula() -> None:
     torch.testing.assert_close(mlp(x), gelu @ mlp[2].weight.T + mlp[2].bias, rtol=1e-5, atol=1e-6)
     assert mlp.hidden_width == 20
     assert list(mlp.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+
+
+def test_gated_feed_forward_by_its_formula() -> None:
+    torch.manual_seed(0)
+    layer, x = GatedFeedForward(6), normal(3, 6)
+    hidden, gate = (x @ layer.enter.weight.T + layer.enter.bias).split(24, dim=-1)
+    gated = hidden * gate * 0.5 * (1 + torch.erf(gate / math.sqrt(2)))
+    torch.testing.assert_close(layer(x), gated @ layer.leave.weight.T + layer.leave.bias, rtol=1e-5, atol=1e-6)
 
 
 # ---- frames ----

@@ -267,6 +267,13 @@ def test_what_matters_in_training_alone_may_differ(tmp_path: Path) -> None:
     initialise_from(latte(1), str(saved_run(latte(0), tmp_path)), other)
 
 
+def test_an_argument_that_there_was_not_yet_had_its_default(tmp_path: Path) -> None:
+    path, arguments = saved_run(latte(0), tmp_path), NETWORK["arguments"]
+    initialise_from(latte(1), str(path), {**NETWORK, "arguments": {**arguments, "gate_start": 0.0}})
+    with pytest.raises(StbenchError, match=r"weights of another network: gate_start=0\.0 instead of 5\.0$"):
+        initialise_from(latte(1), str(path), {**NETWORK, "arguments": {**arguments, "gate_start": 5.0}})
+
+
 def test_an_image_model_has_the_heads_of_the_video_model(tmp_path: Path) -> None:
     """The number of heads shows in no shape; arrangement and depth of the two differ of course."""
     path = saved_run(latte(0, arrangement="spatial", depth=2), tmp_path)

@@ -7,12 +7,14 @@ adaptive layer norm is computed once per clip and broadcast, never once per fram
 
 from __future__ import annotations
 
+import copy
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from stbench.backbones.layers import Mlp, apply_rotary, spread_over_frames
+from stbench.backbones.temporal import ChannelGate, MotionModule, first_and_previous
 from stbench.runtime.attention.attend import Attend
 
 Axis = Literal["spatial", "temporal"]
@@ -40,11 +42,24 @@ def attend_along(attend: Attend, qkv: Tensor, axis: Axis, rotary: bool) -> Tenso
 
 
 class AxialAttention(nn.Module):
-    """Multi-head self-attention over one axis. Images appended to a clip take no part in the temporal axis."""
+    """Multi-head self-attention over one axis. Images appended to a clip take no part in the temporal axis.
 
-    def __init__(self, width: int, num_heads: int, axis: Axis, rotary: bool = False) -> None:
+    Args:
+        width: D.
+        num_heads: how many heads.
+        axis: over which axis tokens see each other.
+        rotary: rotate queries and keys by their frame index (temporal axis only).
+        table: (1, F, 1, D), positions that this attention adds to its tokens; none by default.
+    """
+
+    table: Tensor | None
+
+    def __init__(
+        self, width: int, num_heads: int, axis: Axis, rotary: bool = False, table: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.num_heads, self.axis, self.rotary = num_heads, axis, rotary
+        self.register_buffer("table", table, persistent=False)
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         self.attend = Attend()
@@ -53,6 +68,8 @@ class AxialAttention(nn.Module):
         """Mix tokens x (B, F, N, D); the last `num_images` frames get zeros from the temporal axis."""
         skipped = num_images if self.axis == "temporal" else 0
         x = x[:, : x.shape[1] - skipped]
+        if self.table is not None:
+            x = x + self.table
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
         out = self.proj(attend_along(self.attend, qkv, self.axis, self.rotary))
         return nn.functional.pad(out, (0, 0, 0, 0, 0, skipped)) if skipped else out
@@ -99,6 +116,53 @@ class SplitAttention(nn.Module):
         return self.proj(torch.cat([spatial, temporal], dim=-1))
 
 
+class DualChannelAttention(nn.Module):
+    """A frozen attention over space and one over time, of the same tokens, mixed by a learned gate (`temporal`)."""
+
+    def __init__(self, spatial: AxialAttention, temporal: AxialAttention, width: int, gate_start: float) -> None:
+        super().__init__()
+        self.spatial, self.temporal = spatial.requires_grad_(False), temporal
+        self.gate = ChannelGate(width, gate_start)
+
+    def start_from_space(self) -> None:
+        """Let queries, keys and values over time begin as those over space, as CogVideo does."""
+        self.temporal.qkv.load_state_dict(self.spatial.qkv.state_dict())
+
+    def forward(self, x: Tensor, num_images: int = 0) -> Tensor:
+        """Mix tokens x (B, F, N, D); the last `num_images` frames are mixed over space alone."""
+        return self.gate(self.spatial(x, num_images), self.temporal(x, num_images), num_images)
+
+
+class SparseCausalAttention(AxialAttention):
+    """Attention from the tokens of each frame to those of the first frame and of the previous one (`temporal`)."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__(width, num_heads, "spatial")
+
+    def forward(self, x: Tensor, num_images: int = 0) -> Tensor:
+        """Mix tokens x (B, F, N, D); each of the last `num_images` frames sees itself."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(3, 0, 1, 4, 2, 5)
+        k, v = first_and_previous(k, num_images), first_and_previous(v, num_images)
+        return self.proj(self.attend(q, k, v).transpose(-3, -2).flatten(-2))
+
+
+class AddedTime(nn.Module):
+    """Norm and attention over time beside a residual, which starts as nothing (Tune-A-Video)."""
+
+    def __init__(self, attention: AxialAttention, width: int) -> None:
+        super().__init__()
+        self.norm, self.attention = nn.LayerNorm(width), attention
+
+    def start_as_nothing(self) -> None:
+        """Set the last projection to zero."""
+        nn.init.zeros_(self.attention.proj.weight)
+        nn.init.zeros_(self.attention.proj.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to the tokens of clips, (B, F, N, D)."""
+        return x + self.attention(self.norm(x))
+
+
 class Modulation(nn.Sequential):
     """Adaptive layer norm's Linear(SiLU(c)), zero-initialised (adaLN-Zero, arXiv 2212.09748, section 3.2)."""
 
@@ -137,13 +201,21 @@ class LatteBlock(nn.Module):
         hidden_width: of the MLP.
         adaptive: modulate by the condition, or not at all.
         video_only: images appended to a clip skip the whole block (the temporal blocks of variants 1 and 2).
+        added: from tokens of clips to tokens, applied last; images skip it.
     """
 
     def __init__(
-        self, mixers: list[nn.Module], width: int, hidden_width: int, adaptive: bool, video_only: bool = False
+        self,
+        mixers: list[nn.Module],
+        width: int,
+        hidden_width: int,
+        adaptive: bool,
+        video_only: bool = False,
+        added: AddedTime | MotionModule | None = None,
     ) -> None:
         super().__init__()
         self.video_only = video_only
+        self.added = added
         self.mixers = nn.ModuleList(mixers)
         self.norms = nn.ModuleList(
             nn.LayerNorm(width, eps=1e-6, elementwise_affine=not adaptive) for _ in range(len(mixers) + 1)
@@ -165,6 +237,21 @@ class LatteBlock(nn.Module):
         if self.video_only and num_images:
             video, images = x.split([x.shape[1] - num_images, num_images], dim=1)
             return torch.cat([self(video, condition[:, :1]), images], dim=1)
+        x = self._mix(x, condition, num_images)
+        if self.added is None:
+            return x
+        video, images = x.split([x.shape[1] - num_images, num_images], dim=1)
+        return torch.cat([self.added(video), images], dim=1)
+
+    def image_block(self) -> LatteBlock:
+        """The block of the image network that is within: it shares all modules but the temporal ones."""
+        spatial = [mixer.spatial if isinstance(mixer, DualChannelAttention) else mixer for mixer in self.mixers]
+        block = copy.copy(self)
+        block._modules = {**self._modules, "mixers": nn.ModuleList(spatial), "added": None}
+        return block
+
+    def _mix(self, x: Tensor, condition: Tensor, num_images: int) -> Tensor:
+        """The mixers and the MLP."""
         if self.modulation is None:
             for norm, mixer in zip(self.norms, self.mixers, strict=False):  # the last norm is the MLP's
                 x = x + mixer(norm(x), num_images)

@@ -24,11 +24,14 @@ from torch import Tensor, nn
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.backbones.latte.blocks import (
+    AddedTime,
     AxialAttention,
     Axis,
+    DualChannelAttention,
     LatteBlock,
     Modulation,
     ParallelAttention,
+    SparseCausalAttention,
     SplitAttention,
     modulate,
 )
@@ -40,6 +43,7 @@ from stbench.backbones.layers import (
     sincos_table_2d,
     spread_over_frames,
 )
+from stbench.backbones.temporal import TEMPORAL, MotionModule
 from stbench.errors import StbenchError, check_whole, unknown_name
 
 
@@ -80,6 +84,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "patch_embedding": ("uniform", "compression"),
     "conditioning": ("adaln", "tokens"),
     "temporal_position": ("absolute", "rope", "none"),
+    "temporal": TEMPORAL,
 }
 
 
@@ -124,6 +129,8 @@ class Latte(nn.Module):
         tubelet_length: int = 2,  # frames of a tubelet under "compression"; 1 is the same as "uniform"
         conditioning: str = "adaln",  # adaptive layer norm, or "tokens": timestep and class as tokens of every frame
         temporal_position: str = "absolute",  # a table added once, "rope": in every temporal attention, or "none"
+        temporal: str = "attention",  # or what, in each spatial block, takes the place of the temporal blocks
+        gate_start: float = 0.0,  # of "dual_channel": logit of the spatial channel's share in the mixture
         hidden_size: int | None = None,  # D
         depth: int | None = None,  # blocks
         num_heads: int | None = None,  # of every block
@@ -137,7 +144,7 @@ class Latte(nn.Module):
     ) -> None:
         super().__init__()
         chosen = (size, arrangement, reading, attention_order, patch_embedding, conditioning, temporal_position)
-        for (option, known), value in zip(CHOICES.items(), chosen, strict=True):
+        for (option, known), value in zip(CHOICES.items(), (*chosen, temporal), strict=True):
             if value not in known:
                 raise unknown_name(option, value, known)
         named = SIZES[size]
@@ -161,13 +168,16 @@ class Latte(nn.Module):
         tubelet = tubelet_length if patch_embedding == "compression" else 1
 
         self.arrangement, self.reading, self.adaptive = arrangement, reading, conditioning == "adaln"
+        self.temporal = temporal
         self.in_channels, self.sample_size, self.num_frames = in_channels, sample_size, num_frames
         self.num_classes, self.out_channels = num_classes, in_channels * (2 if learned_variance else 1)
         self.patch = (tubelet, patch_size, patch_size)
         rotary = temporal_position == "rope"
         self._check_figures(width, depth, num_heads, rotary)
         mixers = _mixers_of_blocks(arrangement, reading, attention_order, depth)
-        over_time = [index for index, kinds in enumerate(mixers) if kinds != ("spatial",)]
+        if temporal != "attention":
+            mixers = [(temporal,) for kinds in mixers if kinds == ("spatial",)]
+        over_time = [index for index, kinds in enumerate(mixers) if kinds not in (("spatial",), (temporal,))]
         # The frame positions are added once, before this block: the first that attends over time.
         self.table_before = over_time[0] if over_time and temporal_position == "absolute" else None
 
@@ -177,9 +187,9 @@ class Latte(nn.Module):
         self.text_embed = nn.Sequential(nn.SiLU(), nn.Linear(text_dim, width)) if text_dim else None
         self.register_buffer("spatial_table", sincos_table_2d(sample_size // patch_size, width)[None])
         self.register_buffer("temporal_table", sincos_table(torch.arange(num_frames // tubelet), width)[None])
-        self.blocks = nn.ModuleList(
-            _build_block(kinds, width, num_heads, hidden_width, self.adaptive, rotary) for kinds in mixers
-        )
+        table = self.temporal_table[:, :, None] if temporal_position == "absolute" else None
+        build = _Blocks(width, num_heads, hidden_width, self.adaptive, rotary, table, gate_start)
+        self.blocks = nn.ModuleList(build(kinds) for kinds in mixers)
         self.final = FinalLayer(width, tubelet * patch_size**2, self.out_channels, self.adaptive)
         self._initialise()
 
@@ -303,6 +313,13 @@ class Latte(nn.Module):
             )
         if self.arrangement == "parallel" and num_heads % 2:
             raise StbenchError(f"num_heads={num_heads} is odd: parallel gives half of the heads to space, half to time")
+        if self.temporal != "attention" and self.arrangement not in ("interleaved", "late_fusion", "spatial"):
+            raise StbenchError(
+                f"temporal={self.temporal} stands in purely spatial blocks, and arrangement={self.arrangement} has "
+                "none: expected interleaved, late_fusion or spatial"
+            )
+        if self.temporal == "motion_module" and rotary:
+            raise StbenchError("temporal_position=rope does not fit temporal=motion_module: expected absolute or none")
         if width % num_heads:
             raise StbenchError(f"hidden_size={width} does not divide into num_heads={num_heads} heads of equal width")
         if rotary and width // num_heads % 2:
@@ -322,7 +339,8 @@ class Latte(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         nn.init.xavier_uniform_(self.patch_embed.weight.view(self.patch_embed.out_channels, -1))
         if self.patch_embed.bias is not None:
             nn.init.zeros_(self.patch_embed.bias)
@@ -334,6 +352,11 @@ class Latte(nn.Module):
         for module in self.modules():
             if isinstance(module, Modulation):
                 nn.init.zeros_(module.linear.weight)
+            elif isinstance(module, DualChannelAttention):
+                module.start_from_space()
+                nn.init.normal_(module.temporal.proj.weight, std=0.02)
+            elif isinstance(module, AddedTime | MotionModule):
+                module.start_as_nothing()
         nn.init.zeros_(self.final.linear.weight)
 
 
@@ -352,14 +375,41 @@ def _mixers_of_blocks(arrangement: str, reading: str, attention_order: str, dept
     return mixers[arrangement]
 
 
-def _build_block(
-    kinds: tuple[str, ...], width: int, num_heads: int, hidden_width: int, adaptive: bool, rotary: bool
-) -> LatteBlock:
-    """Build one block of `_mixers_of_blocks`."""
-    mixers: list[nn.Module] = [
-        READINGS[kind](width, num_heads, rotary)
-        if kind in READINGS
-        else AxialAttention(width, num_heads, cast(Axis, kind), rotary)
-        for kind in kinds
-    ]
-    return LatteBlock(mixers, width, hidden_width, adaptive, video_only=kinds == ("temporal",))
+@dataclass(frozen=True)
+class _Blocks:
+    """Builds the blocks of one network from the kinds of `_mixers_of_blocks`, or from a name of `TEMPORAL`."""
+
+    width: int
+    num_heads: int
+    hidden_width: int
+    adaptive: bool
+    rotary: bool
+    table: Tensor | None  # (1, F, 1, D), positions of what stands in spatial blocks
+    gate_start: float
+
+    def __call__(self, kinds: tuple[str, ...]) -> LatteBlock:
+        """A block with these attentions in turn."""
+        mixers = [self._mixer(kind) for kind in kinds]
+        added = self._added(kinds[0])
+        return LatteBlock(mixers, self.width, self.hidden_width, self.adaptive, kinds == ("temporal",), added)
+
+    def _mixer(self, kind: str) -> nn.Module:
+        if kind in READINGS:
+            return READINGS[kind](self.width, self.num_heads, self.rotary)
+        if kind == "dual_channel":
+            spatial = AxialAttention(self.width, self.num_heads, "spatial")
+            return DualChannelAttention(spatial, self._over_time(), self.width, self.gate_start)
+        if kind == "sparse_causal":
+            return SparseCausalAttention(self.width, self.num_heads)
+        axis: Axis = "temporal" if kind == "temporal" else "spatial"
+        return AxialAttention(self.width, self.num_heads, axis, self.rotary)
+
+    def _added(self, kind: str) -> AddedTime | MotionModule | None:
+        if kind == "sparse_causal":
+            return AddedTime(self._over_time(), self.width)
+        if kind == "motion_module":
+            return MotionModule(self.width, self.num_heads, positions=self.table is not None)
+        return None
+
+    def _over_time(self) -> AxialAttention:
+        return AxialAttention(self.width, self.num_heads, "temporal", self.rotary, self.table)

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from stbench.backbones.latte.blocks import DualChannelAttention
 from stbench.backbones.published import PublishedLayout, from_published
 from stbench.errors import StbenchError
 from stbench.storage.weights import load_strictly
@@ -33,11 +34,13 @@ _NAMES = (
     (r"^final\.linear\.", "final_layer.linear."),
 )
 
+_ADDED = re.compile(r"blocks\.\d+\.(added|mixers\.0\.(temporal|gate))\.")  # what `temporal` adds to spatial blocks
+
 
 class LatteLayout(PublishedLayout):
     """The authors' names and shapes; the patch embedding is a 2D convolution there."""
 
-    only_of_video = ("arrangement", "depth", "temporal_position")
+    only_of_video = ("arrangement", "depth", "temporal_position", "temporal", "gate_start")
 
     def names(self, backbone: Any) -> dict[str, str]:
         """Our names -> the authors', of the interleaved Latte or of DiT."""
@@ -45,6 +48,11 @@ class LatteLayout(PublishedLayout):
             raise StbenchError(
                 f"no weights of {backbone.arrangement} were published: there are those of Latte's interleaved "
                 "arrangement and of DiT (arrangement=spatial)"
+            )
+        if backbone.temporal != "attention":
+            raise StbenchError(
+                f"no weights of temporal={backbone.temporal} were published: there are those of DiT, which its spatial "
+                "part can start from (train.init)"
             )
         if not backbone.adaptive or backbone.patch[0] != 1:
             raise StbenchError(
@@ -72,7 +80,11 @@ class LatteLayout(PublishedLayout):
         return tensor.unsqueeze(2) if name == "patch_embed.weight" and tensor.ndim == 4 else tensor
 
     def is_image_model(self, state: Mapping[str, Tensor], backbone: Any) -> bool:
-        """Whether `state` has the blocks of an image model: half as many as an interleaved or late-fused one."""
+        """Whether `state` has the blocks of an image model: half as many as an interleaved or late-fused one, or none
+        of what `temporal` adds to them.
+        """
+        if backbone.temporal != "attention":
+            return not any(_ADDED.match(name) for name in state) and "temp_embed" not in state
         numbers = {int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.", name))}
         is_video = backbone.arrangement != "spatial"
         return is_video and "temp_embed" not in state and len(numbers) != len(backbone.blocks)
@@ -89,10 +101,13 @@ class LatteLayout(PublishedLayout):
                 "pretraining needs interleaved or late_fusion"
             )
         image = copy.copy(backbone)  # the image model within: it shares all modules but for the temporal blocks
-        spatial = nn.ModuleList(block for block in backbone.blocks if not block.video_only)
+        spatial = nn.ModuleList(block.image_block() for block in backbone.blocks if not block.video_only)
         image._modules = {**backbone._modules, "blocks": spatial}
-        image.arrangement = "spatial"
+        image.arrangement, image.temporal = "spatial", "attention"
         if self.is_published(state):
             state = from_published(image, state, origin)
         without_time = {name: tensor for name, tensor in state.items() if name != "temporal_table"}
         load_strictly(image, without_time, origin, optional=("temporal_table",))
+        for module in backbone.modules():
+            if isinstance(module, DualChannelAttention):
+                module.start_from_space()

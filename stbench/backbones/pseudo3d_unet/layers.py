@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stbench.backbones.layers import PerFrame, RMSNorm
+from stbench.backbones.temporal import ChannelGate, MotionModule, first_and_previous
 from stbench.runtime.attention.attend import Attend
 
 
@@ -75,11 +76,15 @@ def _grid(lines: list[Tensor]) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with position bias; the output projection starts at zero."""
+    """Multi-head attention with position bias; the output projection starts at zero.
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, num_axes: int) -> None:
+    With `sparse_causal` the tokens of a frame see those of the first frame and of the previous one, at the same
+    offsets, instead of their own (`temporal`).
+    """
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, num_axes: int, sparse_causal: bool = False) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads, self.sparse_causal = num_heads, sparse_causal
         self.norm = RMSNorm(dim)
         self.position_bias = PositionBias(num_axes, dim // 2, num_heads)
         self.to_q = nn.Linear(dim, num_heads * head_dim, bias=False)
@@ -93,7 +98,10 @@ class Attention(nn.Module):
         x = self.norm(x)
         k, v = self.to_kv(x).chunk(2, dim=-1)
         q, k, v = (y.unflatten(-1, (self.num_heads, -1)).transpose(-3, -2) for y in (self.to_q(x), k, v))
-        out = self.attend(q, k, v, bias=self.position_bias(sizes))  # (..., heads, N, head_dim)
+        bias = self.position_bias(sizes)  # (heads, N, N)
+        if self.sparse_causal:
+            k, v, bias = first_and_previous(k), first_and_previous(v), torch.cat([bias, bias], dim=-1)
+        out = self.attend(q, k, v, bias=bias)  # (..., heads, N, head_dim)
         return self.to_out(out.transpose(-3, -2).flatten(-2))
 
 
@@ -124,24 +132,63 @@ class FeedForward(nn.Module):
 
 
 class PseudoAttention3d(nn.Module):
-    """Spatial attention, temporal attention (section 3.2.2), feed-forward, each with a residual."""
+    """Spatial attention, temporal attention (section 3.2.2), feed-forward, each with a residual.
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, enable_time: bool, token_shift: bool) -> None:
+    Args:
+        dim: C.
+        num_heads: of every attention.
+        head_dim: channels of a head.
+        enable_time: whether there is anything temporal.
+        token_shift: of the feed-forward.
+        temporal: what the temporal attention is, or what takes its place: a name of `TEMPORAL`.
+        gate_start: of "dual_channel".
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        head_dim: int,
+        enable_time: bool,
+        token_shift: bool,
+        temporal: str = "attention",
+        gate_start: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.spatial = Attention(dim, num_heads, head_dim, num_axes=2)
-        self.temporal = Attention(dim, num_heads, head_dim, num_axes=1) if enable_time else None
+        sparse_causal = enable_time and temporal == "sparse_causal"
+        self.spatial = Attention(dim, num_heads, head_dim, num_axes=2, sparse_causal=sparse_causal)
+        self.temporal: Attention | MotionModule | None = None
+        self.gate: ChannelGate | None = None
+        if enable_time and temporal == "motion_module":
+            self.temporal = MotionModule(dim, num_heads)
+        elif enable_time:
+            self.temporal = Attention(dim, num_heads, head_dim, num_axes=1)
+        if isinstance(self.temporal, Attention) and temporal == "dual_channel":
+            self.gate = ChannelGate(dim, gate_start)
+            self.temporal.norm = self.spatial.norm
+            self.spatial.requires_grad_(False)
         self.feed_forward = FeedForward(dim, token_shift and enable_time)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to (B, F, H, W, C)."""
         height, width = x.shape[2:4]
         tokens = x.flatten(2, 3)  # (B, F, N, C)
-        tokens = tokens + self.spatial(tokens, (height, width))
-        if self.temporal is not None:
-            tubes = tokens.transpose(1, 2)  # (B, N, F, C)
-            tokens = tokens + self.temporal(tubes, tubes.shape[2:3]).transpose(1, 2)
+        over_space = self.spatial(tokens, (height, width))
+        if self.gate is not None:
+            tokens = tokens + self.gate(over_space, self._over_time(tokens))
+        else:
+            tokens = tokens + over_space
+            tokens = tokens + self._over_time(tokens) if self.temporal is not None else tokens
         x = tokens.unflatten(2, (height, width))  # (B, F, H, W, C)
         return x + self.feed_forward(x)
+
+    def _over_time(self, tokens: Tensor) -> Tensor:
+        """What time adds to (B, F, N, C)."""
+        if isinstance(self.temporal, MotionModule):
+            return self.temporal.motion(tokens)
+        assert self.temporal is not None
+        tubes = tokens.transpose(1, 2)  # (B, N, F, C)
+        return self.temporal(tubes, tubes.shape[2:3]).transpose(1, 2)
 
 
 class ConvBlock(nn.Module):

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.backbones.layers import ClassEmbedding, timestep_sinusoid
 from stbench.backbones.pseudo3d_unet.layers import PerFrame, PseudoAttention3d, PseudoConv3d, ResNetBlock
+from stbench.backbones.temporal import TEMPORAL
 from stbench.errors import StbenchError, check_whole, unknown_name
 
 SKIP_SCALE = 2**-0.5  # arXiv 2205.11487, appendix B
@@ -148,6 +149,8 @@ class Pseudo3DUNet(nn.Module):
         num_heads: int | None = None,
         head_dim: int | None = None,
         token_shift: bool = False,  # see `FeedForward`: as in the re-implementation, not in the paper
+        temporal: str = "attention",  # what attends over time: see `stbench.backbones.temporal`
+        gate_start: float = 0.0,  # of "dual_channel": logit of the spatial channel's share in the mixture
         enable_time: bool = True,  # False leaves all temporal layers out: the image network, applied to each frame
         in_channels: int = 4,  # C of the latents
         num_classes: int = 0,  # 0 for an unconditional network; the label `num_classes` is the null class
@@ -156,6 +159,8 @@ class Pseudo3DUNet(nn.Module):
         super().__init__()
         if size not in SIZES:
             raise unknown_name("size", size, SIZES)
+        if temporal not in TEMPORAL:
+            raise unknown_name("temporal", temporal, TEMPORAL)
         named = SIZES[size]
         figures = UNetSize(
             dim=named.dim if dim is None else dim,
@@ -177,6 +182,8 @@ class Pseudo3DUNet(nn.Module):
             head_dim=figures.head_dim,
             enable_time=enable_time,
             token_shift=token_shift,
+            temporal=temporal,
+            gate_start=gate_start,
         )
 
         self.timestep_embed = TimestepLinear(figures.dim, embed_dim)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stbench.backbones.layers import PerFrame, RMSNorm
+from stbench.backbones.temporal import ChannelGate, MotionModule, attend_over_time, first_and_previous
 from stbench.runtime.attention.attend import Attend
 from stbench.runtime.attention.linear import LinearAttend
 
@@ -22,12 +23,12 @@ class FrameMask:
     """What all temporal attentions of a pass are told: which frames are near, and which may see each other.
 
     Attributes:
-        bias: (heads, F, F), the relative positions of the clip's frames.
+        bias: (heads, F, F), the relative positions of the clip's frames; None where nothing asks for them.
         num_images: K.
         apart: (B,) booleans: clips whose frames do not see each other; None for no clip.
     """
 
-    bias: Tensor
+    bias: Tensor | None
     num_images: int = 0
     apart: Tensor | None = None
 
@@ -67,10 +68,11 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(dim, 3 * num_heads * head_dim, bias=False)
         self.to_out = nn.Linear(num_heads * head_dim, dim, bias=bias)
 
-    def heads(self, tokens: Tensor) -> tuple[Tensor, ...]:
+    def heads(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of tokens (..., N, C): each (..., heads, N, head_dim)."""
         qkv = self.to_qkv(tokens).unflatten(-1, (3, self.num_heads, -1))
-        return qkv.transpose(-4, -2).unbind(-3)
+        q, k, v = qkv.transpose(-4, -2).unbind(-3)
+        return q, k, v
 
     def merge(self, out: Tensor) -> Tensor:
         """Project (..., heads, N, head_dim) to (..., N, C)."""
@@ -78,36 +80,30 @@ class Attention(nn.Module):
 
 
 class SpatialAttention(Attention):
-    """Among the pixels of each frame."""
+    """Among the pixels of each frame, or from each to the pixels of the first and of the previous one.
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
-        super().__init__(dim, num_heads, head_dim)
-        self.attend = Attend()
+    Args:
+        linear: at a cost that grows with N, not with its square.
+        sparse_causal: see `first_and_previous`.
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix the pixels of (B, F, H, W, C)."""
-        q, k, v = self.heads(self.norm(x).flatten(2, 3))  # (B, F, heads, N, head_dim)
-        return self.merge(self.attend(q, k, v)).view_as(x)
+    def __init__(
+        self, dim: int, num_heads: int, head_dim: int, linear: bool = False, sparse_causal: bool = False
+    ) -> None:
+        super().__init__(dim, num_heads, head_dim, bias=linear)
+        self.sparse_causal = sparse_causal
+        self.attend = LinearAttend() if linear else Attend()
 
-
-class LinearSpatialAttention(Attention):
-    """The same at a cost that grows with N, not with its square."""
-
-    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
-        super().__init__(dim, num_heads, head_dim, bias=True)
-        self.attend = LinearAttend()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix the pixels of (B, F, H, W, C)."""
-        q, k, v = self.heads(self.norm(x).flatten(2, 3))  # (B, F, heads, N, head_dim)
+    def forward(self, x: Tensor, mask: FrameMask) -> Tensor:
+        """Mix the pixels of (B, F + K, H, W, C)."""
+        q, k, v = self.heads(self.norm(x).flatten(2, 3))  # (B, F + K, heads, N, head_dim)
+        if self.sparse_causal:
+            k, v = (first_and_previous(each, mask.num_images, mask.apart) for each in (k, v))
         return self.merge(self.attend(q, k, v)).view_as(x)
 
 
 class TemporalAttention(Attention):
-    """Among the frames at each pixel, with relative positions.
-
-    A frame that sees no other attends to itself alone, so its value passes unchanged.
-    """
+    """Among the frames at each pixel, with relative positions."""
 
     def __init__(self, dim: int, num_heads: int, head_dim: int, rotary: Rotary | None) -> None:
         super().__init__(dim, num_heads, head_dim)
@@ -118,15 +114,7 @@ class TemporalAttention(Attention):
         """Mix the frames of (B, F + K, H, W, C) as far as `mask` lets them see each other."""
         tubes = self.norm(x).flatten(2, 3).transpose(1, 2)  # (B, N, F + K, C)
         qkv = self.heads(tubes)  # each (B, N, heads, F + K, head_dim)
-        num_frames = x.shape[1] - mask.num_images
-        q, k, v = (each[..., :num_frames, :] for each in qkv)
-        if self.rotary is not None:
-            q, k = self.rotary(q), self.rotary(k)
-        out = self.attend(q, k, v, bias=mask.bias)
-        if mask.apart is not None:
-            out = torch.where(mask.apart[:, None, None, None, None], v, out)
-        if mask.num_images:
-            out = torch.cat([out, qkv[2][..., num_frames:, :]], dim=-2)
+        out = attend_over_time(self.attend, qkv, mask.num_images, mask.apart, mask.bias, self.rotary)
         return self.merge(out).transpose(1, 2).reshape(x.shape)
 
 
@@ -140,8 +128,31 @@ class SpaceTimeAttention(nn.Module):
     def forward(self, x: Tensor, mask: FrameMask) -> Tensor:
         """Apply to (B, F + K, H, W, C)."""
         if self.spatial is not None:
-            x = x + self.spatial(x)
+            x = x + self.spatial(x, mask)
         return x + self.temporal(x, mask)
+
+
+class DualChannelAttention(SpaceTimeAttention):
+    """A frozen attention over space and one over time, of the same normed pixels, mixed by a learned gate."""
+
+    def __init__(self, spatial: Attention, temporal: Attention, dim: int, gate_start: float) -> None:
+        super().__init__(spatial, temporal)
+        temporal.norm = spatial.norm
+        spatial.requires_grad_(False)
+        self.gate = ChannelGate(dim, gate_start)
+
+    def forward(self, x: Tensor, mask: FrameMask) -> Tensor:
+        """Apply to (B, F + K, H, W, C)."""
+        assert self.spatial is not None
+        return x + self.gate(self.spatial(x, mask), self.temporal(x, mask))
+
+
+class Motion(MotionModule):
+    """A motion module among the frames at each pixel, as a temporal part of `SpaceTimeAttention`."""
+
+    def forward(self, x: Tensor, mask: FrameMask) -> Tensor:  # type: ignore[override]
+        """What motion adds to (B, F + K, H, W, C)."""
+        return self.motion(x.flatten(2, 3), mask.num_images, mask.apart).view_as(x)
 
 
 class ConvBlock(nn.Module):

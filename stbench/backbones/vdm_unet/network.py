@@ -23,9 +23,11 @@ from torch import Tensor, nn
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.backbones.layers import ClassEmbedding, PerFrame, spread_over_frames, timestep_sinusoid
 from stbench.backbones.relative_position import RelativePositionBias
+from stbench.backbones.temporal import TEMPORAL
 from stbench.backbones.vdm_unet.layers import (
+    DualChannelAttention,
     FrameMask,
-    LinearSpatialAttention,
+    Motion,
     ResNetBlock,
     Rotary,
     SpaceTimeAttention,
@@ -123,6 +125,8 @@ class VdmUNet(nn.Module):
         spatial_head_dim: int | None = None,
         spatial_attention: str = "full",  # of the levels: softmax, "linear" in the number of pixels, or "none"
         rotary: bool = False,  # rotary positions in time beside the relative ones
+        temporal: str = "attention",  # what makes the network temporal: see the table in `stbench.backbones.temporal`
+        gate_start: float = 0.0,  # of "dual_channel": logit of the spatial channel's share in the mixture
         frames_apart: float = 0.0,  # share of the training clips whose frames do not see each other
         context_dim: int = 0,  # E of a pooled context (B, E); 0 for none
         in_channels: int = 4,  # C of the latents
@@ -134,6 +138,10 @@ class VdmUNet(nn.Module):
             raise unknown_name("size", size, SIZES)
         if spatial_attention not in SPATIAL_ATTENTIONS:
             raise unknown_name("spatial_attention", spatial_attention, SPATIAL_ATTENTIONS)
+        if temporal not in TEMPORAL:
+            raise unknown_name("temporal", temporal, TEMPORAL)
+        if rotary and temporal == "motion_module":
+            raise StbenchError("rotary=true: temporal=motion_module has positions of its own")
         given: dict[str, Any] = {
             "dim": dim,
             "dim_multipliers": dim_multipliers,
@@ -149,12 +157,12 @@ class VdmUNet(nn.Module):
         if rotary and figures.head_dim % 2:
             raise StbenchError(f"head_dim={figures.head_dim} must be even: rotary=true rotates pairs of channels")
         self.in_channels, self.num_classes, self.context_dim = in_channels, num_classes, context_dim
-        self.spatial_attention, self.rotary, self.frames_apart = spatial_attention, rotary, frames_apart
+        self.spatial_attention, self.temporal, self.frames_apart = spatial_attention, temporal, frames_apart
         widths = [figures.dim] + [figures.dim * multiplier for multiplier in figures.dim_multipliers]
         time_dim = 4 * figures.dim
         embed_dim = time_dim + context_dim
-        attention = _Attentions(figures, Rotary(min(MAX_ROTATED, figures.head_dim)) if rotary else None)
-
+        rotary_positions = Rotary(min(MAX_ROTATED, figures.head_dim)) if rotary else None
+        attention = _Attentions(figures, rotary_positions, temporal, gate_start)
         halve, double = nn.Conv2d, nn.ConvTranspose2d  # by kernels of 4, in space alone
 
         self.timestep_embed = TimestepMlp(figures.dim, time_dim)
@@ -162,7 +170,7 @@ class VdmUNet(nn.Module):
         if self.class_embed is not None:
             nn.init.normal_(self.class_embed.weight, std=0.02)  # as in DiT (arXiv 2212.09748, section 3.2)
         self.null_context = nn.Parameter(torch.randn(1, context_dim)) if context_dim else None
-        self.position_bias = RelativePositionBias(figures.num_heads)
+        self.position_bias = None if temporal == "motion_module" else RelativePositionBias(figures.num_heads)
         self.conv_in = PerFrame(nn.Conv2d(in_channels, figures.dim, kernel_size=7, padding=3))
         self.first_attention = attention(figures.dim, "none")
         self.downs = nn.ModuleList(
@@ -227,7 +235,8 @@ class VdmUNet(nn.Module):
 
     def _mask(self, noisy_latents: Tensor, num_images: int) -> FrameMask:
         """Which frames of a batch see each other: those of a clip, unless `frames_apart` draws it in training."""
-        bias, apart = self.position_bias(noisy_latents.shape[2] - num_images), None
+        num_frames, apart = noisy_latents.shape[2] - num_images, None
+        bias = None if self.position_bias is None else self.position_bias(num_frames)
         if self.training and self.frames_apart:
             apart = torch.rand(len(noisy_latents), device=noisy_latents.device) < self.frames_apart
         return FrameMask(bias, num_images, apart)
@@ -256,14 +265,27 @@ class VdmUNet(nn.Module):
             raise StbenchError(f"VdmUNet expects a pooled context (B, E) = {expected}, got {tuple(context.shape)}")
 
 
+@dataclass(frozen=True)
 class _Attentions:
-    """Builds the attention of each place, all with the same heads and rotary positions."""
+    """Builds the attention of each place, all of one kind."""
 
-    def __init__(self, figures: UNetSize, rotary: Rotary | None) -> None:
-        self.figures, self.rotary = figures, rotary
+    figures: UNetSize
+    rotary: Rotary | None
+    temporal: str
+    gate_start: float
 
     def __call__(self, width: int, spatial: str) -> SpaceTimeAttention:
-        heads = self.figures.num_heads
-        kinds = {"full": SpatialAttention, "linear": LinearSpatialAttention}
-        over_space = kinds[spatial](width, heads, self.figures.spatial_head_dim) if spatial in kinds else None
-        return SpaceTimeAttention(over_space, TemporalAttention(width, heads, self.figures.head_dim, self.rotary))
+        """The attention of a place of this width, of one kind over space."""
+        over_space = None if spatial == "none" else self._over_space(width, linear=spatial == "linear")
+        if self.temporal == "motion_module":
+            return SpaceTimeAttention(over_space, Motion(width, self.figures.num_heads))
+        over_time = TemporalAttention(width, self.figures.num_heads, self.figures.head_dim, self.rotary)
+        if self.temporal == "sparse_causal":
+            nn.init.zeros_(over_time.to_out.weight)
+        if self.temporal == "dual_channel" and over_space is not None:
+            return DualChannelAttention(over_space, over_time, width, self.gate_start)
+        return SpaceTimeAttention(over_space, over_time)
+
+    def _over_space(self, width: int, linear: bool) -> SpatialAttention:
+        sparse_causal = self.temporal == "sparse_causal"
+        return SpatialAttention(width, self.figures.num_heads, self.figures.spatial_head_dim, linear, sparse_causal)

@@ -57,9 +57,10 @@ class VdmLayout(PublishedLayout):
 
     def names(self, backbone: Any) -> dict[str, str]:
         """Our names -> the authors', of a network with their spatial attention."""
-        if backbone.spatial_attention == "full":
+        if backbone.spatial_attention == "full" or backbone.temporal != "attention":
             raise StbenchError(
-                "no weights of spatial_attention=full were published: the public VDM U-Net has linear or none"
+                f"no weights of spatial_attention={backbone.spatial_attention} temporal={backbone.temporal} were "
+                "published: the public VDM U-Net has spatial_attention=linear or none and temporal=attention"
             )
         return {ours: _authors_name(ours) for ours in backbone.state_dict() if not ours.startswith("class_embed.")}
 

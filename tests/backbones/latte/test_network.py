@@ -566,6 +566,8 @@ def test_arguments_and_their_defaults() -> None:
         "tubelet_length": 2,
         "conditioning": "adaln",
         "temporal_position": "absolute",
+        "temporal": "attention",
+        "gate_start": 0.0,
         "hidden_size": None,
         "depth": None,
         "num_heads": None,

@@ -112,6 +112,46 @@ def test_attentions_start_by_adding_nothing() -> None:
     torch.testing.assert_close(layer(x), x + layer.feed_forward(x))
 
 
+# ---- other temporal parts ----
+
+
+def test_channels_of_one_norm_are_mixed_by_the_gate() -> None:
+    layer, x = PseudoAttention3d(6, 2, 4, True, False, "dual_channel"), normal(2, 4, 3, 2, 6)
+    assert layer.gate is not None and isinstance(layer.temporal, Attention)
+    fill(layer)
+    tokens = x.flatten(2, 3)
+    share, tubes = layer.gate.logit.sigmoid(), tokens.transpose(1, 2)
+    over_space, over_time = layer.spatial(tokens, (3, 2)), layer.temporal(tubes, (4,)).transpose(1, 2)
+    mixed = x + (share * over_space + (1 - share) * over_time).unflatten(2, (3, 2))
+    torch.testing.assert_close(layer(x), mixed + layer.feed_forward(mixed))
+    assert layer.temporal.norm is layer.spatial.norm
+    assert not any(parameter.requires_grad for parameter in layer.spatial.parameters())
+
+
+def test_sparse_causal_attention_looks_at_the_first_and_the_previous_frame_at_equal_offsets() -> None:
+    sparse, plain = (Attention(6, 2, 4, num_axes=2, sparse_causal=sparse) for sparse in (True, False))
+    fill(plain)
+    sparse.load_state_dict(plain.state_dict())
+    still, moving = normal(1, 1, 6, 6).expand(-1, 4, -1, -1), normal(1, 4, 6, 6)
+    torch.testing.assert_close(sparse(still, (3, 2)), plain(still, (3, 2)))
+    changed = moving.clone()
+    changed[:, 1] += 1
+    moved = (sparse(changed, (3, 2)) - sparse(moving, (3, 2))).abs().amax(dim=(0, 2, 3)) > 1e-6
+    assert moved.tolist() == [False, True, True, False]  # frame 1 by its queries, frame 2 as it looks back
+
+
+def test_a_motion_module_stands_in_for_attention_over_time() -> None:
+    layer, x = PseudoAttention3d(8, 2, 4, True, False, "motion_module"), normal(2, 4, 3, 2, 8)
+    image = PseudoAttention3d(8, 2, 4, False, False)
+    assert layer.temporal is not None
+    image.load_state_dict({name: layer.state_dict()[name] for name in image.state_dict()})
+    assert torch.equal(layer(x), image(x))
+    fill(layer)
+    spatial = x + layer.spatial(x.flatten(2, 3), (3, 2)).view_as(x)
+    moved = layer.temporal(spatial.flatten(2, 3)).view_as(x)
+    torch.testing.assert_close(layer(x), moved + layer.feed_forward(moved))
+
+
 # ---- each layer against its own formula ----
 
 

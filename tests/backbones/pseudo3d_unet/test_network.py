@@ -271,6 +271,8 @@ def test_arguments_and_their_defaults() -> None:
         "num_heads": None,
         "head_dim": None,
         "token_shift": False,
+        "temporal": "attention",
+        "gate_start": 0.0,
         "enable_time": True,
         "in_channels": 4,
         "num_classes": 0,
@@ -289,6 +291,11 @@ def test_a_given_figure_replaces_that_of_the_size_even_when_it_is_empty() -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            {"temporal": "dual"},
+            "unknown temporal 'dual': did you mean 'dual_channel'? "
+            "known: attention, dual_channel, motion_module, sparse_causal",
+        ),
         ({"size": "tin"}, "unknown size 'tin': did you mean 'tiny'? known: B, L, S, XL, tiny"),
         (
             {"dim_multipliers": ()},

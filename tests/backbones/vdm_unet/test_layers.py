@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from stbench.backbones.vdm_unet.layers import (
     ConvBlock,
     FrameMask,
-    LinearSpatialAttention,
     ResNetBlock,
     Rotary,
     SpaceTimeAttention,
@@ -21,6 +20,7 @@ from stbench.backbones.vdm_unet.layers import (
 )
 
 DIM, HEADS, HEAD_DIM = 6, 2, 4
+ALL_SEEN = FrameMask(None)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -54,18 +54,18 @@ def test_spatial_attention_by_its_formula() -> None:
     fill(attention)
     q, k, v = heads_of(attention, x[1, 2].flatten(0, 1))
     expected = attended(attention, q @ k.mT / 2, v).view(2, 4, DIM)
-    torch.testing.assert_close(attention(x)[1, 2], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(attention(x, ALL_SEEN)[1, 2], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_linear_attention_by_its_formula() -> None:
     """Every pixel reads the same summary of keys and values, (channels x channels), by the softmax of its query."""
-    attention, x = LinearSpatialAttention(DIM, HEADS, HEAD_DIM), normal(2, 3, 2, 4, DIM)
+    attention, x = SpatialAttention(DIM, HEADS, HEAD_DIM, linear=True), normal(2, 3, 2, 4, DIM)
     fill(attention)
     q, k, v = heads_of(attention, x[1, 2].flatten(0, 1))
     summary = torch.einsum("hnd,hne->hde", k.softmax(1), v)
     out = torch.einsum("hde,hnd->nhe", summary, q.softmax(2) / 2).flatten(1)
     expected = out @ attention.to_out.weight.T + attention.to_out.bias
-    torch.testing.assert_close(attention(x)[1, 2].flatten(0, 1), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(attention(x, ALL_SEEN)[1, 2].flatten(0, 1), expected, rtol=1e-4, atol=1e-5)
 
 
 # ---- attention over time ----
@@ -122,7 +122,7 @@ def test_rotary_turns_adjacent_pairs_by_the_frame_and_leaves_the_rest() -> None:
 def test_space_then_time_each_with_a_residual() -> None:
     spatial, temporal = SpatialAttention(DIM, HEADS, HEAD_DIM), TemporalAttention(DIM, HEADS, HEAD_DIM, None)
     x, mask = normal(1, 3, 2, 2, DIM), FrameMask(normal(HEADS, 3, 3))
-    after_space = x + spatial(x)
+    after_space = x + spatial(x, mask)
     both = SpaceTimeAttention(spatial, temporal)(x, mask)
     torch.testing.assert_close(both, after_space + temporal(after_space, mask))
     torch.testing.assert_close(SpaceTimeAttention(None, temporal)(x, mask), x + temporal(x, mask))

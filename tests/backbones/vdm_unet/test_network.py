@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
-from stbench.backbones.vdm_unet.layers import Attention, LinearSpatialAttention
+from stbench.backbones.temporal import TEMPORAL
+from stbench.backbones.trial import fill_zeros
+from stbench.backbones.vdm_unet.layers import Attention, DualChannelAttention, FrameMask
 from stbench.backbones.vdm_unet.network import SIZES, VdmUNet
 from stbench.backbones.vdm_unet.published import VdmLayout
 from stbench.errors import StbenchError
 from stbench.runtime.attention.attend import Attend, set_attention_backend
+from stbench.runtime.attention.linear import LinearAttend
 
 TINY: dict[str, Any] = {"dim": 8, "dim_multipliers": (1, 2), "num_heads": 2, "head_dim": 4, "spatial_head_dim": 4}
 PUBLIC: dict[str, Any] = {"spatial_attention": "linear", "rotary": True, "learned_variance": False}
@@ -89,9 +92,20 @@ def test_operations_of_the_public_network(shape: tuple[int, ...], flops: int) ->
 # ---- frames and images ----
 
 
-@pytest.fixture(params=["full", "linear", "none"])
+NETWORKS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "linear": {"spatial_attention": "linear", "rotary": True},
+    "none": {"spatial_attention": "none"},
+    **{temporal: {"temporal": temporal} for temporal in TEMPORAL[1:]},
+}
+
+
+@pytest.fixture(params=NETWORKS)
 def network(request: pytest.FixtureRequest) -> VdmUNet:
-    return build(spatial_attention=request.param, rotary=request.param == "linear")
+    """A network of each kind, without the zeros that a temporal part starts with."""
+    network = build(**NETWORKS[request.param])
+    fill_zeros(network)
+    return network
 
 
 def test_frames_see_each_other(network: VdmUNet) -> None:
@@ -106,12 +120,37 @@ def test_with_all_frames_masked_it_is_the_image_network_on_each_frame(network: V
     torch.testing.assert_close(masked, each_frame(network, x), rtol=0, atol=1e-5)
 
 
-def test_clips_whose_frames_are_apart_in_training() -> None:
-    network, x = build(frames_apart=1.0), torch.randn(2, 4, 3, 8, 8)
-    together = network(x, TIMESTEPS)
-    torch.testing.assert_close(network.train()(x, TIMESTEPS), each_frame(network, x), rtol=0, atol=1e-5)
-    network.frames_apart = 0.0
+def test_clips_whose_frames_are_apart_in_training(network: VdmUNet) -> None:
+    x = torch.randn(2, 4, 3, 8, 8)
+    together, frames = network(x, TIMESTEPS), each_frame(network, x)
+    network.frames_apart = 1.0
     assert torch.equal(network(x, TIMESTEPS), together)
+    torch.testing.assert_close(network.train()(x, TIMESTEPS), frames, rtol=0, atol=1e-5)
+
+
+# ---- other temporal parts ----
+
+
+def test_a_motion_module_starts_as_the_network_on_each_frame() -> None:
+    network, x = build(temporal="motion_module"), torch.randn(2, 4, 3, 8, 8)
+    torch.testing.assert_close(network(x, TIMESTEPS), each_frame(network, x), rtol=0, atol=1e-5)
+
+
+def test_channels_read_the_same_norm_and_the_spatial_one_is_frozen() -> None:
+    network = build(temporal="dual_channel")
+    channels = {name: module for name, module in network.named_modules() if isinstance(module, DualChannelAttention)}
+    assert list(channels) == [f"{place}.attention" for place in ("downs.0", "downs.1")] + ["middle_attention"] + [
+        f"{place}.attention" for place in ("ups.0", "ups.1")
+    ]
+    assert all(each.temporal.norm is each.spatial.norm for each in channels.values())
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name, _ in network.named_parameters() if ".spatial." in name}
+
+
+def test_the_gate_far_above_is_the_spatial_channel_alone() -> None:
+    x, mask = torch.randn(2, 3, 4, 4, 8), FrameMask(torch.zeros(2, 3, 3))
+    channels = build(temporal="dual_channel", gate_start=100.0).downs[0].attention
+    assert torch.equal(channels(x, mask), x + channels.spatial(x, mask))
 
 
 def test_images_have_labels_of_their_own() -> None:
@@ -148,20 +187,25 @@ def test_output_depends_on_timestep_and_class() -> None:
 # ---- attention backends ----
 
 
-def test_all_softmax_attentions_go_through_attend(network: VdmUNet) -> None:
+def test_all_attentions_go_through_attend(network: VdmUNet) -> None:
     attentions = [module for module in network.modules() if isinstance(module, Attention)]
-    softmax = [module for module in attentions if not isinstance(module, LinearSpatialAttention)]
-    assert sum(isinstance(module, Attend) for module in network.modules()) == len(softmax)
+    kinds = [type(attention.attend) for attention in attentions]
+    assert set(kinds) <= {Attend, LinearAttend}
+    assert bool(kinds.count(LinearAttend)) == (network.spatial_attention == "linear")
 
 
-def test_backends_agree_and_one_without_a_bias_is_refused(network: VdmUNet) -> None:
+def test_backends_agree(network: VdmUNet) -> None:
     x = torch.randn(2, 4, 3, 8, 8)
     plain = network(x, TIMESTEPS)
     set_attention_backend(network, "sdpa")
     torch.testing.assert_close(network(x, TIMESTEPS), plain, rtol=0, atol=1e-4)
+
+
+def test_a_backend_without_a_bias_is_refused() -> None:
+    network = build()
     set_attention_backend(network, "flash")
     with pytest.raises(StbenchError, match=r"attention=flash takes no position bias"):
-        network(x, TIMESTEPS)
+        network(torch.randn(2, 4, 3, 8, 8), TIMESTEPS)
 
 
 def test_bfloat16_autocast_is_close(network: VdmUNet) -> None:
@@ -196,6 +240,12 @@ def test_every_size_builds(size: str) -> None:
         ),
         ({"dim": 7}, "dim=7 must be even, for the sinusoid of the timestep"),
         ({"rotary": True, "head_dim": 5}, "head_dim=5 must be even: rotary=true rotates pairs of channels"),
+        ({"temporal": "motion_module", "rotary": True}, "rotary=true: temporal=motion_module has positions of its own"),
+        (
+            {"temporal": "dual"},
+            "unknown temporal 'dual': did you mean 'dual_channel'? "
+            "known: attention, dual_channel, motion_module, sparse_causal",
+        ),
         ({"frames_apart": 1.5}, "frames_apart=1.5: expected a share from 0 to 1"),
     ],
 )

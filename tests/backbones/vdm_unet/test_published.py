@@ -76,7 +76,7 @@ def test_what_does_not_fit_is_named() -> None:
     del state["ups.0.4.bias"]
     with pytest.raises(StbenchError, match=r"1 missing \(ups\.0\.4\.bias\)"):
         load_published(network, state)
-    with pytest.raises(StbenchError, match=r"no weights of spatial_attention=full were published"):
+    with pytest.raises(StbenchError, match=r"no weights of spatial_attention=full temporal=attention were published"):
         to_published(VdmUNet(**{**PUBLIC, "spatial_attention": "full"}))
 
 
