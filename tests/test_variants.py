@@ -19,11 +19,10 @@ from stbench.settings.presets import PRESETS
 from stbench.settings.resolve import resolve
 
 VARIANTS = sorted(paths.config_files("variants"))
-WITHOUT_IMAGES = ("pseudo3d_unet", "videocrafter1_unet", "videocrafter_unet")  # they say so
+WITHOUT_IMAGES = ("pseudo3d_unet", "videocrafter_unet")  # they say so
 ONE_TOKEN = {"gradients": "exactly zero in encoder.3.1.block.norm2.weight"}  # a class is all there is to look at
 NOTES = {
     "dit": {"every frame": "counts; but frames do not see each other: each is predicted by itself"},
-    "videocrafter1_unet": ONE_TOKEN,
     "videocrafter_unet": ONE_TOKEN,
 }
 DATASETS = sorted(paths.config_files("datasets"))
