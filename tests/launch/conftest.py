@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,22 @@ def record_of(cell: Cell, status: str = "finished", loss: float | None = None, *
     return {**record.to_json(), **changes}
 
 
+@dataclass(frozen=True, eq=False)
+class StandInCell(Cell):
+    """A cell of an arm that keeps its own words, whose process is told others.
+
+    Attributes:
+        told: what the stand-in is told.
+    """
+
+    told: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the stand-in is to run."""
+        return (*self.told, f"seed={self.config.settings.seed}")
+
+
 @pytest.fixture
 def make_cell(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeCell:
     """Makes a cell whose process does what it is told; see stand_in.py."""
@@ -69,8 +85,8 @@ def make_cell(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> Cell:
         settings = replace(config.settings, train=replace(config.settings.train, steps=steps))
         own = with_seed(replace(config, settings=settings), seed)
-        words = f"do={do}", f"steps={steps}", f"records={records}", f"pause={pause}"
-        cell = Cell(replace(arm or Arm("latte1", (), (seed,)), words=words), own, tmp_path / "runs")
+        told = f"do={do}", f"steps={steps}", f"records={records}", f"pause={pause}"
+        cell = StandInCell(arm or Arm("latte1", (), (seed,)), own, tmp_path / "runs", told)
         write_json(records / f"{steps}-{seed}.json", record_of(cell, loss=loss))
         return cell
 
