@@ -33,7 +33,7 @@ every_variant = pytest.mark.parametrize("name", VARIANTS)
 def test_expected_parameters(name: str) -> None:
     component = load_component("variant", name)
     with torch.device("meta"):
-        backbone = component.construct()
+        backbone = component.construct(component.published)
     trainable = sum(p.numel() for p in backbone.parameters() if p.requires_grad)
     assert floor(trainable / 1e4) / 100 == component.expect["params_m"]
 

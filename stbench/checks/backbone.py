@@ -108,7 +108,7 @@ def _expected_parameters(as_written: Component, setup: Setup) -> Verdict:
     without_default = [key for key, each in signature_parameters(as_written).items() if each.default is each.empty]
     facts = {key: value for key, value in setup.backbone_arguments.items() if key in without_default}
     with torch.device("meta"):
-        millions = Decimal(count_parameters(as_written.construct(facts))[1]) / 10**6
+        millions = Decimal(count_parameters(as_written.construct({**facts, **as_written.published}))[1]) / 10**6
     printed = Decimal(str(expect["params_m"]))  # some papers cut, some round
     agrees = printed in (millions.quantize(printed, ROUND_FLOOR), millions.quantize(printed, ROUND_HALF_UP))
     comparison = f"as expected ({printed} M)" if agrees else f"expect: {printed} M"

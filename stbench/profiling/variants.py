@@ -29,7 +29,7 @@ from stbench.records.sections import Cost
 from stbench.runtime.device import choose_runtime
 from stbench.runtime.failure import Failure, attempt, value_of
 from stbench.runtime.machine import describe_machine, software_versions
-from stbench.settings.components import Component, load_component, signature_parameters
+from stbench.settings.components import Component, latent_facts, load_component, signature_parameters
 from stbench.settings.options import ProfileOptions
 from stbench.settings.resolve import Words, parse_overrides, resolve_settings, take_arguments
 from stbench.settings.schema import Settings
@@ -62,10 +62,10 @@ class Variant:
     @property
     def subject(self) -> Subject:
         """What is measured."""
-        facts = self.facts
-        latent_shape = (facts["in_channels"], facts["num_frames"], facts["sample_size"], facts["sample_size"])
+        facts, size = self.facts, self.facts["sample_size"]
+        height, width = (size, size) if isinstance(size, int) else size
         workload = Workload(
-            latent_shape,
+            (facts["in_channels"], facts["num_frames"], height, width),
             facts["num_classes"],
             context_shape=self.context_shape,
             joint_images=self.joint_images,
@@ -240,24 +240,17 @@ def check_complete(profile: Profile) -> None:
 
 
 def plan_variants(words: Words, options: ProfileOptions) -> Planned:
-    """The variants that words name, for latents that no dataset makes."""
+    """The variants that words name, for latents that no dataset makes: those asked for, or else each its published."""
     given = parse_overrides(words)
     names = variant_names(given)
     own = take_arguments(given, "variant")
     preset = given.pop("preset", None)
     settings = resolve_settings(given)
-    latents = options.latents or DEFAULT_LATENTS
-    sizes = latents.lower().split("x")
-    if len(sizes) != 4 or not all(size.isdecimal() and int(size) > 0 for size in sizes) or sizes[2] != sizes[3]:
-        raise StbenchError(f"--latents {latents}: expected CxFxHxW with H = W, e.g. {DEFAULT_LATENTS}")
     objective = find_objective(settings.diffusion.objective)
-    facts = {
-        "in_channels": int(sizes[0]),
-        "num_frames": int(sizes[1]),
-        "sample_size": int(sizes[2]),
-        "num_classes": 0,
-        "learned_variance": objective.learned_variance,
-    }
+    general = {**latent_facts(DEFAULT_LATENTS), "num_classes": 0, "learned_variance": objective.learned_variance}
+    asked = latent_facts(options.latents) if options.latents else {}
+    if not options.counts_only:  # what is timed is trained
+        asked["learned_variance"] = objective.learned_variance
     variants: dict[str, Variant] = {}
     for name in names:
         component = load_component("variant", name)
@@ -266,8 +259,9 @@ def plan_variants(words: Words, options: ProfileOptions) -> Planned:
         with naming_all(names):
             component = component.with_arguments(own)
         stated = {key: component.arguments[key] for key in RUN_FACTS if key in component.arguments}
+        facts = {**general, **component.published, **asked, **stated}
         frozen = settings.train.freeze
-        variant = Variant(component, {**facts, **stated}, objective.whole_timesteps, freeze=frozen, preset=preset)
+        variant = Variant(component, facts, objective.whole_timesteps, freeze=frozen, preset=preset)
         variants[name] = replace(variant, context_shape=_context_shape(variant))
     return Planned(variants, settings, options.batch_size or 1)
 

@@ -4,6 +4,7 @@ backbone: stbench.backbones.latte:Latte     # or `dataset: module:Class`; any mo
 size: S                                     # every other key is a constructor argument
 source: "arXiv 2401.03048, section 3.2"     # where it comes from
 expect: {params_m: 32.48}                   # what `stbench check` compares
+published: {latents: 4x16x32x32, learned_variance: false}  # the input that published figures are of, what was predicted
 presets:
   demo: {size: tiny}                        # arguments under a preset; a key with a dot is a setting of the run
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 TARGET_KEYS = {"variant": "backbone", "dataset": "dataset"}
+PUBLISHED_KEYS = ("latents", "learned_variance")
 
 
 class CannotBuild(StbenchError):
@@ -49,6 +51,7 @@ class Component:
         presets: per preset, arguments that differ there and (dotted) settings of the run.
         source: where the thing is described.
         expect: figures that `stbench check` compares with the network's.
+        published: facts of the run that the published figures are of, by the names of `RUN_FACTS`.
         folder: where the target's module is looked for first: that of the file, or of a run's copy of the code.
     """
 
@@ -59,6 +62,7 @@ class Component:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = ""
     expect: Mapping[str, Any] = field(default_factory=dict)
+    published: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
     def with_arguments(self, overrides: Mapping[str, Any]) -> Component:
@@ -132,7 +136,7 @@ def load_component(kind: str, name_or_path: str) -> Component:
     target_key = TARGET_KEYS[kind]
     if not isinstance(content.get(target_key), str) or ":" not in content[target_key]:
         raise StbenchError(f"{path}: a {kind} needs the key `{target_key}: module:Class`")
-    presets, expect = content.pop("presets", None) or {}, content.pop("expect", None) or {}
+    presets, expect, published = (content.pop(key, None) or {} for key in ("presets", "expect", "published"))
     if not isinstance(presets, dict) or not all(isinstance(block, dict) for block in presets.values()):
         raise StbenchError(f"{path}: presets must map a preset's name to a mapping of keys")
     if not isinstance(expect, dict):
@@ -148,6 +152,7 @@ def load_component(kind: str, name_or_path: str) -> Component:
         folder=path.parent.resolve(),
     )
     try:
+        component = replace(component, published=_published_facts(published))
         for preset in presets:
             check_preset(preset)
         load_target(component)
@@ -156,6 +161,35 @@ def load_component(kind: str, name_or_path: str) -> Component:
         raise CannotBuild(kind, f"{path}: {error}") from error
     except StbenchError as error:
         raise StbenchError(f"{path}: {error}") from error
+
+
+def latent_facts(latents: str) -> dict[str, Any]:
+    """What latents "CxFxHxW" say of a run, by the names of `RUN_FACTS`; their size is (H, W) where it is no square.
+
+    Raises:
+        StbenchError: for other words.
+    """
+    sizes = latents.lower().split("x")
+    if len(sizes) != 4 or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise StbenchError(f"latents {latents}: expected CxFxHxW, e.g. 4x16x32x32")
+    channels, num_frames, height, width = map(int, sizes)
+    return {
+        "in_channels": channels,
+        "num_frames": num_frames,
+        "sample_size": height if height == width else (height, width),
+    }
+
+
+def _published_facts(block: Any) -> dict[str, Any]:
+    """The facts of a run that a file's `published:` names."""
+    if not isinstance(block, dict):
+        raise StbenchError(f"published must map {' and '.join(PUBLISHED_KEYS)} to their values")
+    if unknown := [key for key in block if key not in PUBLISHED_KEYS]:
+        raise unknown_name("key of published", str(unknown[0]), PUBLISHED_KEYS)
+    facts = latent_facts(str(block["latents"])) if "latents" in block else {}
+    if "learned_variance" in block:
+        facts["learned_variance"] = checked("published.learned_variance", block["learned_variance"], bool)
+    return facts
 
 
 def load_target(component: Component) -> type:

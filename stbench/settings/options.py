@@ -29,7 +29,7 @@ class ProfileOptions:
         int | None, typer.Option(help="Clips of a timed step; by default the run's, or 1 without dataset=.", min=1)
     ] = None
     latents: Annotated[
-        str | None, typer.Option(help="CxFxHxW of one clip, without dataset=; by default 4x16x32x32.")
+        str | None, typer.Option(help="CxFxHxW of one clip, without dataset=; by default those of published figures.")
     ] = None
     find_batch_size: Annotated[
         bool, typer.Option("--find-batch-size", help="Double the batch of a training step until memory runs out.")

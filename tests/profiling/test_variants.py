@@ -81,6 +81,26 @@ def test_a_network_that_reads_a_context_is_counted_with_one() -> None:
     assert (told.cost.counts.gmacs - plain.cost.counts.gmacs) * 1e9 == pytest.approx(12 * 192, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (ProfileOptions(counts_only=True), ([3, 2, 8, 4], False)),
+        (ProfileOptions(counts_only=True, latents="4x2x8x8"), ([4, 2, 8, 8], False)),
+        (ProfileOptions(), ([3, 2, 8, 4], True)),  # what is timed is trained, under ddpm with a variance
+    ],
+)
+def test_published_figures_are_of_their_input(
+    tmp_path: Path, options: ProfileOptions, expected: tuple[list[int], bool]
+) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text(
+        "backbone: stbench.backbones.pseudo3d_unet:Pseudo3DUNet\nsize: tiny\ndim_multipliers: [2, 4]\n"
+        "published: {latents: 3x2x8x4, learned_variance: false}\n"
+    )
+    [row] = profile_variants([f"variant={path}", *SMOKE[1:]], options).variants
+    assert (row.input["latents"], row.input["learned_variance"]) == expected
+
+
 def test_a_size_that_cannot_be_built_is_a_result() -> None:
     scaling = scaled(["variant=latte1", "preset=smoke"], replace(COUNTS, scale=["resolution=8,9,16"]))
     assert [point["status"] for point in scaling.points] == ["finished", "failed", "finished"]
@@ -159,7 +179,7 @@ def test_batch_size_search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["variant=latte1"], replace(COUNTS, scale=["frames=8"]), "at least two different"),
         (["variant=latte1"], replace(COUNTS, find_batch_size=True), "leave one of them out"),
         (["variant=latte1"], replace(COUNTS, latents="4x16x32"), "expected CxFxHxW"),
-        (["variant=latte1"], replace(COUNTS, latents="4x16x32x16"), "with H = W"),
+        (["variant=latte1"], replace(COUNTS, latents="4x16x32x16"), "sample_size=(32, 16)"),
     ],
 )
 def test_wrong_use(words: list[str], options: ProfileOptions, message: str) -> None:

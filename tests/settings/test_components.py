@@ -73,6 +73,12 @@ def test_a_backbone_of_ones_own(write: Any) -> None:
             r"mine\.yaml: unknown preset 'smok': did you mean",
         ),
         ("backbone: my_backbone:Thing\nexpect: 3\n", r"mine\.yaml: expect must map a figure's name to its value$"),
+        ("backbone: my_backbone:Thing\npublished: 3\n", r"mine\.yaml: published must map latents and learned_variance"),
+        (
+            "backbone: my_backbone:Thing\npublished: {latnts: 1x1x1x1}\n",
+            r"unknown key of published 'latnts': did you mean 'latents'",
+        ),
+        ("backbone: my_backbone:Thing\npublished: {latents: 4x16x32}\n", "latents 4x16x32: expected CxFxHxW"),
         ("backbone: my_backbone:Thing\n1: 3\n", r"mine\.yaml: the key 1 is not text: put it in quotes$"),
         ("backbone: my_backbone:Thing\non: 3\n", r"mine\.yaml: the key True is not text: put it in quotes$"),
         ("backbone: my_backbone:Thing\nwidth: .inf\n", r"mine\.yaml: variant\.width=inf: expected a finite number$"),
@@ -95,6 +101,17 @@ def test_arguments_that_the_constructor_refuses(write: Any) -> None:
         load_component("variant", write("backbone: my_backbone:Thing\n")).construct()
     with pytest.raises(StbenchError, match=r"^nowhere\.yaml does not exist$"):
         load_component("variant", "nowhere.yaml")
+
+
+@pytest.mark.parametrize(("size", "sample_size"), [("8x8", 8), ("8x6", (8, 6))])
+def test_the_input_that_published_figures_are_of(write: Any, size: str, sample_size: object) -> None:
+    path = write(
+        f"backbone: my_backbone:Thing\nwidth: 3\npublished: {{latents: 4x2x{size}, learned_variance: false}}\n"
+    )
+    component = load_component("variant", path)
+    expected = {"in_channels": 4, "num_frames": 2, "sample_size": sample_size, "learned_variance": False}
+    assert component.published == expected
+    assert component.to_dict()["arguments"] == {"width": 3}  # it is no part of what a run is
 
 
 def test_folders_of_ones_own_come_first(write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
