@@ -16,7 +16,8 @@ A backbone whose authors guide fewer than the C channels of the noise says how m
 `published_guided_channels`. One that cuts clips into tokens may say into how many in an attribute `num_tokens`. One
 whose blocks return features of single frames, (B, F, ...), may list them in order of depth in `frame_blocks`. One that
 reads a context says in `context_shape` of which shape, (L, D) of one clip, its published costs are; None where the
-class stands in for it.
+class stands in for it. One that gives its network inputs that no run has says which, and what they are given, in
+`fills_in`.
 
 Letters used in every file here: B batch, C channels, F frames, H height, W width, N tokens of one frame, D width of a
 token, K images appended to a clip. `t` is only ever the diffusion timestep.

@@ -71,6 +71,7 @@ def check_backbone(words: Iterable[str]) -> BackboneCheck:
         verdicts = examine(setup.construct_unfrozen, setup.task)
         if len(verdicts) == len(RULES):
             verdicts += [_expected_parameters(load_component("variant", name), setup), *_counted(setup)]
+            verdicts += _filled_in(setup)
     except CannotBuild as error:
         if error.kind != "variant":
             raise
@@ -113,6 +114,13 @@ def _expected_parameters(as_written: Component, setup: Setup) -> Verdict:
     agrees = printed in (millions.quantize(printed, ROUND_FLOOR), millions.quantize(printed, ROUND_HALF_UP))
     comparison = f"as expected ({printed} M)" if agrees else f"expect: {printed} M"
     return Verdict(name, "passed" if agrees else "failed", f"{millions:.4f} M trained, {comparison}")
+
+
+def _filled_in(setup: Setup) -> list[Verdict]:
+    """What the network is given that no run has, where it says so."""
+    with torch.device("meta"):
+        fills_in = getattr(setup.construct_backbone(), "fills_in", None)
+    return [Verdict("fills in", "note", fills_in)] if fills_in else []
 
 
 def _counted(setup: Setup) -> list[Verdict]:

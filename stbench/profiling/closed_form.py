@@ -45,14 +45,15 @@ class LayerMacs:
             for layer in network.modules():
                 if isinstance(layer, KNOWN_LAYERS):
                     hooks.callback(layer.register_forward_pre_hook(self._enter).remove)
-                    hooks.callback(layer.register_forward_hook(self._add).remove)
+                    hooks.callback(layer.register_forward_hook(self._add, with_kwargs=True).remove)
             yield
 
     def _enter(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.inside = True
 
-    def _add(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def _add(self, layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
         self.inside = False
+        inputs += tuple(named.values())
         if isinstance(layer, Attend):
             products = _attention_products(*inputs[:3])
         elif isinstance(layer, LinearAttend):

@@ -262,3 +262,16 @@ def test_shared_parameters_count_once_even_on_the_meta_device() -> None:
         network = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
     network[1].weight = network[0].weight
     assert count_parameters(network) == (80, 80)
+
+
+def test_a_layer_that_is_called_by_keyword_counts() -> None:
+    class Keywords(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv3d(4, 4, 1)
+
+        def forward(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+            return self.layer(input=noisy_latents)
+
+    counted = count_operations(Keywords, lambda: (torch.zeros(1, 4, 2, 3, 3), torch.zeros(1), UNCONDITIONAL))
+    assert counted.gmacs_by_counter == {"closed_form": 4 * 4 * 18 / 1e9, "torch": 4 * 4 * 18 / 1e9}
