@@ -42,6 +42,11 @@ PROTOCOLS: dict[str, Protocol] = {
     "builtin": _named("shapes3d", num_real=256, num_fake=256),
     # StyleGAN-V's fvd2048_16f: one clip per real video of the training split.
     "styleganv-2048-16f": replace(_I3D, spatial_rule="resize-crop-lanczos"),
+    # Its fvd2048_128f, for long videos.
+    "styleganv-2048-128f": replace(_I3D, spatial_rule="resize-crop-lanczos", num_frames=128),
+    # MoCoGAN-HD trains on every second frame, so real clips as fast as its samples have stride 2; its FVD of UCF101 is
+    # the first TensorFlow code's, of all 13,320 videos at 128 pixels (MoCoGAN-HD issues 4 and 7).
+    "mocogan-hd-2048-16f": replace(_I3D, preprocessing="cdfvd", resolution=128, frame_stride_real=2),
     # Latte's tools: strides 3 and 1 are written into the code; Taichi-HD took 6 (Latte issue 115). They also drop
     # videos that are up to stride - 1 frames longer than a clip.
     "latte-2048-16f": _LATTE,

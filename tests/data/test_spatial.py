@@ -129,6 +129,8 @@ def test_every_protocol_names_the_rule_of_its_release() -> None:
         "cdfvd-videomae": "cdfvd-videos",
         "cdfvd-videomae-frames": "cdfvd-frames",
         "tganv2-is-2048-16f": DEFAULT_SPATIAL_RULE,
+        "mocogan-hd-2048-16f": "crop-resize-lanczos",
+        "styleganv-2048-128f": "resize-crop-lanczos",
     }
     assert Protocol(detector="i3d", preprocessing="styleganv").spatial_rule == DEFAULT_SPATIAL_RULE
 

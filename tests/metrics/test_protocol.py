@@ -85,6 +85,8 @@ def test_what_each_preset_says() -> None:
     assert {name: _changes(name) for name in PROTOCOLS} == {
         "builtin": {"num_real": 256, "num_fake": 256},
         "styleganv-2048-16f": styleganv,
+        "styleganv-2048-128f": styleganv | {"num_frames": 128},
+        "mocogan-hd-2048-16f": {"num_frames": 16, "resolution": 128, "frame_stride_real": 2},
         "latte-2048-16f": latte | {"frame_stride_real": 3},
         "latte-taichi": latte | {"frame_stride_real": 6},
         "cdfvd-i3d": cdfvd,
@@ -97,6 +99,8 @@ def test_what_each_preset_says() -> None:
     assert of_detector == {
         "builtin": ("shapes3d", "resize32", 64),
         "styleganv-2048-16f": ("i3d", "styleganv", 400),
+        "styleganv-2048-128f": ("i3d", "styleganv", 400),
+        "mocogan-hd-2048-16f": ("i3d", "cdfvd", 400),
         "latte-2048-16f": ("i3d", "styleganv", 400),
         "latte-taichi": ("i3d", "styleganv", 400),
         "cdfvd-i3d": ("i3d", "cdfvd", 400),
