@@ -144,8 +144,21 @@ class ContextTokens(nn.Module):
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
-        self.width = width
-        self.class_embed = ClassEmbedding(num_classes, width) if num_classes else None
+        self.width, self.num_classes = width, num_classes
+        self.class_embed: nn.Module | None = ClassEmbedding(num_classes, width) if num_classes else None
+
+    def read_classes_as(self, tokens: Tensor) -> None:
+        """Let every class be tokens that are known, (num_classes + 1, L, D), instead of one that is learned.
+
+        Raises:
+            StbenchError: for tokens of another width, or of other classes.
+        """
+        if (tokens.shape[0], tokens.shape[2]) != (self.num_classes + 1, self.width):
+            expected = f"({self.num_classes + 1}, L, {self.width})"
+            raise StbenchError(
+                f"the context of classes: expected (classes + 1, L, D) = {expected}, got {tuple(tokens.shape)}"
+            )
+        self.class_embed = KnownTokens(tokens)
 
     def forward(self, conditioning: Conditioning, noisy_latents: Tensor) -> Tensor:
         """The tokens (B, L, D) of the clips `noisy_latents` (B, C, F, H, W), on their device.
@@ -163,7 +176,34 @@ class ContextTokens(nn.Module):
             return noisy_latents.new_zeros(B, 1, self.width)
         if conditioning.class_labels is None:
             raise StbenchError("conditioning: expected a context (B, L, D), or class_labels (B,) that stand in for it")
-        return self.class_embed(conditioning.class_labels)[:, None]
+        return self.class_embed(conditioning.class_labels).view(B, -1, self.width)
+
+
+class KnownTokens(nn.Module):
+    """Tokens of classes that nobody learns: (num_classes + 1, L, D), the null class's last."""
+
+    tokens: Tensor
+
+    def __init__(self, tokens: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("tokens", tokens, persistent=False)  # of an encoder, which has them again
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """The tokens (B, L, D) of labels (B,)."""
+        return self.tokens[labels]
+
+
+def read_classes_as(backbone: nn.Module, tokens: Tensor) -> None:
+    """Let a network read every class as known tokens (num_classes + 1, L, D).
+
+    Raises:
+        StbenchError: it reads no context, or one of another width.
+    """
+    readers = [module for module in backbone.modules() if isinstance(module, ContextTokens)]
+    if not readers:
+        raise StbenchError(f"{type(backbone).__name__} reads no context: set context.name=class")
+    for reader in readers:
+        reader.read_classes_as(tokens)
 
 
 class Mlp(nn.Sequential):

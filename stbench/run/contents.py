@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stbench.data.autoencoders import Autoencoder
 from stbench.data.clips import ClipDataset
+from stbench.data.context import ClipText
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector
 from stbench.runtime.code import code_of, code_sha256
@@ -23,6 +24,7 @@ from stbench.training.start import weights_file
 _KEPT = {
     "videos": "the videos of dataset.root",
     "autoencoder": "the autoencoder's weights",
+    "context": "the weights of the text encoder",
     "variant_code": "the code of the backbone",
     "dataset_code": "the code of the dataset",
 }
@@ -34,6 +36,7 @@ def find_contents(
     validation_set: ClipDataset | None,
     autoencoder: Autoencoder,
     detector: Detector,
+    context_encoder: ClipText | None,
 ) -> Contents:
     """Find what a run is made of.
 
@@ -43,6 +46,7 @@ def find_contents(
         validation_set: what it is validated on.
         autoencoder: what makes its latents.
         detector: what judges it.
+        context_encoder: what encodes its classes' names, if anything does.
 
     Raises:
         StbenchError: `train.init` names no weights, or a trained run was made of something else.
@@ -53,6 +57,7 @@ def find_contents(
         detector=detector.weights_sha256,
         held_out=validation_set.describe().manifest_sha256 if validation_set else None,
         autoencoder=autoencoder.weights_sha256,
+        context=context_encoder.weights_sha256 if context_encoder else None,
         variant_code=variant,
         dataset_code=own,
         detector_code=code_sha256(config.settings.protocol, None),

@@ -32,7 +32,16 @@ from stbench.storage.lock import locked
 from stbench.training.checkpoint import list_checkpoints
 from stbench.training.start import initialise_from
 
-REUSABLE = ("eval.", "protocol", "precision", "attention", "device", "dataset.root", "autoencoder.weights")
+REUSABLE = (
+    "eval.",
+    "protocol",
+    "precision",
+    "attention",
+    "device",
+    "dataset.root",
+    "autoencoder.weights",
+    "context.weights",
+)
 
 
 class Figures(NamedTuple):

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stbench.backbones.base import RUN_FACTS
 from stbench.backbones.freezing import freeze
+from stbench.backbones.layers import read_classes_as
 from stbench.backbones.trial import Task
 from stbench.data.autoencoders import Autoencoder, build_autoencoder
 from stbench.data.clips import ClipDataset
+from stbench.data.context import ClipText, class_tokens
 from stbench.data.scanning import FolderDataset
 from stbench.diffusion.grid import TimestepGrid
 from stbench.diffusion.loss import find_objective
@@ -33,7 +35,7 @@ from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime
 from stbench.runtime.seeds import derived_seed
 from stbench.settings.components import Component, load_target
-from stbench.settings.schema import EvalConfig, RunConfig
+from stbench.settings.schema import ContextConfig, EvalConfig, RunConfig
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,6 +55,7 @@ class Setup:
         autoencoder: clips to latents.
         detector: clips to features.
         protocol: how quality is measured, everything filled in.
+        class_tokens: (num_classes + 1, L, D), what cross-attention reads of each class; None where it learns that.
     """
 
     config: RunConfig
@@ -64,6 +67,7 @@ class Setup:
     autoencoder: Autoencoder
     detector: Detector
     protocol: Protocol
+    class_tokens: Tensor | None = None
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
@@ -153,7 +157,10 @@ class Setup:
     def construct_unfrozen(self) -> nn.Module:
         """A fresh backbone on torch's current default device, its weights drawn from the run's seed."""
         torch.manual_seed(derived_seed(self.config.settings.seed, "weights"))
-        return self.config.variant.construct(self.backbone_arguments)
+        backbone = self.config.variant.construct(self.backbone_arguments)
+        if self.class_tokens is not None:
+            read_classes_as(backbone, self.class_tokens.to(torch.get_default_device()))
+        return backbone
 
     def construct_backbone(self) -> nn.Module:
         """The same, as the run trains it: without gradients for what `train.freeze` names."""
@@ -204,8 +211,10 @@ def prepare(config: RunConfig, parts: Parts | None = None) -> Setup:
     detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
     try_detector(detector, dataset.num_frames, dataset.image_size)
     validation_set, no_validation = _validation_set(dataset, settings.eval)
+    encoder = once(_context_encoder, settings.context)
+    contents = find_contents(config, dataset, validation_set, autoencoder, detector, encoder)
     setup = Setup(
-        config=replace(config, contents=find_contents(config, dataset, validation_set, autoencoder, detector)),
+        config=replace(config, contents=contents),
         runtime=runtime,
         dataset=dataset,
         reference=reference,
@@ -214,6 +223,7 @@ def prepare(config: RunConfig, parts: Parts | None = None) -> Setup:
         autoencoder=autoencoder.to(runtime.device),
         detector=detector.to(runtime.device),
         protocol=protocol,
+        class_tokens=class_tokens(encoder, dataset.class_names) if encoder else None,
     )
     with torch.device("meta"):  # figures that do not fit together are refused before any work
         setup.construct_backbone()
@@ -243,6 +253,10 @@ def _protocol_with_detector(name: str, weights: str | None) -> tuple[Protocol, D
     return protocol, detector
 
 
+def _context_encoder(settings: ContextConfig) -> ClipText | None:
+    return ClipText(settings.weights) if settings.name == "clip-text" else None
+
+
 def _check_fit(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder, protocol: Protocol) -> None:
     """Refuse settings that a dataset's clips do not fit, and a dataset without any."""
     if not len(dataset):
@@ -251,6 +265,11 @@ def _check_fit(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder
         raise StbenchError(
             f"dataset.image_size={dataset.image_size} is not a multiple of {autoencoder.downsampling}, "
             f"by which autoencoder.name={autoencoder.name} shrinks"
+        )
+    if config.settings.context.name != "class" and not dataset.num_classes:
+        raise StbenchError(
+            f"context.name={config.settings.context.name} needs the names of classes, and dataset "
+            f"{config.dataset.name!r} has none"
         )
     scale = config.settings.eval.cfg_scale
     if scale != 1 and not dataset.num_classes:

@@ -41,6 +41,18 @@ class AutoencoderConfig:
 
 
 @dataclass(frozen=True)
+class ContextConfig:
+    """What cross-attention reads."""
+
+    name: str = setting(
+        "class",
+        "class: a learned token each; clip-text: its name by CLIP's text encoder",
+        choices=("class", "clip-text"),
+    )
+    weights: str | None = setting(None, "folder of CLIP's weights, transformers layout", hashed=False)
+
+
+@dataclass(frozen=True)
 class DiffusionConfig:
     """What the backbone is trained to predict."""
 
@@ -122,6 +134,7 @@ class Settings:
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     protocol: str = setting("builtin", "how quality is measured; see `stbench list protocols`")
@@ -150,6 +163,7 @@ class Contents:
     detector: str  # weights of what judges the run
     held_out: str | None = None  # the manifest of the videos of the validation loss
     autoencoder: str | None = None  # weights and configuration
+    context: str | None = None  # weights and configuration of what encodes the classes' names
     init: str | None = None  # the file that training starts from
     variant_code: str | None = None
     dataset_code: str | None = None

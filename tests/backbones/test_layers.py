@@ -20,6 +20,7 @@ from stbench.backbones.layers import (
     RMSNorm,
     TimestepMlp,
     apply_rotary,
+    read_classes_as,
     sincos_table,
     sincos_table_2d,
     spread_over_frames,
@@ -208,6 +209,25 @@ def test_a_context_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(StbenchError) as caught:
         ContextTokens(6, 5)(Conditioning(context=torch.zeros(shape)), CLIPS)
     assert str(caught.value) == f"conditioning.context: expected (B, L, D) = (2, L, 6), got {shape}"
+
+
+def test_classes_may_be_tokens_that_are_known() -> None:
+    tokens, known = ContextTokens(6, 5), normal(6, 7, 6)
+    read_classes_as(nn.Sequential(nn.Linear(2, 2), tokens), known)
+    assert torch.equal(tokens(Conditioning(class_labels=torch.tensor([2, 5])), CLIPS), known[[2, 5]])
+    assert not list(tokens.parameters())
+    assert not tokens.state_dict()
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 6), (6, 7, 5)])
+def test_known_tokens_of_other_classes_or_another_width_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(StbenchError, match=r"expected \(classes \+ 1, L, D\) = \(6, L, 6\), got "):
+        read_classes_as(ContextTokens(6, 5), torch.zeros(shape))
+
+
+def test_a_network_that_reads_no_context_says_so() -> None:
+    with pytest.raises(StbenchError, match=r"^Linear reads no context: set context\.name=class$"):
+        read_classes_as(nn.Linear(2, 2), torch.zeros(6, 7, 6))
 
 
 def test_a_class_that_is_not_told_is_missed() -> None:

@@ -94,6 +94,8 @@ IS_WORK_OR_ANOTHER_FIGURE = {
     "track": "tensorboard",
 }
 NEEDS_FILES = {"autoencoder.name", "autoencoder.weights"}  # a test of their own
+# Part of the network, as the variant's arguments are; no weights fit two of them.
+MAKES_THE_NETWORK = {"context.name", "context.weights"}
 CANNOT_MOVE_THE_FIGURE = MAKES_THE_WEIGHTS | IS_WORK_OR_ANOTHER_FIGURE
 
 
@@ -156,7 +158,7 @@ def base() -> Figure:
 
 def test_every_setting_has_its_line() -> None:
     """Which table it belongs to: could it move the FVD of given weights?"""
-    tables = (MOVES_THE_FIGURE, MAKES_THE_WEIGHTS, IS_WORK_OR_ANOTHER_FIGURE, NEEDS_FILES)
+    tables = (MOVES_THE_FIGURE, MAKES_THE_WEIGHTS, IS_WORK_OR_ANOTHER_FIGURE, NEEDS_FILES, MAKES_THE_NETWORK)
     assert sorted(key for table in tables for key in table) == sorted(dotted_settings())
 
 

@@ -110,6 +110,7 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 def test_what_can_not_move_a_result_is_not_hashed() -> None:
     assert [key for key, declared in KNOWN.items() if not declared.metadata["hashed"]] == [
         "autoencoder.weights",
+        "context.weights",
         "train.init",
         "train.checkpoint_every",
         "train.num_workers",
@@ -192,6 +193,7 @@ def test_a_run_as_plain_values() -> None:
         "dataset",
         "autoencoder",
         "diffusion",
+        "context",
         "train",
         "eval",
         "protocol",
