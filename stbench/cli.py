@@ -281,13 +281,17 @@ def sample(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a weights file with KEY=VALUEs.")],
     overrides: Overrides = None,
     num: Annotated[int, typer.Option("--num", help="How many clips.", min=1)] = 16,
+    frames: Annotated[
+        int | None,
+        typer.Option("--frames", help="Frames of each; other than the run's with eval.sampler=fifo-...", min=1),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None,
     trust_code: TrustCode = False,
 ) -> None:
     """Draw samples from a trained run or from published weights, as a moving picture and an .npz file."""
     from stbench.run.reuse import sample_from
 
-    print(sample_from(source, overrides or [], num, out, trust_code))
+    print(sample_from(source, overrides or [], num, out, trust_code, frames))
 
 
 @app.command()

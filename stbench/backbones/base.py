@@ -4,6 +4,8 @@ A backbone is any `nn.Module` whose constructor takes keyword arguments and whos
 
     forward(noisy_latents (B,C,F,H,W), timesteps (B,), conditioning) -> prediction (B,C or 2C,F,H,W)
 
+One that takes timesteps (B, F) as well, one for each frame, says so: `per_frame_timesteps` is true.
+
 Timesteps are integers from 0 to 999 under the objective "ddpm", and numbers from 0 to 1000 under "flow", where sampling
 begins at 1000. The prediction has 2C channels when the backbone was built with `learned_variance=True`: the predicted
 noise first, the interpolation weights of the variance after it.

@@ -63,6 +63,7 @@ RULES = (
     Rule("buffers", rules.buffers, at_start="refused"),
     Rule("timestep range", rules.timestep_range, at_start="refused"),
     Rule("null class", rules.null_class, at_start="refused"),
+    Rule("frame timesteps", rules.frame_timesteps),
     Rule("timestep", rules.timestep, at_start="told"),
     Rule("class", rules.class_label, at_start="told"),
     Rule("every frame", rules.every_frame),

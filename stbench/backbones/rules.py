@@ -197,6 +197,18 @@ def null_class(trial: Trial) -> Answer:
     return "passed", f"label {null}"
 
 
+def frame_timesteps(trial: Trial) -> Answer:
+    """Timesteps of single frames, where it takes them, mean what one of the clip means."""
+    if not getattr(trial.backbone, "per_frame_timesteps", False):
+        return "n/a", "one timestep a clip (per_frame_timesteps)"
+    given, F = trial.inputs(2), trial.task.latent_shape[1]
+    with _when("with a timestep for each frame"):
+        out = trial.predict(given._replace(timesteps=given.timesteps[:, None].repeat(1, F)))
+    if _apart(trial.prediction, out) > ROUNDING_OF_KERNELS[trial.task.runtime.precision]:
+        return "failed", "equal timesteps of all frames predict otherwise than one timestep of the clip"
+    return "passed", "one for each frame, or one for all"
+
+
 def class_label(trial: Trial) -> Answer:
     """The prediction depends on the class, and the null class is another one."""
     if not (null := trial.task.num_classes):

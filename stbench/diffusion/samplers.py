@@ -2,7 +2,8 @@
 
 `ddpm` is DDPM's algorithm 2 (arXiv 2006.11239) with the learned variance, `ddim` is equation 12 of arXiv 2010.02502,
 both without clipping, as Latte (arXiv 2401.03048) samples; `euler` integrates the velocity of rectified flow
-(arXiv 2209.03003). Guidance follows arXiv 2207.12598: conditional and unconditional prediction in one doubled batch.
+(arXiv 2209.03003). `fifo-ddim` and `fifo-euler` make clips of any length by a queue of frames (`fifo`). Guidance
+follows arXiv 2207.12598: conditional and unconditional prediction in one doubled batch.
 """
 
 from __future__ import annotations
@@ -15,14 +16,11 @@ import torch
 from torch import Tensor
 
 from stbench.backbones.base import Conditioning
+from stbench.diffusion.fifo import Predict, Queue, StepNoise
 from stbench.diffusion.loss import Backbone, check_prediction, find_objective
-from stbench.diffusion.schedule import NUM_TIMESTEPS, NoiseSchedule, respaced_steps
+from stbench.diffusion.schedule import NUM_TIMESTEPS, NoiseSchedule, Steps, respaced_steps
 from stbench.errors import StbenchError, unknown_name
 
-Predict = Callable[[Tensor, Tensor], Tensor]
-"""(noisy_latents (B,C,F,H,W), timestep scalar) -> guided prediction, float32."""
-StepNoise = Callable[[Tensor], Tensor]
-"""Standard normal noise of the shape and device of its argument."""
 Progress = Callable[[int, int], None]
 """Told after each step how many of how many are done."""
 
@@ -35,7 +33,7 @@ class Sampling:
     """How latents are sampled."""
 
     objective: str  # what the backbone was trained with, "ddpm" or "flow"
-    sampler: str  # "ddpm" or "ddim" for the first, "euler" for the second
+    sampler: str  # a name of `SAMPLERS` that fits it
     num_sampling_steps: int  # how often the backbone is called
     num_classes: int  # also the null class label of guidance; 0 when unconditional
     # 1 for the conditional prediction alone; otherwise the batch is doubled with the null label and a zero context.
@@ -43,6 +41,7 @@ class Sampling:
     guided_channels: str = "published"  # or "all": see `guided_channel_count`
     spacing: str = "uniform"  # over all timesteps, first and last included (Latte's); "ddim": a constant stride from 0
     eta: float = 0.0  # DDIM's share of fresh noise, 0 (none) to 1
+    window: int | None = None  # F of the backbone, where clips of another length are sampled; None is theirs
 
 
 Solver = Callable[[Predict, Tensor, Sampling, StepNoise, Progress], Tensor]
@@ -62,7 +61,7 @@ def sample(
 
     Args:
         backbone: a backbone in evaluation mode, or any callable like it.
-        noise: standard normal (B,C,F,H,W).
+        noise: standard normal (B,C,F,H,W), for the samplers of queues of any length F.
         conditioning: of the B clips; no appended images.
         sampling: how.
         draw_noise: source of the fresh noise of each step.
@@ -74,7 +73,9 @@ def sample(
     Raises:
         StbenchError: for an unknown name, choices that exclude each other, or guidance without any conditioning.
     """
+    sampling = replace(sampling, window=sampling.window or noise.shape[2])
     check_sampling(sampling)
+    check_length(backbone, sampling, noise.shape[2])
     _, solve = SAMPLERS[sampling.sampler]
     if conditioning.num_images:
         raise StbenchError(f"sampling makes clips only: expected num_images=0, got {conditioning.num_images}")
@@ -108,16 +109,53 @@ def check_sampling(sampling: Sampling) -> None:
     if needed != objective:
         fitting = [name for name, (trained_with, _) in SAMPLERS.items() if trained_with == objective]
         raise StbenchError(f"sampler={sampler} does not fit objective={objective}: expected {' or '.join(fitting)}")
-    if sampler == "euler" and spacing != "uniform":
-        raise StbenchError(f"spacing={spacing} does not fit sampler=euler: its steps are always uniform")
+    if objective == "flow" and spacing != "uniform":
+        raise StbenchError(f"spacing={spacing} does not fit sampler={sampler}: its steps are always uniform")
     if not 0 <= eta <= 1:
         raise StbenchError(f"eta={eta}: expected a number from 0 to 1")
-    if eta and sampler != "ddim":
+    if eta and "ddim" not in sampler:
         raise StbenchError(f"eta={eta} does not fit sampler={sampler}: only ddim has it")
-    if sampler != "euler":
+    if objective == "ddpm":
         respaced_steps(_respacing(sampling))
     elif sampling.num_sampling_steps < 1:
         raise StbenchError(f"num_sampling_steps={sampling.num_sampling_steps}: expected at least 1")
+    if is_queue(sampler) and sampling.window:
+        _queue(sampling)  # refuses what does not divide
+
+
+def is_queue(sampler: str) -> bool:
+    """Whether a sampler makes clips of any length."""
+    return sampler.startswith("fifo")
+
+
+def check_length(backbone: Backbone, sampling: Sampling, num_frames: int) -> None:
+    """Refuse clips that a sampler, or the backbone, cannot make.
+
+    Raises:
+        StbenchError: another length than the backbone's without a queue, or a queue without timesteps of frames.
+    """
+    if is_queue(sampling.sampler):
+        if not getattr(backbone, "per_frame_timesteps", False):
+            raise StbenchError(
+                f"sampler={sampling.sampler} gives each frame a timestep of its own, which {type(backbone).__name__} "
+                "does not take (per_frame_timesteps)"
+            )
+    elif sampling.window not in (None, num_frames):
+        queues = " or ".join(
+            name for name, (needed, _) in SAMPLERS.items() if is_queue(name) and needed == sampling.objective
+        )
+        raise StbenchError(
+            f"sampler={sampling.sampler} makes clips of {sampling.window} frames, as the backbone sees: {queues} makes "
+            f"{num_frames}"
+        )
+
+
+def calls_per_clip(sampling: Sampling, num_frames: int) -> int:
+    """How often a clip of so many frames is given to the backbone, guidance apart."""
+    if not is_queue(sampling.sampler):
+        return sampling.num_sampling_steps
+    queue = _queue(replace(sampling, window=sampling.window or num_frames))
+    return queue.num_steps + queue.num_rounds(num_frames) * queue.num_windows
 
 
 def guided_channel_count(backbone: Backbone, objective: str, guided_channels: str, in_channels: int) -> int:
@@ -153,18 +191,11 @@ def _sample_ddpm(
 def _sample_ddim(
     predict: Predict, latents: Tensor, sampling: Sampling, draw_noise: StepNoise, progress: Progress
 ) -> Tensor:
-    """DDIM, equation 12, with sigma of equation 16 scaled by eta. The learned variance is not used."""
-    schedule = _sampling_schedule(sampling, latents.device)
-    level, previous = schedule.alphas_cumprod, schedule.alphas_cumprod_previous
-    sigma = sampling.eta * ((1 - previous) / (1 - level) * (1 - level / previous)).sqrt()
-    direction = (1 - previous - sigma**2).sqrt()
-    for step in reversed(range(schedule.num_steps)):
-        noise, _ = _noise_and_variance(predict(latents, schedule.timestep_map[step]), latents)
-        clean = schedule.clean_from_noise(latents, noise, step)
-        latents = previous[step].sqrt().float() * clean + direction[step].float() * noise
-        if sampling.eta:
-            latents = latents + sigma[step].float() * draw_noise(latents)
-        progress(schedule.num_steps - step, sampling.num_sampling_steps)
+    """DDIM; the learned variance is not used."""
+    levels = DdimLevels(sampling, latents.device)
+    for step in reversed(range(levels.num_steps)):
+        latents = levels.descend(latents, predict(latents, levels.timesteps[step]), step, draw_noise)
+        progress(levels.num_steps - step, sampling.num_sampling_steps)
     return latents
 
 
@@ -172,20 +203,75 @@ def _sample_euler(
     predict: Predict, latents: Tensor, sampling: Sampling, draw_noise: StepNoise, progress: Progress
 ) -> Tensor:
     """Equal Euler steps along the velocity from noise (share 1, timestep 1000) to clean latents (share 0)."""
-    count = sampling.num_sampling_steps
-    timesteps = torch.linspace(NUM_TIMESTEPS, 0, count + 1, device=latents.device)
-    for step in range(count):
-        velocity = predict(latents, timesteps[step])
-        check_prediction(velocity, latents, learned_variance=False)
-        latents = latents - velocity / count
-        progress(step + 1, count)
+    levels = EulerLevels(sampling, latents.device)
+    for step in reversed(range(levels.num_steps)):
+        latents = levels.descend(latents, predict(latents, levels.timesteps[step]), step, draw_noise)
+        progress(levels.num_steps - step, levels.num_steps)
     return latents
+
+
+class DdimLevels:
+    """The noise levels that DDIM goes down.
+
+    Attributes:
+        num_steps: S; step 0 leads to clean latents.
+        timesteps: (S,) of each.
+    """
+
+    def __init__(self, sampling: Sampling, device: torch.device) -> None:
+        self.schedule, self.eta = _sampling_schedule(sampling, device), sampling.eta
+        self.num_steps, self.timesteps = self.schedule.num_steps, self.schedule.timestep_map
+
+    def descend(self, latents: Tensor, prediction: Tensor, steps: Steps, draw_noise: StepNoise) -> Tensor:
+        """Take latents one step down."""
+        noise, _ = _noise_and_variance(prediction, latents)
+        clean = self.schedule.clean_from_noise(latents, noise, steps)
+        return self.schedule.ddim_step(clean, noise, steps, self.eta, draw_noise(latents) if self.eta else None)
+
+    def noised(self, clean: Tensor, noise: Tensor, steps: Steps) -> Tensor:
+        """Clean latents as they are before these steps."""
+        return self.schedule.add_noise(clean, noise, steps)
+
+
+class EulerLevels:
+    """The noise levels that Euler steps go down, equally spaced; attributes as of `DdimLevels`."""
+
+    def __init__(self, sampling: Sampling, device: torch.device) -> None:
+        self.num_steps = sampling.num_sampling_steps
+        self.timesteps = torch.linspace(NUM_TIMESTEPS, 0, self.num_steps + 1, device=device)[:-1].flip(0)
+
+    def descend(self, latents: Tensor, prediction: Tensor, steps: Steps, draw_noise: StepNoise) -> Tensor:
+        """Take latents one step down; all steps are equal."""
+        check_prediction(prediction, latents, learned_variance=False)
+        return latents - prediction / self.num_steps
+
+    def noised(self, clean: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+        """Clean latents as they are before these steps (1 or B, F)."""
+        share = (self.timesteps[steps] / NUM_TIMESTEPS)[:, None, :, None, None]
+        return (1 - share) * clean + share * noise
+
+
+def _sample_queue(
+    predict: Predict, latents: Tensor, sampling: Sampling, draw_noise: StepNoise, progress: Progress
+) -> Tensor:
+    """FIFO-Diffusion."""
+    levels_class = DdimLevels if sampling.objective == "ddpm" else EulerLevels
+    return _queue(sampling).sample(predict, latents, levels_class(sampling, latents.device), draw_noise, progress)
+
+
+def _queue(sampling: Sampling) -> Queue:
+    assert sampling.window is not None
+    return Queue(sampling.num_sampling_steps, sampling.window, lookahead=not sampling.sampler.endswith("-disjoint"))
 
 
 SAMPLERS: dict[str, tuple[str, Solver]] = {
     "ddpm": ("ddpm", _sample_ddpm),
     "ddim": ("ddpm", _sample_ddim),
+    "fifo-ddim": ("ddpm", _sample_queue),
+    "fifo-ddim-disjoint": ("ddpm", _sample_queue),
     "euler": ("flow", _sample_euler),
+    "fifo-euler": ("flow", _sample_queue),
+    "fifo-euler-disjoint": ("flow", _sample_queue),
 }
 """Name of a sampler -> the objective it needs, and its solver."""
 
@@ -206,7 +292,7 @@ def _noise_and_variance(prediction: Tensor, latents: Tensor) -> tuple[Tensor, Te
 
 
 def _predict(backbone: Backbone, conditioning: Conditioning, latents: Tensor, timestep: Tensor) -> Tensor:
-    return backbone(latents, timestep.expand(len(latents)), conditioning).float()
+    return backbone(latents, timestep.expand(len(latents), *timestep.shape), conditioning).float()
 
 
 def _predict_guided(

@@ -22,7 +22,7 @@ NUM_TIMESTEPS = 1000
 BETA_START, BETA_END = 1e-4, 0.02  # DDPM, section 4
 
 Steps = Tensor | int
-"""Steps of a schedule: (B,) integers, or one integer for the whole batch."""
+"""Steps of a schedule: (B,) integers, (B or 1, F) with one for each frame, or one integer for the whole batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +101,21 @@ class NoiseSchedule:
         noisy_weight = (1 - previous) * (1 - self.betas).sqrt() / remaining
         return _at(clean_weight, steps) * clean + _at(noisy_weight, steps) * noisy
 
+    def ddim_step(self, clean: Tensor, noise: Tensor, steps: Steps, eta: float, fresh: Tensor | None = None) -> Tensor:
+        """One step of DDIM (arXiv 2010.02502), equation 12, with sigma of equation 16 scaled by eta.
+
+        Args:
+            clean: what the noisy latents are thought to have been.
+            noise: what is thought to be in them.
+            steps: which steps are taken.
+            eta: share of fresh noise, 0 (none) to 1.
+            fresh: that noise; none without eta.
+        """
+        level, previous = self.alphas_cumprod, self.alphas_cumprod_previous
+        sigma = eta * ((1 - previous) / (1 - level) * (1 - level / previous)).sqrt()
+        stepped = _at(previous.sqrt(), steps) * clean + _at((1 - previous - sigma**2).sqrt(), steps) * noise
+        return stepped if fresh is None else stepped + _at(sigma, steps) * fresh
+
     def interpolated_log_variance(self, weights: Tensor, steps: Steps) -> Tensor:
         """Learned variance between its two bounds (Improved DDPM, equation 15).
 
@@ -157,4 +172,5 @@ def _previous(alphas_cumprod: Tensor) -> Tensor:
 
 def _at(table: Tensor, steps: Steps) -> Tensor:
     """Pick a table's float32 values at `steps`, shaped to be broadcast over (B,C,F,H,W)."""
-    return table[steps].float().reshape(-1, 1, 1, 1, 1)
+    values = table[steps].float()
+    return values[:, None, :, None, None] if values.ndim == 2 else values.reshape(-1, 1, 1, 1, 1)

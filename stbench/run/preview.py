@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from stbench.backbones.contract import refuse_broken
+from stbench.diffusion.samplers import calls_per_clip
 from stbench.errors import StbenchError
 from stbench.profiling.ceilings import matmul_ceiling
 from stbench.profiling.counts import FVCORE_MAX_GMACS, FVCORE_MAX_PARAMETERS, count
@@ -195,12 +196,13 @@ def _judged_by(setup: Setup) -> dict[Kind, str]:
 def _network_evaluations(setup: Setup) -> int:
     """How often a run evaluates its network on one clip to judge itself: at the end, at the beginning, on the way."""
     settings = setup.config.settings
-    final, on_the_way = settings.eval, setup.during_training.config.settings.eval
+    final, cheaper, num_frames = settings.eval, setup.during_training, setup.dataset.num_frames
+    on_the_way = cheaper.config.settings.eval
     judged = 1 + (final.untrained and settings.train.steps > 0)
-    evaluations = judged * final.num_clips * final.num_sampling_steps
+    evaluations = judged * final.num_clips * calls_per_clip(setup.sampling, num_frames)
     if final.every:
         points = settings.train.steps // final.every + 1
-        evaluations += points * on_the_way.num_clips * on_the_way.num_sampling_steps
+        evaluations += points * on_the_way.num_clips * calls_per_clip(cheaper.sampling, num_frames)
     evaluations *= 2 if final.cfg_scale != 1 else 1
     if setup.validation_set:
         validator = Validator(setup, setup.validation_set)

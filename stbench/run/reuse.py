@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
+from stbench.diffusion.samplers import check_length
 from stbench.errors import StbenchError
 from stbench.paths import DEFAULT_RUNS
 from stbench.progress import console, progress_bar
@@ -118,7 +119,13 @@ def load_run(path: Path | str, settings: Words = (), trust_code: bool = False) -
     return TrainedRun(path, setup, backbone)
 
 
-def sample(run: TrainedRun | Path | str, num: int = 16, settings: Words = (), trust_code: bool = False) -> Clips:
+def sample(
+    run: TrainedRun | Path | str,
+    num: int = 16,
+    settings: Words = (),
+    trust_code: bool = False,
+    num_frames: int | None = None,
+) -> Clips:
     """Draw samples. Sample i is a function of weights, settings, `eval.seed` and i: 16 are the first of any 32.
 
     Args:
@@ -126,6 +133,7 @@ def sample(run: TrainedRun | Path | str, num: int = 16, settings: Words = (), tr
         num: how many.
         settings: that differ from the run's, such as `{"eval.cfg_scale": 2}`.
         trust_code: as of `load_run`.
+        num_frames: F of the samples; other than the run's it takes `eval.sampler=fifo-...`.
 
     Returns:
         Clips: `clips` (num, F, H, W, 3), uint8, and their `labels` (num,), the classes in turn.
@@ -134,9 +142,12 @@ def sample(run: TrainedRun | Path | str, num: int = 16, settings: Words = (), tr
         raise StbenchError(f"num={num}: expected at least 1")
     trained = _opened(run, settings, trust_code)
     setup, batches = trained.setup, []
+    channels, own_frames, height, width = setup.latent_shape
+    spec = replace(setup.sampling, latent_shape=(channels, num_frames or own_frames, height, width))
+    check_length(trained.backbone, spec, spec.latent_shape[1])
     with progress_bar("sampling", num) as advance:
         seed = setup.config.settings.eval.seed
-        for batch in generate(trained.backbone, setup.autoencoder, setup.runtime, setup.sampling, num, seed):
+        for batch in generate(trained.backbone, setup.autoencoder, setup.runtime, spec, num, seed):
             batches.append(batch)
             advance(len(batch))
     labels = labels_of_samples(range(num), setup.dataset.num_classes)
@@ -250,7 +261,14 @@ def _keep(folder: RunFolder, config: RunConfig, before: Record, evaluation: Eval
     folder.write_record(record)
 
 
-def sample_from(source: str, words: Words, num: int, out: Path | None, trust_code: bool = False) -> Path:
+def sample_from(
+    source: str,
+    words: Words,
+    num: int,
+    out: Path | None,
+    trust_code: bool = False,
+    num_frames: int | None = None,
+) -> Path:
     """Draw clips and write `samples.npz` and `samples.webp`.
 
     Args:
@@ -259,13 +277,14 @@ def sample_from(source: str, words: Words, num: int, out: Path | None, trust_cod
         num: how many clips.
         out: folder to write to; by default `sampled` in the run's folder, or beside the file.
         trust_code: whether code that a run's folder names, and that is not stbench's, may be imported.
+        num_frames: as of `sample`.
 
     Returns:
         The moving picture's path.
     """
     folder = out or (Path(source) if Path(source).is_dir() else Path(source).parent) / "sampled"
     check_folder(folder)
-    clips = sample(source, num, words, trust_code)
+    clips = sample(source, num, words, trust_code, num_frames)
     with making(folder):
         clips.save(folder / "samples.npz")
         write_bytes(folder / "samples.webp", make_sheet(clips).webp)

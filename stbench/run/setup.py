@@ -22,7 +22,7 @@ from stbench.data.context import ClipText, class_tokens
 from stbench.data.scanning import FolderDataset
 from stbench.diffusion.grid import TimestepGrid
 from stbench.diffusion.loss import find_objective
-from stbench.diffusion.samplers import check_sampling, guided_channel_count
+from stbench.diffusion.samplers import check_length, check_sampling, guided_channel_count
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector, try_detector
 from stbench.metrics.protocol import SamplingFacts, clip_facts, filled_in, get_protocol
@@ -88,6 +88,7 @@ class Setup:
             num_classes=self.dataset.num_classes,
             latent_shape=self.latent_shape,
             batch_size=evaluation.batch_size,
+            window=self.dataset.num_frames,
         )
 
     @property
@@ -226,13 +227,14 @@ def prepare(config: RunConfig, parts: Parts | None = None) -> Setup:
         class_tokens=class_tokens(encoder, dataset.class_names) if encoder else None,
     )
     with torch.device("meta"):  # figures that do not fit together are refused before any work
-        setup.construct_backbone()
-    _check_sampling(setup)
+        backbone = setup.construct_backbone()
+    _check_sampling(setup, backbone)
     return replace(setup, protocol=_filled_in(setup))
 
 
-def _check_sampling(setup: Setup) -> None:
+def _check_sampling(setup: Setup, backbone: nn.Module) -> None:
     """Refuse what cannot be sampled, at the end or on the way, before a training."""
+    check_length(backbone, setup.sampling, setup.dataset.num_frames)
     for key, sampling in (
         ("num_sampling_steps", setup.sampling),
         ("curve_sampling_steps", setup.during_training.sampling),

@@ -12,7 +12,10 @@ from typing import Any, get_type_hints
 from stbench.settings.components import Component
 
 # What each objective can be sampled with, its usual sampler first.
-OBJECTIVE_SAMPLERS = {"ddpm": ("ddpm", "ddim"), "flow": ("euler",)}
+OBJECTIVE_SAMPLERS = {
+    "ddpm": ("ddpm", "ddim", "fifo-ddim", "fifo-ddim-disjoint"),
+    "flow": ("euler", "fifo-euler", "fifo-euler-disjoint"),
+}
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 SAMPLERS = tuple(name for names in OBJECTIVE_SAMPLERS.values() for name in names)
 

@@ -67,6 +67,15 @@ def going(way: Way) -> Callable[[], nn.Module]:
     return Altered
 
 
+class FrameTimesteps(Sound):
+    """One that takes timesteps of frames, and adds them up."""
+
+    per_frame_timesteps = True
+
+    def condition(self, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        return super().condition(timesteps.sum(dim=1) if timesteps.ndim == 2 else timesteps, conditioning)
+
+
 class Unbuildable(Sound):
     def __init__(self) -> None:
         super().__init__()
@@ -301,6 +310,7 @@ BROKEN: list[tuple[str, Callable[[], Any], str, str]] = [
     ("counts and forgets", lambda: Counting(persistent=False), "buffers", "calls change.*not in the state dict"),
     ("counts in evaluation", lambda: Counting(True, always=True), "buffers", "evaluation changes calls"),
     ("timestep ignored", told(lambda t, labels: (0 * t, labels)), "timestep", "not depend on the timestep"),
+    ("timesteps of frames", FrameTimesteps, "frame timesteps", "equal timesteps of all frames predict otherwise"),
     ("timestep table", TimestepTable, "timestep range", r"at the timesteps 0.0 and 1000.0: IndexError"),
     ("infinite at 0", told(lambda t, labels: (t * t / t, labels)), "timestep range", "not finite at the timesteps 0.0"),
     ("class ignored", told(lambda t, labels: (t, 0 * labels)), "class", "does not depend on the class"),
@@ -354,7 +364,7 @@ def verdicts(build: Callable[[], nn.Module], task: Task = FLOW) -> dict[str, tup
 def test_a_sound_backbone_keeps_all_rules() -> None:
     found = verdicts(Sound)
     assert {name: status for name, (status, _) in found.items()} == {
-        rule.name: "n/a" if rule.name == "joint images" else "passed" for rule in RULES
+        rule.name: "n/a" if rule.name in ("joint images", "frame timesteps") else "passed" for rule in RULES
     }
     assert found["joint images"][1] == "train.joint_images=0"
     assert found["shape"][1] == "(2, 3, 4, 8, 8), float32"
@@ -380,7 +390,8 @@ def test_state_that_follows_training_is_no_clip_that_sees_another() -> None:
         return network
 
     verdicts = {verdict.name: verdict for verdict in examine(normed, FLOW)}
-    assert {name for name, verdict in verdicts.items() if verdict.status != "passed"} == {"joint images", "buffers"}
+    unasked = {"joint images", "frame timesteps"}
+    assert {name for name, verdict in verdicts.items() if verdict.status != "passed"} == {*unasked, "buffers"}
 
 
 def test_frozen_parameters_need_no_gradient() -> None:

@@ -208,7 +208,10 @@ def test_later_layers_go_over_earlier_ones() -> None:
 
 def test_a_rebuilt_run_is_checked_as_strictly_as_a_new_one() -> None:
     config = resolve([*DEMO, "diffusion.objective=ddpm", "diffusion.timestep_shift=1"])
-    with pytest.raises(StbenchError, match=r"^eval\.sampler=euler does not sample .* expected one of ddpm, ddim$"):
+    with pytest.raises(
+        StbenchError,
+        match=r"^eval\.sampler=euler does not sample .* expected one of ddpm, ddim, fifo-ddim, fifo-ddim-disjoint$",
+    ):
         override(config, ["eval.sampler=euler"], ("eval.",))
     with pytest.raises(StbenchError, match=r"^unknown key of dataset 'shapes' 'rooot'"):
         override(config, ["dataset.rooot=/b"], ("dataset.roo",))

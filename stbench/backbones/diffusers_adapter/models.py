@@ -39,7 +39,7 @@ class Given:
 
     Attributes:
         latents: (B, C, F, H, W)
-        timesteps: (B,)
+        timesteps: (B,), or (B, F) where a model takes one for each frame.
         context: (B, L, D)
         fps: (B,) frames per second, where they are known.
     """
@@ -58,6 +58,19 @@ class Given:
 def _call_plainly(model: Any, given: Given) -> Tensor:
     told = {"timestep": given.timesteps, "encoder_hidden_states": given.context}
     return model(given.latents, **told, return_dict=False)[0]
+
+
+def _call_wan(model: Any, given: Given) -> Tensor:
+    told = {"timestep": _of_tokens(model, given), "encoder_hidden_states": given.context}
+    return model(given.latents, **told, return_dict=False)[0]
+
+
+def _of_tokens(model: Any, given: Given) -> Tensor:
+    """Timesteps of clips (B,) as they are, those of frames (B, F) as those of their tokens (B, F * N)."""
+    if given.timesteps.ndim == 1:
+        return given.timesteps
+    (_, side), (height, width) = cell(model.config), given.latents.shape[3:]
+    return given.timesteps.repeat_interleave(height // side * (width // side), dim=1)
 
 
 def _call_svd(model: Any, given: Given) -> Tensor:
@@ -115,7 +128,7 @@ def _call_ltx(model: Any, given: Given) -> Tensor:
     out = model(
         patches.movedim(2, 4).flatten(1, 3),  # (B, F * H * W / patch^2, C * patch^2)
         given.context,
-        given.timesteps,
+        _of_tokens(model, given),
         given.full_mask,
         num_frames=F,
         height=H,
@@ -182,6 +195,7 @@ class Model:
         call: the prediction (B, C or 2C, F, H, W).
         fills_in: the inputs that no run has, and what they are given.
         most_frames: what its configuration calls the largest number of frames, where it has one.
+        per_frame: whether tokens may have timesteps of their own.
     """
 
     context_width: str
@@ -189,6 +203,7 @@ class Model:
     call: Callable[[Any, Given], Tensor] = _call_plainly
     fills_in: str = "nothing: latents, timesteps and context are all it takes"
     most_frames: str | None = None
+    per_frame: bool = False
 
 
 MODELS = {
@@ -214,7 +229,7 @@ MODELS = {
         "the context with tokens of zeros, up to max_text_seq_length; image_rotary_emb, where the configuration has "
         "it, with the positions of the latents' own grid",
     ),
-    "WanTransformer3DModel": Model("text_dim"),
+    "WanTransformer3DModel": Model("text_dim", call=_call_wan, per_frame=True),
     "HunyuanVideoTransformer3DModel": Model(
         "text_embed_dim",
         call=_call_hunyuan,
@@ -225,6 +240,7 @@ MODELS = {
         _ltx_facts,
         _call_ltx,
         "rope_interpolation_scale with (8/25, 32, 32); the mask of the context with ones",
+        per_frame=True,
     ),
     "MochiTransformer3DModel": Model("text_embed_dim", call=_call_mochi, fills_in="the mask of the context with ones"),
     "SanaVideoTransformer3DModel": Model("caption_channels", _sana_facts),

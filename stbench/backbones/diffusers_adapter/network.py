@@ -65,6 +65,11 @@ class DiffusersAdapter(nn.Module):
         return self.rule.fills_in
 
     @property
+    def per_frame_timesteps(self) -> bool:
+        """Frames may have a timestep each, where the model takes them and no token holds several frames."""
+        return self.rule.per_frame and cell(self.model.config)[0] == 1
+
+    @property
     def context_shape(self) -> tuple[int, int] | None:
         """Of the context that published costs refer to; a network with classes has them in its place."""
         return None if self.context.class_embed else (self.context_tokens, self.context.width)
@@ -74,7 +79,7 @@ class DiffusersAdapter(nn.Module):
 
         Args:
             noisy_latents: (B, C, F, H, W), of the size that the network was built for.
-            timesteps: (B,)
+            timesteps: (B,), or (B, F) where `per_frame_timesteps`.
             conditioning: a context (B, L, D), or class labels (B,); frames per second where the model takes them.
 
         Returns:

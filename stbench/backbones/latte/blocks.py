@@ -176,10 +176,11 @@ class Modulation(nn.Sequential):
         return cast(nn.Linear, self[1])
 
     def per_frame(self, condition: Tensor, num_frames: int, num_images: int) -> tuple[Tensor, ...]:
-        """From conditions (B, 1 + K, D) to shifts, scales and gates, each (B, 1 or F + K, 1, D)."""
-        rows = self(condition[:, :1])  # by themselves, so that appended images do not even change the rounding
+        """From conditions (B, 1 + K, D), or (B, F, D), to shifts, scales and gates, each (B, 1 or F + K, 1, D)."""
+        own = condition.shape[1] - num_images
+        rows = self(condition[:, :own])  # by themselves, so that appended images do not even change the rounding
         if num_images:
-            rows = torch.cat([rows, self(condition[:, 1:])], dim=1)
+            rows = torch.cat([rows, self(condition[:, own:])], dim=1)
         rows = spread_over_frames(rows, num_frames, num_images)
         return rows.unsqueeze(2).chunk(self.chunks, dim=-1)
 

@@ -205,6 +205,11 @@ class Latte(nn.Module):
         return (cast(nn.Linear, self.text_embed[1]).in_features,) if self.text_embed else None
 
     @property
+    def per_frame_timesteps(self) -> bool:
+        """Frames may have a timestep each, where each has tokens of its own."""
+        return self.patch[0] == 1
+
+    @property
     def frame_blocks(self) -> list[nn.Module]:
         """The blocks in order of depth, each from tokens (B, F, N, D) to tokens of the same frames."""
         return list(self.blocks)
@@ -220,7 +225,7 @@ class Latte(nn.Module):
         Args:
             noisy_latents: (B, C, F + K, H, W); the last K = `conditioning.num_images` frames are independent images,
                 which pass the spatial attentions and skip the temporal ones.
-            timesteps: (B,)
+            timesteps: (B,), or (B, F) with one for each frame.
             conditioning: class labels (B,), image labels (B, K), a text embedding in `context`.
 
         Returns:
@@ -228,8 +233,8 @@ class Latte(nn.Module):
         """
         K = conditioning.num_images
         x = self._embed_patches(noisy_latents, K)  # (B, F + K, N, D)
-        parts = self._embed_conditions(timesteps, conditioning)  # (B, 1 + K, parts, D)
-        condition = parts.sum(dim=2)  # (B, 1 + K, D)
+        parts = self._embed_conditions(timesteps, conditioning)  # (B, 1 + K or F, parts, D)
+        condition = parts.sum(dim=2)  # (B, 1 + K or F, D)
         # The authors' last layer sees no text, which is the last of the parts.
         last_condition = parts[:, :, :-1].sum(dim=2) if self.text_embed else condition
         if not self.adaptive:
@@ -257,16 +262,31 @@ class Latte(nn.Module):
         return tokens + self.spatial_table
 
     def _embed_conditions(self, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-        """Embeddings of timestep, class and text, as many as there are: (B, 1 + K, parts, D), the clip's row first."""
+        """Embeddings of timestep, class and text, as many as there are: (B, 1 + K, parts, D), the clip's row first.
+
+        Where every frame has a timestep they are (B, F, parts, D).
+        """
         rows = 1 + conditioning.num_images
-        parts = [self.timestep_embed(timesteps)[:, None].expand(-1, rows, -1)]
+        if timesteps.ndim == 2:
+            self._check_frame_timesteps(timesteps, conditioning.num_images)
+            rows = self.num_frames
+        embedded = self.timestep_embed(timesteps.flatten()).unflatten(0, (len(timesteps), -1))  # (B, 1 or F, D)
+        parts = [embedded.expand(-1, rows, -1)]
         if self.class_embed is not None:
-            parts.append(self.class_embed(self._labels(conditioning)))
+            parts.append(self.class_embed(self._labels(conditioning)).expand(-1, rows, -1))
         if self.text_embed is not None:
             if conditioning.context is None:
                 raise StbenchError("this Latte is conditioned on text: conditioning.context (B, ...) is missing")
             parts.append(self.text_embed(conditioning.context.flatten(1))[:, None].expand(-1, rows, -1))
         return torch.stack(parts, dim=2)
+
+    def _check_frame_timesteps(self, timesteps: Tensor, num_images: int) -> None:
+        if timesteps.shape[1] != self.num_frames:
+            raise StbenchError(
+                f"Latte expects timesteps (B,) or (B, F) = (B, {self.num_frames}), got {tuple(timesteps.shape)}"
+            )
+        if num_images or not self.per_frame_timesteps:
+            raise StbenchError("a timestep for each frame needs frames of their own: no images, no tubelets")
 
     def _labels(self, conditioning: Conditioning) -> Tensor:
         """Class labels of the clips and of their images, (B, 1 + K), or an error that says which are missing."""

@@ -147,6 +147,20 @@ def test_no_token_of_the_context_is_masked(variant: str) -> None:
         assert not torch.equal(backbone(LATENTS, TIMESTEPS, Conditioning(context=changed)), base)
 
 
+@pytest.mark.parametrize("variant", ["wan", "ltx"])
+def test_the_timestep_of_a_frame_is_that_of_its_tokens(variant: str) -> None:
+    """Before the frames see each other it moves one alone: without a block."""
+    backbone = tiny(variant)
+    assert backbone.per_frame_timesteps
+    setattr(backbone.model, "blocks" if variant == "wan" else "transformer_blocks", torch.nn.ModuleList())
+    latents = torch.randn(LATENTS.shape, generator=torch.Generator().manual_seed(0))
+    told, timesteps = Conditioning(class_labels=torch.tensor([0, 5])), TIMESTEPS[:, None].repeat(1, 4)
+    base = backbone(latents, timesteps, told)
+    timesteps[:, 1] += 50
+    apart = (backbone(latents, timesteps, told) - base).abs().amax(dim=(0, 1, 3, 4))
+    assert (apart > 0).tolist() == [False, True, False, False]
+
+
 def test_published_costs_have_a_context_and_classes_stand_in_for_it() -> None:
     assert tiny("wan", num_classes=0).context_shape == (4, 32)
     assert tiny("wan", num_classes=5).context_shape is None

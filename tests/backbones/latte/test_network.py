@@ -669,3 +669,41 @@ def test_the_messages_about_missing_conditions() -> None:
     with pytest.raises(StbenchError) as caught:
         build(num_classes=0, text_dim=4)(normal(*SHAPE), TIMESTEPS)
     assert str(caught.value) == "this Latte is conditioned on text: conditioning.context (B, ...) is missing"
+
+
+# ---- a timestep for each frame ----
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"conditioning": "tokens"}, {"arrangement": "parallel"}, {"text_dim": 6}], ids=str
+)
+def test_equal_timesteps_of_all_frames_are_one_of_the_clip(options: dict[str, Any]) -> None:
+    latte = noisy(build(**options))
+    context = torch.ones(len(TIMESTEPS), 6) if "text_dim" in options else None
+    told = dataclasses.replace(LABELS, context=context)
+    by_clip = latte(normal(*SHAPE), TIMESTEPS, told)
+    by_frame = latte(normal(*SHAPE), TIMESTEPS[:, None].repeat(1, SHAPE[2]), told)
+    torch.testing.assert_close(by_frame, by_clip, rtol=1e-5, atol=1e-5)
+
+
+def test_the_timestep_of_a_frame_moves_that_frame() -> None:
+    """Without temporal attention no other; with it all."""
+    for arrangement, moved in (("spatial", [False, True, False, False]), ("interleaved", [True] * 4)):
+        latte = noisy(build(arrangement=arrangement))
+        timesteps = TIMESTEPS[:, None].repeat(1, SHAPE[2])
+        base = latte(normal(*SHAPE), timesteps, LABELS)
+        timesteps[:, 1] += 100
+        out = latte(normal(*SHAPE), timesteps, LABELS)
+        assert ((out - base).abs().amax(dim=(0, 1, 3, 4)) > 1e-6).tolist() == moved[: SHAPE[2]]
+
+
+@pytest.mark.parametrize(
+    ("options", "frames", "message"),
+    [
+        ({}, SHAPE[2] + 1, r"expects timesteps \(B,\) or \(B, F\)"),
+        ({"patch_embedding": "compression"}, SHAPE[2], "no images, no tubelets"),
+    ],
+)
+def test_timesteps_of_frames_that_are_refused(options: dict[str, Any], frames: int, message: str) -> None:
+    with pytest.raises(StbenchError, match=message):
+        build(**options)(normal(*SHAPE), TIMESTEPS[:, None].repeat(1, frames), LABELS)
