@@ -13,6 +13,7 @@ from stbench import paths
 from stbench.backbones.base import RUN_FACTS
 from stbench.backbones.contract import RULES, examine
 from stbench.backbones.trial import Task
+from stbench.checks.backbone import published_gmacs
 from stbench.runtime.device import Runtime
 from stbench.settings.components import Component, load_component, load_target
 from stbench.settings.presets import PRESETS
@@ -47,6 +48,12 @@ def test_expected_parameters(name: str) -> None:
         backbone = component.construct(component.published)
     trainable = sum(p.numel() for p in backbone.parameters() if p.requires_grad)
     assert floor(trainable / 1e4) / 100 == component.expect["params_m"]
+
+
+@every_variant
+def test_expected_operations(name: str) -> None:
+    component = load(name)
+    assert floor(published_gmacs(component) * 100) / 100 == component.expect["gmacs"]
 
 
 @every_variant

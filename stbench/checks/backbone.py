@@ -12,7 +12,8 @@ import torch
 from stbench.backbones.contract import RULES, Verdict, examine
 from stbench.errors import CheckFailed, FinishedInPart, StbenchError, first_line
 from stbench.profiling.counts import count
-from stbench.profiling.flops import count_parameters
+from stbench.profiling.flops import count_operations, count_parameters
+from stbench.profiling.variants import Variant, published_facts
 from stbench.reports.terminal import print_rows
 from stbench.run.setup import Setup, prepare
 from stbench.runtime.machine import is_out_of_memory
@@ -20,6 +21,7 @@ from stbench.settings.components import CannotBuild, Component, load_component, 
 from stbench.settings.resolve import parse_overrides, resolve
 
 DEFAULTS = {"dataset": "shapes", "preset": "smoke"}
+EXPECTED = {"params_m": "parameters", "gmacs": "published operations"}  # what a file may expect, and of which rule
 STATUS_WORDS = {"passed": "passed", "failed": "FAILED", "note": "note", "n/a": "-"}
 
 
@@ -70,7 +72,7 @@ def check_backbone(words: Iterable[str]) -> BackboneCheck:
         setup = prepare(resolve([*defaults, *words]))
         verdicts = examine(setup.construct_unfrozen, setup.task)
         if len(verdicts) == len(RULES):
-            verdicts += [_expected_parameters(load_component("variant", name), setup), *_counted(setup)]
+            verdicts += [*_expected(load_component("variant", name), setup), *_counted(setup)]
             verdicts += _filled_in(setup)
     except CannotBuild as error:
         if error.kind != "variant":
@@ -97,23 +99,42 @@ def _describe(setup: Setup) -> str:
     return ", ".join(words + ([f"code {code[:12]}"] if code else []))
 
 
-def _expected_parameters(as_written: Component, setup: Setup) -> Verdict:
-    """Whether the file's own network, without a preset, has the parameters that the file expects, as far as it says."""
-    name, expect = "parameters", as_written.expect
-    if unknown := [key for key in expect if key != "params_m"]:
-        return Verdict(name, "failed", f"expect: unknown key {unknown[0]!r}: known: params_m")
+def _expected(as_written: Component, setup: Setup) -> list[Verdict]:
+    """Whether the file's own network, without a preset, has the figures that the file expects, as far as it says."""
+    expect = as_written.expect
+    if unknown := [key for key in expect if key not in EXPECTED]:
+        return [Verdict("parameters", "failed", f"expect: unknown key {unknown[0]!r}: known: {', '.join(EXPECTED)}")]
     if "params_m" not in expect:
-        return Verdict(name, "n/a", "the file expects none (expect: {params_m: 12.34})")
-    if type(expect["params_m"]) not in (int, float):
-        return Verdict(name, "failed", f"expect: params_m={expect['params_m']}: expected a number, in millions")
+        return [Verdict("parameters", "n/a", "the file expects none (expect: {params_m: 12.34})")]
+    for key, value in expect.items():
+        if type(value) not in (int, float):
+            return [Verdict(EXPECTED[key], "failed", f"expect: {key}={value}: expected a number")]
+    found = [_agreement("parameters", _millions(as_written, setup), expect["params_m"], "M", "M trained")]
+    if "gmacs" in expect:
+        gmacs = published_gmacs(as_written)
+        found.append(_agreement("published operations", gmacs, expect["gmacs"], "GMACs", "GMACs a clip"))
+    return found
+
+
+def published_gmacs(variant: Component) -> float:
+    """10^9 multiply-accumulates of one clip of the input that a variant's published figures are of."""
+    subject = Variant(variant, published_facts(variant), whole_timesteps=True).with_context().subject
+    return count_operations(subject.construct, lambda: subject.workload.inputs(1)).gmacs
+
+
+def _millions(as_written: Component, setup: Setup) -> float:
     without_default = [key for key, each in signature_parameters(as_written).items() if each.default is each.empty]
     facts = {key: value for key, value in setup.backbone_arguments.items() if key in without_default}
     with torch.device("meta"):
-        millions = Decimal(count_parameters(as_written.construct({**facts, **as_written.published}))[1]) / 10**6
-    printed = Decimal(str(expect["params_m"]))  # some papers cut, some round
-    agrees = printed in (millions.quantize(printed, ROUND_FLOOR), millions.quantize(printed, ROUND_HALF_UP))
-    comparison = f"as expected ({printed} M)" if agrees else f"expect: {printed} M"
-    return Verdict(name, "passed" if agrees else "failed", f"{millions:.4f} M trained, {comparison}")
+        return count_parameters(as_written.construct({**facts, **as_written.published}))[1] / 1e6
+
+
+def _agreement(name: str, value: float, expected: float, unit: str, what: str) -> Verdict:
+    """Whether a figure is the one that was printed: some papers cut, some round."""
+    exact, printed = Decimal(value), Decimal(str(expected))
+    agrees = printed in (exact.quantize(printed, ROUND_FLOOR), exact.quantize(printed, ROUND_HALF_UP))
+    comparison = f"as expected ({printed} {unit})" if agrees else f"expect: {printed} {unit}"
+    return Verdict(name, "passed" if agrees else "failed", f"{value:.4f} {what}, {comparison}")
 
 
 def _filled_in(setup: Setup) -> list[Verdict]:

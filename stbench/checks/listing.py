@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from stbench import paths
@@ -11,6 +11,7 @@ from stbench.reports.terminal import print_rows
 
 if TYPE_CHECKING:
     from stbench.run.preview import Forecast
+    from stbench.settings.components import About
     from stbench.settings.resolve import Words
     from stbench.settings.schema import RunConfig
 
@@ -76,17 +77,34 @@ def _least_time(forecast: Forecast) -> str:
     return f"{training:.3g} s of training and {sampling:.3g} s of sampling, if all went at {speed}"
 
 
-def _components(kind: str) -> list[tuple[str, ...]]:
-    from stbench.settings.components import TARGET_KEYS, describe_file
+def _variants() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("name", "family", "parameters, M", "GMACs a clip", "latents", "source")]
+    for name, about in _files("variant"):
+        if isinstance(about, StbenchError):
+            rows.append((name, "?", "", "", "", str(about)))
+            continue
+        family = about.target.removeprefix("stbench.backbones.").partition(":")[0]
+        figures = (about.expect.get("params_m", ""), about.expect.get("gmacs", ""))
+        rows.append((name, family, *figures, about.latents, about.source))
+    return rows
 
-    rows: list[tuple[str, ...]] = [("name", TARGET_KEYS[kind], "source")]
+
+def _datasets() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("name", "dataset", "source")]
+    for name, about in _files("dataset"):
+        rows.append((name, "?", str(about)) if isinstance(about, StbenchError) else (name, about.target, about.source))
+    return rows
+
+
+def _files(kind: str) -> Iterator[tuple[str, About | StbenchError]]:
+    """Every file of a kind by its name; one broken file of the user's must not hide the others."""
+    from stbench.settings.components import describe_file
+
     for name, path in paths.config_files(f"{kind}s").items():
         try:
-            target, source = describe_file(kind, path)
-        except StbenchError as error:  # one broken file of the user's must not hide the others
-            target, source = "?", str(error)
-        rows.append((name, target, source))
-    return rows
+            yield name, describe_file(kind, path)
+        except StbenchError as error:
+            yield name, error
 
 
 def _presets() -> list[tuple[str, ...]]:
@@ -185,8 +203,8 @@ def _run_facts() -> tuple[str, ...]:
 
 # Each with its header as the first row.
 _LISTINGS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
-    "variants": lambda: _components("variant"),
-    "datasets": lambda: _components("dataset"),
+    "variants": _variants,
+    "datasets": _datasets,
     "presets": _presets,
     "protocols": _protocols,
     "detectors": _detectors,

@@ -29,12 +29,16 @@ from stbench.records.sections import Cost
 from stbench.runtime.device import choose_runtime
 from stbench.runtime.failure import Failure, attempt, value_of
 from stbench.runtime.machine import describe_machine, software_versions
-from stbench.settings.components import Component, latent_facts, load_component, signature_parameters
+from stbench.settings.components import (
+    DEFAULT_LATENTS,
+    Component,
+    latent_facts,
+    load_component,
+    signature_parameters,
+)
 from stbench.settings.options import ProfileOptions
 from stbench.settings.resolve import Words, parse_overrides, resolve_settings, take_arguments
 from stbench.settings.schema import Settings
-
-DEFAULT_LATENTS = "4x16x32x32"  # 16 frames of 256x256 under the SD VAE, what published counts refer to
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,13 @@ class Variant:
     freeze: str | None = None
     preset: str | None = None
     context_shape: tuple[int, ...] | None = None
+
+    def with_context(self) -> Variant:
+        """The same with the context that the network's published costs refer to; what cannot be built has none."""
+        with torch.device("meta"):
+            built = attempt(self.component.construct, self.facts)
+        shape = None if isinstance(built, Failure) else getattr(built, "context_shape", None)
+        return replace(self, context_shape=shape)
 
     @property
     def subject(self) -> Subject:
@@ -247,7 +258,6 @@ def plan_variants(words: Words, options: ProfileOptions) -> Planned:
     preset = given.pop("preset", None)
     settings = resolve_settings(given)
     objective = find_objective(settings.diffusion.objective)
-    general = {**latent_facts(DEFAULT_LATENTS), "num_classes": 0, "learned_variance": objective.learned_variance}
     asked = latent_facts(options.latents) if options.latents else {}
     if not options.counts_only:  # what is timed is trained
         asked["learned_variance"] = objective.learned_variance
@@ -259,18 +269,16 @@ def plan_variants(words: Words, options: ProfileOptions) -> Planned:
         with naming_all(names):
             component = component.with_arguments(own)
         stated = {key: component.arguments[key] for key in RUN_FACTS if key in component.arguments}
-        facts = {**general, **component.published, **asked, **stated}
-        frozen = settings.train.freeze
-        variant = Variant(component, facts, objective.whole_timesteps, freeze=frozen, preset=preset)
-        variants[name] = replace(variant, context_shape=_context_shape(variant))
+        facts = {**published_facts(component, objective.learned_variance), **asked, **stated}
+        variant = Variant(component, facts, objective.whole_timesteps, freeze=settings.train.freeze, preset=preset)
+        variants[name] = variant.with_context()
     return Planned(variants, settings, options.batch_size or 1)
 
 
-def _context_shape(variant: Variant) -> tuple[int, ...] | None:
-    """The context that a network's published costs refer to; of one that cannot be built its costs will tell."""
-    with torch.device("meta"):
-        built = attempt(variant.component.construct, variant.facts)
-    return None if isinstance(built, Failure) else getattr(built, "context_shape", None)
+def published_facts(component: Component, learned_variance: bool = True) -> dict[str, Any]:
+    """The facts of a run that a variant's published figures are of; where its file does not say, those of Latte's."""
+    general = {**latent_facts(DEFAULT_LATENTS), "num_classes": 0, "learned_variance": learned_variance}
+    return {**general, **component.published}
 
 
 def variant_names(given: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 backbone: stbench.backbones.latte:Latte     # or `dataset: module:Class`; any module beside this file, or importable
 size: S                                     # every other key is a constructor argument
 source: "arXiv 2401.03048, section 3.2"     # where it comes from
-expect: {params_m: 32.48}                   # what `stbench check` compares
+expect: {params_m: 32.48, gmacs: 93.63}     # what `stbench check` compares
 published: {latents: 4x16x32x32, learned_variance: false}  # the input that published figures are of, what was predicted
 presets:
   demo: {size: tiny}                        # arguments under a preset; a key with a dot is a setting of the run
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TARGET_KEYS = {"variant": "backbone", "dataset": "dataset"}
 PUBLISHED_KEYS = ("latents", "learned_variance")
+DEFAULT_LATENTS = "4x16x32x32"  # 16 frames of 256x256 under the SD VAE, what most published figures refer to
 
 
 class CannotBuild(StbenchError):
@@ -228,10 +229,33 @@ def build_backbone(variant: str, **overrides: Any) -> nn.Module:
     return load_component("variant", variant).with_arguments(overrides).construct()
 
 
-def describe_file(kind: str, path: Path) -> tuple[str, str]:
-    """Target and source of a YAML file as it stands, without importing what it names."""
+@dataclass(frozen=True)
+class About:
+    """What a YAML file says as it stands, without importing what it names.
+
+    Attributes:
+        target: "module:Class".
+        source: where the thing is described.
+        expect: its figures by their names, as they are spelled.
+        latents: that a variant's figures are of.
+    """
+
+    target: str
+    source: str
+    expect: Mapping[str, str]
+    latents: str
+
+
+def describe_file(kind: str, path: Path) -> About:
+    """Read what a YAML file says of itself."""
     content = read_mapping(path)
-    return str(content.get(TARGET_KEYS[kind], "?")), str(content.get("source", ""))
+    expect, published = (each if isinstance(each, dict) else {} for each in map(content.get, ("expect", "published")))
+    return About(
+        target=str(content.get(TARGET_KEYS[kind], "?")),
+        source=str(content.get("source", "")),
+        expect={str(key): str(value) for key, value in expect.items()},
+        latents=str(published.get("latents", DEFAULT_LATENTS)),
+    )
 
 
 def _find(kind: str, name_or_path: str) -> Path:

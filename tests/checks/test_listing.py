@@ -36,15 +36,19 @@ def printed(what: str, capsys: pytest.CaptureFixture[str]) -> str:
 def test_variants(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that cannot be read says why, and hides no other; what a file names is not imported."""
     (folders / "variants" / "unet.yaml").write_text("backbone: no_such.module:UNet\nsource: arXiv 1505.04597\n")
+    (folders / "variants" / "vast.yaml").write_text(
+        "backbone: stbench.backbones.vast:Vast\nexpect: {params_m: 1.50, gmacs: 7}\npublished: {latents: 16x4x8x8}\n"
+    )
     (folders / "variants" / "broken.yaml").write_text("- a\n- b\n")
     (folders / "variants" / "plain.yaml").write_text("size: S\n")
     reason = f"{folders}/variants/broken.yaml: expected a mapping of keys to values, found list"
     assert printed("variants", capsys) == (
         "variants\n"
-        "  name    backbone             source\n"
-        f"  broken  ?                    {reason}\n"
-        "  plain   ?\n"
-        "  unet    no_such.module:UNet  arXiv 1505.04597\n"
+        "  name    family          parameters, M  GMACs a clip  latents     source\n"
+        f"  broken  ?                                                        {reason}\n"
+        "  plain   ?                                            4x16x32x32\n"
+        "  unet    no_such.module                               4x16x32x32  arXiv 1505.04597\n"
+        "  vast    vast            1.5            7             16x4x8x8\n"
         "\n"
     )
 
@@ -67,7 +71,7 @@ def test_datasets_of_the_user_hide_others(
 
 
 def test_no_files_are_a_header_alone(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed("variants", capsys) == "variants\n  name  backbone  source\n\n"
+    assert printed("variants", capsys) == ("variants\n  name  family  parameters, M  GMACs a clip  latents  source\n\n")
 
 
 def test_presets_stand_side_by_side(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from stbench.errors import StbenchError
 from stbench.paths import CONFIG_DIR_VARIABLE
 from stbench.settings.components import (
+    About,
     CannotBuild,
     build_backbone,
     describe_file,
@@ -177,9 +178,11 @@ def test_what_a_constructor_raises_names_the_component(write: Any, tmp_path: Pat
 
 def test_a_file_is_described_without_importing_what_it_names(write: Any, tmp_path: Path) -> None:
     text = "backbone: no_such_module:Thing\nwidht: 3\nsource: a paper\nexpect: {params_m: 2}\n"
-    assert describe_file("variant", Path(write(text))) == ("no_such_module:Thing", "a paper")
-    assert describe_file("dataset", Path(write(text))) == ("?", "a paper")
-    assert describe_file("variant", Path(write("backbone: a:B\n"))) == ("a:B", "")
+    expected = About("no_such_module:Thing", "a paper", {"params_m": "2"}, "4x16x32x32")
+    assert describe_file("variant", Path(write(text))) == expected
+    assert describe_file("dataset", Path(write(text))) == replace(expected, target="?")
+    published = "backbone: a:B\npublished: {latents: 4x2x8x8}\n"
+    assert describe_file("variant", Path(write(published))) == About("a:B", "", {}, "4x2x8x8")
     known = load_component("variant", write("backbone: my_backbone:Thing\nsource: a paper\nexpect: {params_m: 2}\n"))
     assert (known.source, known.expect, known.arguments) == ("a paper", {"params_m": 2}, {})
 
