@@ -20,10 +20,20 @@ from stbench.settings.presets import PRESETS
 from stbench.settings.resolve import resolve
 
 VARIANTS = sorted(paths.config_files("variants"))
-WITHOUT_IMAGES = ("pseudo3d_unet", "videocrafter_unet")  # they say so
+WITHOUT_IMAGES = (  # and say so
+    "dynamicrafter",
+    "lvdm_unet",
+    "pseudo3d_unet",
+    "stylecrafter",
+    "videocrafter1_unet",
+    "videocrafter_unet",
+)
 ONE_TOKEN = {"gradients": "exactly zero in encoder.3.1.block.norm2.weight"}  # a class is all there is to look at
 NOTES = {
     "dit": {"every frame": "counts; but frames do not see each other: each is predicted by itself"},
+    "dynamicrafter": ONE_TOKEN,
+    "stylecrafter": ONE_TOKEN,
+    "videocrafter1_unet": ONE_TOKEN,
     "videocrafter_unet": ONE_TOKEN,
     "mochi": {"gradients": "exactly zero in model.time_embed.pooler.to_q.weight"},  # for the same reason
     "hunyuanvideo": {"gradients": "exactly zero in model.time_text_embed.text_embedder.linear_1.weight"},  # fed zeros

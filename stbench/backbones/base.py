@@ -19,7 +19,8 @@ A backbone whose authors guide fewer than the C channels of the noise says how m
 whose blocks return features of single frames, (B, F, ...), may list them in order of depth in `frame_blocks`. One that
 reads a context says in `context_shape` of which shape, (L, D) of one clip, its published costs are; None where the
 class stands in for it. One that gives its network inputs that no run has says which, and what they are given, in
-`fills_in`.
+`fills_in`. One whose blocks stand in a table somewhere may list them by their names there in `named_blocks`: each is
+called with features (..., C, H, W) and returns such.
 
 Letters used in every file here: B batch, C channels, F frames, H height, W width, N tokens of one frame, D width of a
 token, K images appended to a clip. `t` is only ever the diffusion timestep.
@@ -45,6 +46,7 @@ class Conditioning:
         fps: (B,) frames per second.
         num_images: how many of the last frames are independent images (image-video joint training).
         image_labels: (B, K) class labels of those images; only with `num_images`, in class-conditional training.
+        clue: (B, E, F, H, W), what is given of the clip itself where it is not to be made whole.
     """
 
     class_labels: Tensor | None = None
@@ -52,6 +54,7 @@ class Conditioning:
     fps: Tensor | None = None
     num_images: int = 0
     image_labels: Tensor | None = None
+    clue: Tensor | None = None
 
     def to(self, device: torch.device) -> Conditioning:
         """The same conditioning on another device."""

@@ -12,6 +12,7 @@ from torch import nn
 from stbench.backbones.trial import fill_zeros
 from stbench.errors import StbenchError
 from stbench.profiling.counts import count
+from stbench.profiling.shapes import block_shapes
 from stbench.profiling.variants import Variant, plan_variants
 from stbench.records.claims import Claims
 from stbench.records.judging import Evidence
@@ -29,12 +30,17 @@ def untrained_evidence(claims: Claims) -> Evidence:
     asked = [claim for claim in claims.claims if not claim.needs_training and not claim.not_yet]
     counted = dict.fromkeys(arm for claim in asked if claim.counted for arm in claim.named_arms)
     inflated = [claim for claim in asked if claim.relation == "inflates"]
+    shaped = [claim for claim in asked if claim.relation == "shapes"]
     words = {arm: shlex.split(claims.arms[arm].words) for claim in asked for arm in claim.named_arms}
     return Evidence(
         counts={arm: _or_reason(attempt(count_network, words[arm])) for arm in counted},
         inflations={
             claim.id: _or_reason(attempt(inflation_error, *(words[arm] for arm in claim.arms[:2])))
             for claim in inflated
+        },
+        shapes={
+            claim.id: _or_reason(attempt(shapes_of_network, words[claim.arms[0]], claim.stated_size))
+            for claim in shaped
         },
     )
 
@@ -51,6 +57,18 @@ def count_network(words: Sequence[str]) -> Cost:
     """
     subject = _variant(words, ProfileOptions(counts_only=True)).subject
     return Cost(counts=count(subject.construct, subject.workload, with_fvcore=False))
+
+
+def shapes_of_network(words: Sequence[str], size: tuple[int, int]) -> dict[str, str]:
+    """Shapes of a variant's blocks for latents of 4x16 and a size H, W, on the meta device.
+
+    Args:
+        words: as of `count_network`.
+        size: H and W of the latents.
+    """
+    latents = "x".join(map(str, (4, 16, *size)))
+    subject = _variant(words, ProfileOptions(counts_only=True, latents=latents)).subject
+    return block_shapes(subject.construct, subject.workload)
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ from stbench.profiling.matching import match_parameters
 from stbench.profiling.profile import measure_costs
 from stbench.profiling.roofline import measure_ceilings, utilisation
 from stbench.profiling.scaling import DEPTH_ARGUMENT, FORMULA, WIDTH_ARGUMENTS, Scale, fit_exponent, parse_scale
+from stbench.profiling.shapes import block_shapes
 from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
 from stbench.progress import console
@@ -350,6 +351,8 @@ def _complete(
     if conditions and options.find_batch_size:
         search = search_batch_size(variant.subject, conditions, options.max_batch_size)
         complete = replace(complete, batch_size_search=search)
+    if options.shapes:
+        complete = replace(complete, shapes=block_shapes(variant.subject.construct, variant.subject.workload))
     if sizes:
         complete = replace(complete, scaling=_go_through(variant, sizes, conditions, batch_size))
     return complete

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,7 @@ RELATIONS: dict[Relation, str] = {
     "shapes": "the blocks of the network have the channels and sizes of `shapes`",
 }
 BUILT: tuple[Relation, ...] = ("inflates", "shapes")  # decided by what a network does as it is initialised
+SHAPE = re.compile(r"\d+->\d+ \d+x\d+")
 UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # keys, in the words of pydantic
 STRICT: dict[str, Any] = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
 
@@ -107,7 +109,7 @@ class Claim:
     margin: float = 0.05  # relative difference up to which two figures are equivalent; of counts, equal
     values: dict[str, float] = field(default_factory=dict)  # of "equals", by arm
     relative_to: str | None = None  # of "equals": the arm whose count is 1
-    shapes: dict[str, str] = field(default_factory=dict)  # of "shapes", by block
+    shapes: dict[str, str] = field(default_factory=dict)  # of "shapes", "C->C' HxW" by block
     control: Literal["positive", "negative"] | None = None  # what the scale itself is judged by
     across_protocols: bool = False  # each arm is judged on clips of its own, whatever that is worth
     not_yet: str | None = None  # what has to be there before it can be checked
@@ -121,6 +123,13 @@ class Claim:
     def counted(self) -> bool:
         """Whether it is about counts, which networks have without being trained."""
         return self.relation not in BUILT and all(get_measure(name).kind == "exact" for name in self.measures)
+
+    @property
+    def stated_size(self) -> tuple[int, int]:
+        """H and W of the latents that `shapes` are stated for: the largest that stand there."""
+        sizes = [tuple(map(int, shape.partition(" ")[2].split("x"))) for shape in self.shapes.values()]
+        height, width = max(sizes)
+        return height, width
 
     @property
     def needs_training(self) -> bool:
@@ -318,6 +327,11 @@ def _check_meaning(claim: Claim) -> None:
         raise StbenchError(
             f"{where}.values: equals needs a value for each of its arms, and no other relation takes any"
         )
+    if (relation == "shapes") != bool(claim.shapes) or (claim.shapes and len(claim.arms) != 1):
+        raise StbenchError(f"{where}.shapes: shapes needs one arm and the shapes of its blocks, no other relation any")
+    for block, shape in claim.shapes.items():
+        if not SHAPE.fullmatch(shape):
+            raise StbenchError(f"{where}.shapes.{block}: {brief(shape)}: expected C->C' HxW, e.g. 320->640 20x32")
     exact = [name for name in claim.measures if get_measure(name).kind == "exact"]
     if exact and len(claim.measures) > 1:
         raise StbenchError(f"{where}.measures: {exact[0]} is a count, which needs no training: expected it by itself")

@@ -81,6 +81,7 @@ class VariantCost:
     utilisation: dict[str, Utilisation] | None = None  # by step
     batch_size_search: BatchSizeSearch | None = None
     scaling: Scaling | None = None
+    shapes: dict[str, str] | None = None  # "C->C' HxW" by block
 
     def to_json(self) -> dict[str, Any]:
         """The sections as costs.json holds them: those of the cost among the others, and only what was asked for."""

@@ -25,12 +25,14 @@ class Evidence:
         sigma: how far training seeds spread, where a noise card tells.
         counts: of the arms of claims on counts, or why there are none.
         inflations: by claim, the largest difference as a share of the largest value, or why there is none.
+        shapes: by claim, the shapes of the arm's blocks by their names, or why there are none.
     """
 
     runs: Mapping[float, Mapping[str, Runs]] = field(default_factory=dict)
     sigma: Sigma = lambda measure, records: None
     counts: Mapping[str, Cost | str] = field(default_factory=dict)
     inflations: Mapping[str, float | str] = field(default_factory=dict)
+    shapes: Mapping[str, Mapping[str, str] | str] = field(default_factory=dict)
 
 
 def judge_untrained(claims: Claims, evidence: Evidence) -> list[ClaimVerdict]:
@@ -41,6 +43,8 @@ def judge_untrained(claims: Claims, evidence: Evidence) -> list[ClaimVerdict]:
             judged.append(_verdict(claim, None, "not possible yet", f"needs {claim.not_yet}"))
         elif claim.relation == "inflates":
             judged.append(_inflation(claim, evidence.inflations[claim.id]))
+        elif claim.relation == "shapes":
+            judged.append(_shapes(claim, evidence.shapes[claim.id]))
         elif claim.counted:
             judged.append(_count(claim, evidence.counts))
     return judged
@@ -85,6 +89,17 @@ def _inflation(claim: Claim, error: float | str) -> ClaimVerdict:
     answer: Answer = "supported" if error <= INFLATED else "contradicted"
     reason = f"the two differ by {error:.1e} of the largest value, rounding makes up to {INFLATED:.0e}"
     return _verdict(claim, None, answer, reason, {claim.arms[0]: error})
+
+
+def _shapes(claim: Claim, found: Mapping[str, str] | str) -> ClaimVerdict:
+    if isinstance(found, str):
+        return _verdict(claim, None, "failed", found)
+    wrong = [
+        f"{block}: {found.get(block, 'no such block')} instead of {stated}"
+        for block, stated in claim.shapes.items()
+        if found.get(block) != stated
+    ]
+    return _verdict(claim, None, "contradicted" if wrong else "supported", "; ".join(wrong))
 
 
 def _count(claim: Claim, counts: Mapping[str, Cost | str]) -> ClaimVerdict:

@@ -31,6 +31,9 @@ class ProfileOptions:
     latents: Annotated[
         str | None, typer.Option(help="CxFxHxW of one clip, without dataset=; by default those of published figures.")
     ] = None
+    shapes: Annotated[
+        bool, typer.Option("--shapes", help="Show what goes through each block, beside what claims state of it.")
+    ] = False
     find_batch_size: Annotated[
         bool, typer.Option("--find-batch-size", help="Double the batch of a training step until memory runs out.")
     ] = False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from stbench.errors import StbenchError
-from stbench.launch.exact import count_network, inflation_error
-from stbench.records.judging import INFLATED
+from stbench.launch.exact import count_network, inflation_error, untrained_evidence
+from stbench.records.claims import load_claims
+from stbench.records.judging import INFLATED, judge_untrained
 
 VIDEO = ["variant=pseudo3d_unet", "variant.size=tiny"]
 IMAGE = [*VIDEO, "variant.enable_time=false"]
@@ -32,3 +34,12 @@ def test_another_image_network_is_another_one() -> None:
 def test_weights_without_a_place_are_refused() -> None:
     with pytest.raises(StbenchError, match=re.escape("no place in the video network: conv_in.temporal.weight")):
         inflation_error(IMAGE, VIDEO)
+
+
+def test_the_table_of_the_videocrafter_notes_is_wrong_in_one_place() -> None:
+    claims = load_claims("latte")
+    [claim] = [replace(claim, not_yet=None) for claim in claims.claims if claim.id == "U1"]
+    claims = replace(claims, claims=(claim,))
+    [verdict] = judge_untrained(claims, untrained_evidence(claims))
+    assert verdict.answer == "contradicted"
+    assert verdict.reason == "decoder-5: 1920->1280 20x32 instead of 2560->1280 20x32"

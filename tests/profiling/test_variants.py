@@ -101,6 +101,13 @@ def test_published_figures_are_of_their_input(
     assert (row.input["latents"], row.input["learned_variance"]) == expected
 
 
+def test_shapes_are_part_of_a_profile_that_asks_for_them() -> None:
+    words = ["variant=videocrafter_unet", "preset=smoke"]
+    [asked], [plain] = (profile_variants(words, replace(COUNTS, shapes=shapes)).variants for shapes in (True, False))
+    assert asked.to_json()["shapes"]["encoder-0"] == "4->16 8x8"
+    assert "shapes" not in plain.to_json()
+
+
 def test_a_size_that_cannot_be_built_is_a_result() -> None:
     scaling = scaled(["variant=latte1", "preset=smoke"], replace(COUNTS, scale=["resolution=8,9,16"]))
     assert [point["status"] for point in scaling.points] == ["finished", "failed", "finished"]

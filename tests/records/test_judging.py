@@ -203,6 +203,22 @@ def test_inflation(error: float | str, answer: str) -> None:
     assert found.answer == answer
 
 
+@pytest.mark.parametrize(
+    ("shapes", "answer", "reason"),
+    [
+        ({"a": "4->8 2x3", "b": "8->8 2x3", "more": "1->1 1x1"}, "supported", ""),
+        ({"a": "4->8 2x3", "b": "8->9 2x3"}, "contradicted", "b: 8->9 2x3 instead of 8->8 2x3"),
+        ({"a": "4->8 2x3"}, "contradicted", "b: no such block instead of 8->8 2x3"),
+        ("cannot be built", "failed", "cannot be built"),
+    ],
+)
+def test_shapes(shapes: dict[str, str] | str, answer: str, reason: str) -> None:
+    stated = {"a": "4->8 2x3", "b": "8->8 2x3"}
+    claims = claims_of({"id": "x", "arms": ["good"], "relation": "shapes", "shapes": stated})
+    [found] = judge_untrained(claims, Evidence(shapes={"x": shapes}))
+    assert (found.answer, found.reason) == (answer, reason)
+
+
 def test_what_waits_for_something_says_for_what() -> None:
     claims = claims_of({"id": "x", "arms": ["good", "base"], "not_yet": "a new backbone"})
     [found] = judge_untrained(claims, Evidence())

@@ -1,96 +1,13 @@
-"""Convolutions of VideoCrafter's U-Net: residual blocks with convolutions in time, and changes of resolution.
-
-Frames are folded into the batch, (B F, C, H, W), except in what works in time. Every layer is called with the features
-and with what the whole network is `Told`.
-"""
+"""Convolutions of VideoCrafter's U-Net: residual blocks with convolutions in time."""
 
 from __future__ import annotations
-
-from typing import NamedTuple, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stbench.backbones.videocrafter_unet.stages import Told, clips_to_frames, frames_to_clips, per_frame, zeroed
+
 TEMPORAL_DROPOUT = 0.1  # before the later convolutions in time
-
-Layer = TypeVar("Layer", bound=nn.Module)
-
-
-class Told(NamedTuple):
-    """What every layer is told.
-
-    Attributes:
-        embedding: (B F, E) of timestep and frame rate.
-        contexts: of each frame, each (B F, L, D): the text, or text and image.
-        num_frames: F.
-    """
-
-    embedding: Tensor
-    contexts: tuple[Tensor, ...]
-    num_frames: int
-
-
-class Stage(nn.Sequential):
-    """Layers in turn."""
-
-    def forward(self, x: Tensor, told: Told) -> Tensor:  # type: ignore[override]
-        """(B F, C, H, W) to (B F, C', H', W')."""
-        for layer in self:
-            x = layer(x, told)
-        return x
-
-
-def zeroed(layer: Layer) -> Layer:
-    """The same layer, which adds nothing to a residual until it is trained."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
-
-
-def frames_to_clips(x: Tensor, num_frames: int) -> Tensor:
-    """(B F, C, H, W) to (B, C, F, H, W)."""
-    return x.unflatten(0, (-1, num_frames)).transpose(1, 2)
-
-
-def clips_to_frames(x: Tensor) -> Tensor:
-    """(B, C, F, H, W) to (B F, C, H, W)."""
-    return x.transpose(1, 2).flatten(0, 1)
-
-
-class Enter(nn.Module):
-    """From the channels of the latents to those of the network."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-
-    def forward(self, x: Tensor, told: Told) -> Tensor:
-        """(B F, C, H, W) to (B F, D, H, W)."""
-        return self.conv(x)
-
-
-class Downsample(nn.Module):
-    """Half the resolution, by a convolution of stride 2."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-
-    def forward(self, x: Tensor, told: Told) -> Tensor:
-        """(B F, C, H, W) to (B F, C, H/2, W/2)."""
-        return self.conv(x)
-
-
-class Upsample(nn.Module):
-    """Twice the resolution: nearest neighbour, then a convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor, told: Told) -> Tensor:
-        """(B F, C, H, W) to (B F, C, 2H, 2W)."""
-        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
 
 
 class TemporalConv(nn.Module):
@@ -147,7 +64,8 @@ class ResNetBlock(nn.Module):
     def forward(self, x: Tensor, told: Told) -> Tensor:
         """(B F, C, H, W) to (B F, C', H, W)."""
         hidden = self.conv_in(F.silu(self.norm_in(x)))
-        hidden = hidden + self.embed(F.silu(told.embedding))[:, :, None, None]
+        embedding = per_frame(F.silu(told.embedding), told.num_frames)  # projected for each frame, as published
+        hidden = hidden + self.embed(embedding)[:, :, None, None]
         hidden = self.conv_out(self.dropout(F.silu(self.norm_out(hidden))))
         x = self.skip(x) + hidden
         return x if self.temporal is None else self.temporal(x, told.num_frames)

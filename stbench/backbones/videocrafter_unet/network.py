@@ -5,11 +5,11 @@
 | t2v_512_v2.0 (VideoCrafter2) | convolutions in time, no positions of frames, frame rate |
 | t2v_512_v1.0 | relative positions, no convolutions in time, no frame rate |
 | t2v_1024_v1.0 | the same with frame rate |
-| i2v_512_v1.0 | VideoCrafter2's with attention to an image |
+| i2v_512_v1.0 | VideoCrafter2's, with attention to an image |
+| DynamiCrafter (arXiv 2310.12190) | the same with an image for each frame, and its latents beside the noise |
+| StyleCrafter (arXiv 2312.00330) | t2v_512_v1.0 with attention to the style of an image |
 
-The U-Net is cut into stages: 12 down and 12 up as released, each resolution's residual blocks, attention and change of
-resolution. Every stage up starts from what comes from below beside what the mirrored stage down made. Class labels and
-learned variance are additions of this benchmark.
+As released it has 12 stages down and 12 up. Class labels and learned variance are additions of this benchmark.
 """
 
 from __future__ import annotations
@@ -22,42 +22,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
-from stbench.backbones.layers import ContextTokens, timestep_sinusoid
-from stbench.backbones.videocrafter_unet.layers import (
-    Downsample,
+from stbench.backbones.layers import ContextTokens
+from stbench.backbones.videocrafter_unet.layers import ResNetBlock
+from stbench.backbones.videocrafter_unet.published import VideoCrafterLayout
+from stbench.backbones.videocrafter_unet.stages import (
     Enter,
-    ResNetBlock,
+    SinusoidMlp,
     Stage,
+    StagedUNet,
     Told,
-    Upsample,
+    add_of_clip,
+    check_widths,
     clips_to_frames,
     frames_to_clips,
     zeroed,
 )
-from stbench.backbones.videocrafter_unet.published import VideoCrafterLayout
-from stbench.backbones.videocrafter_unet.transformers import SpatialTransformer, TemporalTransformer
+from stbench.backbones.videocrafter_unet.style import ScaleEncoder, StyleAttention
+from stbench.backbones.videocrafter_unet.transformers import TO_CONTEXT, SpatialTransformer, TemporalTransformer
 from stbench.errors import StbenchError, check_whole, unknown_name
 
 FIRST_HEADS = 8  # of the attention between frames behind the first convolution, whatever its width
 TEXT_TOKENS = 77  # of CLIP's text encoder; an image's tokens stand behind them
 IMAGE_TOKENS = 16  # of an image, as released
-IMAGE_ATTENTIONS = ("none", "dual", "scaled")
+STYLE_TOKENS = 8  # of a style
 
 
-class SinusoidMlp(nn.Sequential):
-    """Sinusoid of a number through a two-layer SiLU MLP."""
-
-    def __init__(self, dim: int, embed_dim: int) -> None:
-        super().__init__(nn.Linear(dim, embed_dim), nn.SiLU(), nn.Linear(embed_dim, embed_dim))
-        self.dim = dim
-
-    def forward(self, numbers: Tensor) -> Tensor:
-        """Embed numbers of any shape (...) as (..., E)."""
-        sinusoid = timestep_sinusoid(numbers.flatten(), self.dim, cos_first=True, inclusive=False)
-        return super().forward(sinusoid).unflatten(0, numbers.shape)
-
-
-class VideoCrafterUNet(nn.Module):
+class VideoCrafterUNet(StagedUNet):
     """The U-Net of VideoCrafter.
 
     Raises:
@@ -80,32 +70,25 @@ class VideoCrafterUNet(nn.Module):
         relative_position: bool = False,  # of frames, up to `num_frames` apart, in every attention in time
         causal: bool = False,  # no attention in time looks at later frames; convolutions in time and norms still do
         temporal_context: bool = False,  # the second attention in time looks at the text, as the literature draws it
-        image_attention: str = "none",  # to an image, beside the text: "dual", or "scaled" by a learned factor
+        image_attention: str = "none",  # beside the text: a name of `TO_CONTEXT`
+        image_of_each_frame: bool = False,  # 16 tokens for each frame, or else every frame looks at all there are
+        clue_channels: int = 0,  # of `conditioning.clue`, which stands behind the noisy latents; zeros where it is None
         default_fps: int | None = 28,  # of a clip that does not tell; None: the frame rate is not looked at
+        fps_from_zero: bool = False,  # the frame rate counts for nothing before it is trained
         dropout: float = 0.0,  # in residual blocks
         in_channels: int = 4,  # C of the latents
         num_frames: int = 16,  # how far relative positions reach; clips may have another number
         num_classes: int = 0,  # whose tokens take the place of a context; the label `num_classes` is the null class
         learned_variance: bool = False,  # predict 2C channels, noise and variance
     ) -> None:
-        super().__init__()
-        widths = [dim * multiplier for multiplier in dim_multipliers]
         check_whole(1, dim=dim, blocks_per_level=blocks_per_level, head_dim=head_dim, context_dim=context_dim)
         check_whole(1, norm_groups=norm_groups, in_channels=in_channels, num_frames=num_frames)
-        check_whole(0, num_classes=num_classes)
-        if image_attention not in IMAGE_ATTENTIONS:
-            raise unknown_name("image_attention", image_attention, IMAGE_ATTENTIONS)
-        _check_widths([dim, *widths], attention_levels, head_dim, norm_groups)
-        self.in_channels, self.num_classes, self.context_dim = in_channels, num_classes, context_dim
-        self.num_levels, self.image_attention, self.default_fps = len(widths), image_attention, default_fps
+        check_whole(0, num_classes=num_classes, clue_channels=clue_channels)
+        if image_attention not in TO_CONTEXT:
+            raise unknown_name("image_attention", image_attention, TO_CONTEXT)
+        widths = [dim, *(dim * multiplier for multiplier in dim_multipliers)]
+        check_widths(widths, attention_levels, norm_groups, head_dim, "head_dim")
         embed_dim = 4 * dim
-        resnet = partial(
-            ResNetBlock,
-            embed_dim=embed_dim,
-            temporal_conv=temporal_conv,
-            norm_groups=norm_groups,
-            dropout=dropout,
-        )
         spatial = partial(
             SpatialTransformer,
             head_dim=head_dim,
@@ -116,45 +99,50 @@ class VideoCrafterUNet(nn.Module):
         temporal = partial(
             TemporalTransformer,
             head_dim=head_dim,
-            norm_groups=norm_groups,
             context_dim=context_dim if temporal_context else None,
             reach=num_frames if relative_position else 0,
             causal=causal,
+            norm_groups=norm_groups,
         )
-
-        def attention(width: int) -> tuple[nn.Module, nn.Module]:
-            return spatial(width), temporal(width, width // head_dim)
-
-        def block(level: int, wide_in: int, wide_out: int) -> list[nn.Module]:
-            return [resnet(wide_in, wide_out), *(attention(wide_out) if level in attention_levels else ())]
-
+        super().__init__(
+            Stage(Enter(in_channels + clue_channels, dim), temporal(dim, FIRST_HEADS)),
+            widths,
+            blocks_per_level,
+            attention_levels,
+            partial(
+                ResNetBlock,
+                embed_dim=embed_dim,
+                temporal_conv=temporal_conv,
+                norm_groups=norm_groups,
+                dropout=dropout,
+            ),
+            lambda width: (spatial(width), temporal(width, width // head_dim)),
+        )
+        self.in_channels, self.clue_channels, self.num_frames = in_channels, clue_channels, num_frames
+        self.num_classes, self.context_dim, self.default_fps = num_classes, context_dim, default_fps
+        self.image_attention, self.image_of_each_frame = image_attention, image_of_each_frame
         self.timestep_embed = SinusoidMlp(dim, embed_dim)
         self.fps_embed = SinusoidMlp(dim, embed_dim) if default_fps is not None else None
+        if self.fps_embed is not None and fps_from_zero:
+            zeroed(self.fps_embed[-1])
         self.context = ContextTokens(context_dim, num_classes)
-        self.encoder = nn.ModuleList([Stage(Enter(in_channels, dim), temporal(dim, FIRST_HEADS))])
-        skips = [width := dim]
-        for level, wide in enumerate(widths):
-            for _ in range(blocks_per_level):
-                self.encoder.append(Stage(*block(level, width, wide)))
-                skips.append(width := wide)
-            if level < len(widths) - 1:
-                self.encoder.append(Stage(Downsample(width)))
-                skips.append(width)
-        self.middle = Stage(resnet(width, width), *attention(width), resnet(width, width))
-        self.decoder = nn.ModuleList()
-        for level, wide in reversed(list(enumerate(widths))):
-            for index in range(blocks_per_level + 1):
-                layers, width = block(level, width + skips.pop(), wide), wide
-                up = [Upsample(width)] if level and index == blocks_per_level else []
-                self.decoder.append(Stage(*layers, *up))
+        self.style_scales = self._scales_of_styles()
         self.norm_out = nn.GroupNorm(norm_groups, dim)
         self.conv_out = zeroed(nn.Conv2d(dim, in_channels * (2 if learned_variance else 1), 3, padding=1))
+
+    def _scales_of_styles(self) -> ScaleEncoder | None:
+        """What scales the style in each layer that looks at one, if there are any; the layers are numbered in order."""
+        looking = [module for module in self.modules() if isinstance(module, StyleAttention)]
+        for index, module in enumerate(looking):
+            module.layer = index
+        return ScaleEncoder(self.context_dim, len(looking)) if looking else None
 
     @property
     def context_shape(self) -> tuple[int, int] | None:
         """(L, D) that published costs refer to; None where the class stands in for a context."""
-        tokens = TEXT_TOKENS + (0 if self.image_attention == "none" else IMAGE_TOKENS)
-        return None if self.num_classes else (tokens, self.context_dim)
+        of_image = {"none": 0, "style": STYLE_TOKENS}.get(self.image_attention, IMAGE_TOKENS)
+        images = self.num_frames if self.image_of_each_frame else 1
+        return None if self.num_classes else (TEXT_TOKENS + images * of_image, self.context_dim)
 
     def forward(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning = UNCONDITIONAL) -> Tensor:
         """Predict noise (and variance) of a batch of clips.
@@ -163,7 +151,7 @@ class VideoCrafterUNet(nn.Module):
             noisy_latents: (B, C, F, H, W), H and W multiples of 2^(levels - 1).
             timesteps: (B,), or (B, F) for each frame its own.
             conditioning: a context (B, L, D), with attention to an image 77 tokens of text before the image's; without
-                it class labels (B,); and fps (B,).
+                it class labels (B,); fps (B,); and a clue (B, `clue_channels`, F, H, W).
 
         Returns:
             (B, C or 2C, F, H, W)
@@ -171,87 +159,71 @@ class VideoCrafterUNet(nn.Module):
         self._check_input(noisy_latents, timesteps, conditioning)
         num_frames = noisy_latents.shape[2]
         contexts = self._contexts(noisy_latents, conditioning)
-        told = Told(self._embedding(timesteps, conditioning, num_frames), contexts, num_frames)
-        x = clips_to_frames(noisy_latents)  # (B F, C, H, W)
-        skips = []
-        for stage in self.encoder:
-            x = stage(x, told)  # (B F, D', H', W')
-            skips.append(x)
-        x = self.middle(x, told)
-        for stage in self.decoder:
-            x = stage(torch.cat([x, skips.pop()], dim=1), told)
+        told = Told(self._embedding(timesteps, conditioning), contexts, num_frames)
+        x = clips_to_frames(self._with_clue(noisy_latents, conditioning))  # (B F, C, H, W)
+        x = self.through_stages(x, told)  # (B F, D, H, W)
         x = self.conv_out(F.silu(self.norm_out(x)))  # (B F, C or 2C, H, W)
         return frames_to_clips(x, num_frames)
 
-    def _embedding(self, timesteps: Tensor, conditioning: Conditioning, num_frames: int) -> Tensor:
-        """Timestep and frame rate of every frame: (B F, E)."""
-        embedding = self.timestep_embed(timesteps)  # (B, E) or (B, F, E)
-        if embedding.ndim == 2:
-            embedding = embedding[:, None]
-        if self.fps_embed is not None and self.default_fps is not None:
-            fps = conditioning.fps
-            if fps is None:
-                fps = torch.full(timesteps.shape[:1], self.default_fps, device=timesteps.device)
-            embedding = embedding + self.fps_embed(fps)[:, None]
-        return embedding.expand(-1, num_frames, -1).flatten(0, 1)
+    def _with_clue(self, noisy_latents: Tensor, conditioning: Conditioning) -> Tensor:
+        """The latents with what is given of the clip behind them: (B, C + clue channels, F, H, W)."""
+        if not self.clue_channels:
+            return noisy_latents
+        clue = conditioning.clue
+        if clue is None:
+            clue = torch.zeros_like(noisy_latents[:, :1]).expand(-1, self.clue_channels, -1, -1, -1)
+        return torch.cat([noisy_latents, clue], dim=1)
+
+    def _embedding(self, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        """Timestep and frame rate: (B, E), or (B, F, E)."""
+        embedding = self.timestep_embed(timesteps)
+        if self.fps_embed is None or self.default_fps is None:
+            return embedding
+        fps = conditioning.fps
+        if fps is None:
+            fps = torch.full(timesteps.shape[:1], self.default_fps, device=timesteps.device)
+        return add_of_clip(embedding, self.fps_embed(fps))
 
     def _contexts(self, noisy_latents: Tensor, conditioning: Conditioning) -> tuple[Tensor, ...]:
-        """What every frame looks at, each (B F, L, D): the text, or text and image; a class stands for both."""
-        tokens = self.context(conditioning, noisy_latents).repeat_interleave(noisy_latents.shape[2], dim=0)
+        """What every frame looks at, each (B F, L, D): the text, and an image; and the scales of its style.
+
+        A class stands for text and image alike.
+        """
+        num_frames, tokens = noisy_latents.shape[2], self.context(conditioning, noisy_latents)
         if self.image_attention == "none":
-            return (tokens,)
-        if conditioning.context is None:
-            return tokens, tokens
-        return tokens[:, :TEXT_TOKENS], tokens[:, TEXT_TOKENS:]
+            return (tokens.repeat_interleave(num_frames, dim=0),)
+        text = image = tokens
+        if conditioning.context is not None:
+            text, image = tokens[:, :TEXT_TOKENS], tokens[:, TEXT_TOKENS:]
+        of_clips = [text, image, *([self.style_scales(image, text)] if self.style_scales else [])]
+        of_frames = [each.repeat_interleave(num_frames, dim=0) for each in of_clips]
+        if self.image_of_each_frame and conditioning.context is not None:
+            of_frames[1] = image.unflatten(1, (num_frames, -1)).flatten(0, 1)
+        return tuple(of_frames)
 
     def _check_input(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> None:
         """Refuse input of the wrong shape, in words; `ContextTokens` looks at the context's."""
-        shape, multiple = tuple(noisy_latents.shape), 2 ** (self.num_levels - 1)
-        if len(shape) != 5 or shape[1] != self.in_channels:
-            raise StbenchError(f"VideoCrafterUNet expects latents (B, {self.in_channels}, F, H, W), got {shape}")
-        if shape[3] % multiple or shape[4] % multiple:
-            nearest = " x ".join(str(max(1, round(side / multiple)) * multiple) for side in shape[3:])
-            raise StbenchError(
-                f"VideoCrafterUNet halves {self.num_levels - 1} times: H x W = {shape[3]} x {shape[4]} must be "
-                f"multiples of {multiple}, the nearest is {nearest}"
-            )
-        B, num_frames = shape[0], shape[2]
-        if tuple(timesteps.shape) not in ((B,), (B, num_frames)):
-            expected = f"(B,) = ({B},) or (B, F) = ({B}, {num_frames})"
-            raise StbenchError(f"timesteps: expected {expected}, got {tuple(timesteps.shape)}")
-        fps, context = conditioning.fps, conditioning.context
+        self.check_latents(noisy_latents, timesteps, self.in_channels)
+        (B, _, num_frames, *size), fps, clue = noisy_latents.shape, conditioning.fps, conditioning.clue
         if fps is not None and tuple(fps.shape) != (B,):
             raise StbenchError(f"conditioning.fps: expected (B,) = ({B},), got {tuple(fps.shape)}")
-        if self.image_attention != "none" and context is not None and context.shape[1] <= TEXT_TOKENS:
-            raise StbenchError(
-                f"conditioning.context: expected {TEXT_TOKENS} tokens of text and an image's behind them, got "
-                f"{tuple(context.shape)}"
-            )
+        expected = (B, self.clue_channels, num_frames, *size)
+        if self.clue_channels and clue is not None and tuple(clue.shape) != expected:
+            raise StbenchError(f"conditioning.clue: expected (B, E, F, H, W) = {expected}, got {tuple(clue.shape)}")
+        if self.image_attention != "none" and conditioning.context is not None:
+            self._check_image(conditioning.context, num_frames)
         if conditioning.num_images:
             raise StbenchError("VideoCrafterUNet has no image-video joint training: set train.joint_images=0")
 
-
-def _check_widths(widths: Sequence[int], attention_levels: Sequence[int], head_dim: int, norm_groups: int) -> None:
-    """Refuse figures that group norms and heads cannot divide, or levels that are not there.
-
-    Args:
-        widths: of the first convolution, and of every level.
-        attention_levels: as of the network.
-        head_dim: likewise.
-        norm_groups: likewise.
-    """
-    num_levels = len(widths) - 1
-    if not num_levels:
-        raise StbenchError("dim_multipliers is empty: a U-Net has at least one level, e.g. dim_multipliers=[1,2,4]")
-    if not set(attention_levels) <= set(range(num_levels)):
-        raise StbenchError(
-            f"attention_levels={list(attention_levels)}: the levels of this network are 0 to {num_levels - 1}"
-        )
-    for width in widths:
-        if width <= 0 or width % norm_groups:
-            raise StbenchError(f"dim, dim_multipliers: {width} channels do not divide into norm_groups={norm_groups}")
-    for level in (*attention_levels, num_levels - 1):  # the middle attends as well
-        if widths[level + 1] % head_dim:
+    def _check_image(self, context: Tensor, num_frames: int) -> None:
+        """Refuse a context without tokens of an image, or with another number of them than frames share."""
+        L, of_frames = context.shape[1], TEXT_TOKENS + num_frames * IMAGE_TOKENS
+        if self.image_of_each_frame and of_frames != L:
             raise StbenchError(
-                f"head_dim={head_dim} does not divide the {widths[level + 1]} channels of level {level} into heads"
+                f"conditioning.context: expected {TEXT_TOKENS} tokens of text and {IMAGE_TOKENS} for each of "
+                f"{num_frames} frames, {of_frames} in all, got {L}"
+            )
+        if L <= TEXT_TOKENS:
+            raise StbenchError(
+                f"conditioning.context: expected {TEXT_TOKENS} tokens of text and an image's behind them, got {L}"
             )

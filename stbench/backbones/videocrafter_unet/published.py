@@ -1,13 +1,14 @@
-"""The published weights of VideoCrafter; a layer that Stable Diffusion has as well has its name there.
+"""The published weights of VideoCrafter and LVDM; a layer that Stable Diffusion has as well has its name there.
 
 A published file holds {'state_dict'}, in which the network stands beside the autoencoder and the text encoder, under
-`model.diffusion_model.`. A backbone is a `VideoCrafterUNet` in every function here.
+`model.diffusion_model.`. StyleCrafter's adapter is a file of its own: its tensors and those of the U-Net, without that
+prefix, make one mapping. A backbone is a `VideoCrafterUNet` or an `LvdmUNet` in every function here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +16,18 @@ from torch import Tensor
 from stbench.backbones.published import PublishedLayout
 
 # Ours -> the authors'; every rule that fits is applied, in this order.
-_NAMES = (
+_NAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+    (r"^style_scales\.tokens$", "scale_predictor.scale_emb"),
+    (r"^style_scales\.norm_in\.", "scale_predictor.ln1."),
+    (r"^style_scales\.norm_out\.", "scale_predictor.ln2."),
+    (r"^style_scales\.enter\.", "scale_predictor.out.0."),
+    (r"^style_scales\.leave\.", "scale_predictor.out.2."),
+    (r"^style_scales\.blocks\.", "scale_predictor.transformer_blocks.resblocks."),
+    (r"(resblocks\.\d)\.norm(\d)\.", r"\1.ln_\2."),
+    (r"(resblocks\.\d)\.qkv\.", r"\1.attn.in_proj_"),
+    (r"(resblocks\.\d)\.proj\.", r"\1.attn.out_proj."),
+    (r"(resblocks\.\d)\.enter\.", r"\1.mlp.c_fc."),
+    (r"(resblocks\.\d)\.leave\.", r"\1.mlp.c_proj."),
     (r"^timestep_embed\.", "time_embed."),
     (r"^fps_embed\.", "fps_embedding."),
     (r"^norm_out\.", "out.0."),
@@ -45,17 +57,23 @@ _NAMES = (
     (r"\.to_out\.", ".to_out.0."),
     (r"\.to_([kv])_image\.", r".to_\1_ip."),
     (r"\.image_scale$", ".alpha"),
-    (r"\.attend\.key_positions\.table$", ".relative_position_k.embeddings_table"),
-    (r"\.attend\.value_positions\.table$", ".relative_position_v.embeddings_table"),
+    (r"(\.time)?\.attend\.key_positions\.table$", ".relative_position_k.embeddings_table"),
+    (r"(\.time)?\.attend\.value_positions\.table$", ".relative_position_v.embeddings_table"),
+    (r"\.(space|time)\.(norm|qkv|proj_out)\.", lambda match: f".{match[2]}_{match[1][0]}."),
+    (
+        r"^(.*)\.(to_[kv]_style|norm_style)\.",
+        lambda match: f"kv_attn_layers.{match[1].replace('.', '_')}_processor.{match[2]}.",
+    ),
 )
-_OF_CLASSES = "context."  # learned here, where a class takes the place of a context
+_OF_CLASSES = ("context.", "class_embed.")  # an addition of this benchmark
 # Ours that have fewer axes: linear layers that are convolutions of length 1 there, and 2D ones that are 3D.
 _LINEAR = re.compile(r"^encoder\.0\.1\.proj_(in|out)\.weight$")
 _FLAT = re.compile(r"\.temporal\.\d\.conv\.weight$")
+_PROJECTION = re.compile(r"\.(qkv|proj_out)\.weight$")  # of LVDM
 
 
 class VideoCrafterLayout(PublishedLayout):
-    """The authors' names and shapes; those of every release and of any size."""
+    """The names and shapes of VideoCrafter's authors; those of every release and of any size."""
 
     prefix = "model.diffusion_model."
 
@@ -80,3 +98,19 @@ class VideoCrafterLayout(PublishedLayout):
     def to_ours(self, name: str, tensor: Tensor) -> Tensor:
         """Drop them."""
         return tensor.squeeze(-1) if _LINEAR.search(name) or _FLAT.search(name) else tensor
+
+
+class LvdmLayout(VideoCrafterLayout):
+    """The names and shapes of LVDM's authors: all convolutions are 3D, and attention projects by convolutions."""
+
+    def to_authors(self, name: str, tensor: Tensor) -> Tensor:
+        """Give it the axes of length 1 that it has there."""
+        if tensor.ndim == 4:
+            return tensor.unsqueeze(2)
+        return tensor.unsqueeze(-1) if _PROJECTION.search(name) else tensor
+
+    def to_ours(self, name: str, tensor: Tensor) -> Tensor:
+        """Drop them."""
+        if tensor.ndim == 5:
+            return tensor.squeeze(2)
+        return tensor.squeeze(-1) if _PROJECTION.search(name) else tensor

@@ -10,6 +10,7 @@ from typing import Any
 
 from stbench.records.costs import BatchSizeSearch, Profile, VariantCost, cost_row, largest_parts
 from stbench.records.statistics import under_load, waiting
+from stbench.reports.costs.shapes import print_shapes
 from stbench.reports.terminal import print_rows, print_sentence
 from stbench.reports.text import csv_cell
 from stbench.storage.files import write_json
@@ -48,6 +49,8 @@ def print_costs(profile: Profile) -> None:
         print(_per_what(profile))
         print_rows(table)
     for each in profile.variants:
+        if each.shapes is not None:
+            print_shapes(each)
         if each.scaling is None:
             continue
         # The costs at every size, and the exponents in the last line.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def relative_attention(
-    q: Tensor, k: Tensor, v: Tensor, key_positions: Tensor, value_positions: Tensor, bias: Tensor | None = None
+    q: Tensor, k: Tensor, v: Tensor, key_positions: Tensor | None, value_positions: Tensor, bias: Tensor | None = None
 ) -> Tensor:
     """Attend from q to k and v, which differ from query to query by where they stand (equations 3 and 4).
 
@@ -18,14 +18,16 @@ def relative_attention(
         q: queries (..., N, E)
         k: keys (..., M, E)
         v: values (..., M, E)
-        key_positions: (N, M, E), added to the keys as each query sees them.
+        key_positions: (N, M, E), added to the keys as each query sees them; None where `bias` has that.
         value_positions: (N, M, E), added to the values likewise.
         bias: added to the scaled products, broadcastable to (..., N, M).
 
     Returns:
         (..., N, E)
     """
-    scores = q @ k.transpose(-2, -1) + torch.einsum("...ne,nme->...nm", q, key_positions)
+    scores = q @ k.transpose(-2, -1)
+    if key_positions is not None:
+        scores = scores + torch.einsum("...ne,nme->...nm", q, key_positions)
     scores = scores * q.shape[-1] ** -0.5
     if bias is not None:
         scores = scores + bias

@@ -11,9 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stbench.backbones.base import Conditioning
 from stbench.backbones.trial import fill_zeros
+from stbench.backbones.videocrafter_unet.attention import RelativeAttend
 from stbench.backbones.videocrafter_unet.layers import TemporalConvs
-from stbench.backbones.videocrafter_unet.network import SinusoidMlp, VideoCrafterUNet
-from stbench.backbones.videocrafter_unet.transformers import RelativeAttend, SpatialTransformer, TemporalTransformer
+from stbench.backbones.videocrafter_unet.network import VideoCrafterUNet
+from stbench.backbones.videocrafter_unet.stages import SinusoidMlp
+from stbench.backbones.videocrafter_unet.transformers import SpatialTransformer, TemporalTransformer
 from stbench.errors import StbenchError
 from stbench.runtime.attention.attend import set_attention_backend
 
@@ -28,6 +30,7 @@ TINY: dict[str, Any] = {
     "num_frames": 4,
 }
 V1: dict[str, Any] = {"temporal_conv": False, "relative_position": True}
+DYNAMICRAFTER: dict[str, Any] = {"image_attention": "dual", "image_of_each_frame": True, "clue_channels": 4}
 TIMESTEPS = torch.tensor([17, 900])
 
 
@@ -73,6 +76,17 @@ def test_golden_network(
         assert_golden(network(formula_input((2, 4, 4, 16, 24)), TIMESTEPS, conditioning), golden[entry])
 
 
+def test_golden_dynamicrafter(golden: Any, formula_input: Any, formula_fill: Any, assert_golden: Any) -> None:
+    network = VideoCrafterUNet(dim=32, head_dim=16, context_dim=24, num_frames=4, **DYNAMICRAFTER).eval()
+    formula_fill(network, network.published_layout.names(network).__getitem__)
+    assert count(network) == golden["dynamicrafter"]["params"]
+    latents, clue = formula_input((2, 8, 4, 16, 24)).split(4, dim=1)
+    context = formula_input((2, 77 + 4 * 16, 24), 0.5)
+    conditioning = Conditioning(context=context, fps=torch.tensor([8, 24]), clue=clue)
+    with torch.no_grad():
+        assert_golden(network(latents, TIMESTEPS, conditioning), golden["dynamicrafter"])
+
+
 @pytest.mark.parametrize(
     ("options", "parameters", "tensors"),
     [
@@ -80,8 +94,10 @@ def test_golden_network(
         ({**V1, "default_fps": None}, 1_144_485_956, 1196),
         (V1, 1_146_536_516, 1200),
         ({"image_attention": "dual"}, 1_438_843_460, 1516),
+        (DYNAMICRAFTER, 1_438_854_980, 1516),
+        ({**DYNAMICRAFTER, "image_attention": "scaled"}, 1_438_854_996, 1532),
     ],
-    ids=["t2v_512_v2.0", "t2v_512_v1.0", "t2v_1024_v1.0", "i2v_512_v1.0"],
+    ids=["t2v_512_v2.0", "t2v_512_v1.0", "t2v_1024_v1.0", "i2v_512_v1.0", "dynamicrafter_512", "dynamicrafter_256"],
 )
 def test_parameters_of_the_releases(options: dict[str, Any], parameters: int, tensors: int) -> None:
     with torch.device("meta"):
@@ -115,13 +131,14 @@ def test_it_is_stable_diffusion_with_layers_in_time() -> None:
         ({}, (4, 1, 40, 64), 77, 785_288_151_040 + 34_119_680),
         (V1, (4, 16, 72, 128), 77, 46_285_999_112_192),
         ({"image_attention": "dual"}, (4, 16, 40, 64), 93, 12_601_889_587_200),
+        (DYNAMICRAFTER, (4, 16, 40, 64), 333, 12_602_833_305_600),
     ],
-    ids=["t2v_512_v2.0", "one frame", "t2v_1024_v1.0", "i2v_512_v1.0"],
+    ids=["t2v_512_v2.0", "one frame", "t2v_1024_v1.0", "i2v_512_v1.0", "dynamicrafter_512"],
 )
 def test_operations_of_the_releases(options: dict[str, Any], latents: tuple[int, ...], length: int, flops: int) -> None:
     with torch.device("meta"), torch.no_grad():
         network = VideoCrafterUNet(**options).eval()
-        assert network.context_shape == (77 if "image_attention" not in options else 93, 1024)
+        assert network.context_shape == (length, 1024)
         with FlopCounterMode(display=False) as counter:
             context = Conditioning(context=torch.empty(1, length, 1024))
             network(torch.empty(1, *latents), torch.zeros(1), context)
@@ -172,8 +189,9 @@ def test_the_frame_rate_is_told_or_the_default() -> None:
     assert torch.equal(blind(x, TIMESTEPS, told()), blind(x, TIMESTEPS, told(fps=torch.tensor([8, 24]))))
 
 
-def test_a_class_stands_for_text_and_image() -> None:
-    network, x = filled(num_classes=3, image_attention="dual"), normal(2, 4, 2, 8, 8)
+@pytest.mark.parametrize("image_attention", ["dual", "scaled", "style"])
+def test_a_class_stands_for_text_and_image(image_attention: str) -> None:
+    network, x = filled(num_classes=3, image_attention=image_attention, context_dim=16), normal(2, 4, 2, 8, 8)
     first, null = (network(x, TIMESTEPS, Conditioning(class_labels=torch.tensor([0, y]))) for y in (1, 3))
     assert network.context_shape is None
     assert torch.equal(first[0], null[0])
@@ -187,6 +205,39 @@ def test_text_and_image_are_told_apart_by_their_place() -> None:
     inside = torch.cat([context[:, :77].flip(1), context[:, 77:].flip(1)], dim=1)  # tokens have no order
     torch.testing.assert_close(network(x, TIMESTEPS, Conditioning(context=inside)), out, rtol=0, atol=1e-5)
     assert (network(x, TIMESTEPS, Conditioning(context=context.roll(1, 1))) - out).abs().max() > 1e-4
+
+
+def test_each_frame_looks_at_its_share_of_the_image() -> None:
+    """Without layers in time a token of one frame's image moves that frame alone."""
+    network, x = filled(**DYNAMICRAFTER, temporal_conv=False), normal(2, 4, 2, 8, 8)
+    for module in network.modules():
+        if isinstance(module, TemporalTransformer):
+            nn.init.zeros_(module.proj_out.weight)
+            nn.init.zeros_(module.proj_out.bias)
+    context = normal(2, 77 + 2 * 16, 12)
+    other = context.clone()
+    other[:, 77 + 16] += 1  # the first of the second frame's
+    out, changed = (network(x, TIMESTEPS, Conditioning(context=each)) for each in (context, other))
+    torch.testing.assert_close(out[:, :, 0], changed[:, :, 0], rtol=0, atol=1e-6)
+    assert (out[:, :, 1] - changed[:, :, 1]).abs().max() > 1e-4
+
+
+def test_a_clue_stands_behind_the_latents_and_none_is_zeros() -> None:
+    network, x = filled(clue_channels=3), normal(2, 4, 2, 8, 8)
+    none, clue = torch.zeros(2, 3, 2, 8, 8), normal(2, 3, 2, 8, 8)
+    out = network(x, TIMESTEPS, told())
+    assert torch.equal(network(x, TIMESTEPS, told(clue=none)), out)
+    assert (network(x, TIMESTEPS, told(clue=clue)) - out).abs().max() > 1e-4
+    with pytest.raises(StbenchError, match=r"conditioning.clue: expected \(B, E, F, H, W\) = \(2, 3, 2, 8, 8\), got"):
+        network(x, TIMESTEPS, told(clue=clue[:, :2]))
+
+
+def test_the_frame_rate_may_start_from_zero() -> None:
+    torch.manual_seed(0)
+    network = VideoCrafterUNet(**TINY, fps_from_zero=True)
+    assert network.fps_embed is not None
+    assert not network.fps_embed(torch.tensor([8, 24])).any()
+    assert VideoCrafterUNet(**TINY).fps_embed[-1].weight.any()
 
 
 def test_relative_positions_reach_as_far_as_the_frames_of_the_run() -> None:
@@ -223,8 +274,11 @@ def test_the_fused_backend_agrees_with_the_formula(options: dict[str, Any]) -> N
             "dim_multipliers is empty: a U-Net has at least one level, e.g. dim_multipliers=[1,2,4]",
         ),
         ({"attention_levels": (2,)}, "attention_levels=[2]: the levels of this network are 0 to 1"),
-        ({"head_dim": 12}, "head_dim=12 does not divide the 32 channels of level 1 into heads"),
-        ({"image_attention": "duel"}, "unknown image_attention 'duel': did you mean 'dual'? known: dual, none, scaled"),
+        ({"head_dim": 12}, "head_dim=12 does not divide the 32 channels of level 1"),
+        (
+            {"image_attention": "duel"},
+            "unknown image_attention 'duel': did you mean 'dual'? known: dual, none, scaled, style",
+        ),
         ({"context_dim": 0}, "context_dim=0: expected a whole number, at least 1"),
     ],
 )
@@ -241,7 +295,7 @@ def test_impossible_figures(arguments: dict[str, Any], message: str) -> None:
         ((2, 3, 3, 8, 8), told(), r"expects latents \(B, 4, F, H, W\), got \(2, 3, 3, 8, 8\)"),
         ((2, 4, 8, 8), told(), r"got \(2, 4, 8, 8\)"),
         ((2, 4, 3, 8, 8), told(3, 90), r"conditioning.context: expected \(B, L, D\) = \(2, L, 12\), got \(3, 90, 12\)"),
-        ((2, 4, 3, 8, 8), told(2, 77), r"expected 77 tokens of text and an image's behind them, got \(2, 77, 12\)"),
+        ((2, 4, 3, 8, 8), told(2, 77), r"expected 77 tokens of text and an image's behind them, got 77"),
         ((2, 4, 3, 8, 8), told(2, 90, fps=torch.zeros(2, 3)), r"conditioning.fps: expected \(B,\) = \(2,\), got"),
         ((2, 4, 3, 8, 8), told(2, 90, num_images=1), "no image-video joint training"),
     ],
@@ -249,6 +303,11 @@ def test_impossible_figures(arguments: dict[str, Any], message: str) -> None:
 def test_wrong_input(shape: tuple[int, ...], conditioning: Conditioning, message: str) -> None:
     with pytest.raises(StbenchError, match=message):
         VideoCrafterUNet(**TINY, image_attention="dual")(normal(*shape), TIMESTEPS, conditioning)
+
+
+def test_an_image_for_each_frame_needs_as_many_tokens() -> None:
+    with pytest.raises(StbenchError, match="77 tokens of text and 16 for each of 3 frames, 125 in all, got 93"):
+        filled(**DYNAMICRAFTER)(normal(2, 4, 3, 8, 8), TIMESTEPS, told(2, 93))
 
 
 def test_timesteps_of_another_shape_are_refused() -> None:
