@@ -46,7 +46,7 @@ class Conditioning:
         fps: (B,) frames per second.
         num_images: how many of the last frames are independent images (image-video joint training).
         image_labels: (B, K) class labels of those images; only with `num_images`, in class-conditional training.
-        clue: (B, E, F, H, W), what is given of the clip itself where it is not to be made whole.
+        concat: (B, E, F, H, W), what is given of the clip itself, concatenated with the noisy latents as channels.
     """
 
     class_labels: Tensor | None = None
@@ -54,7 +54,7 @@ class Conditioning:
     fps: Tensor | None = None
     num_images: int = 0
     image_labels: Tensor | None = None
-    clue: Tensor | None = None
+    concat: Tensor | None = None
 
     def to(self, device: torch.device) -> Conditioning:
         """The same conditioning on another device."""

@@ -51,7 +51,7 @@ class RelativePositionBias(nn.Embedding):
 
 
 class RelativePositions(nn.Module):
-    """A learned vector for each distance (arXiv 1803.02155, section 3.2), for `relative_attention`.
+    """A learned vector for each distance (arXiv 1803.02155, section 3.2), for `RelativeAttend`.
 
     Args:
         reach: the largest distance with a vector of its own; what is farther apart shares the last one.

@@ -306,7 +306,7 @@ def _predict_guided(
 
 
 def _null_conditioning(conditioning: Conditioning, num_classes: int) -> Conditioning:
-    """What the unconditional half of a doubled batch sees: the null label, a zero context, the same fps."""
+    """What the unconditional half of a doubled batch sees: the null label, a zero context, the same fps and concat."""
     labels, context = conditioning.class_labels, conditioning.context
     if labels is None and context is None:
         raise StbenchError("guidance needs class labels or a context: with neither, expected cfg_scale=1")
@@ -329,4 +329,5 @@ def _doubled(conditional: Conditioning, unconditional: Conditioning) -> Conditio
         class_labels=both(conditional.class_labels, unconditional.class_labels),
         context=both(conditional.context, unconditional.context),
         fps=both(conditional.fps, unconditional.fps),
+        concat=both(conditional.concat, unconditional.concat),
     )

@@ -1,10 +1,10 @@
 """Multiply-accumulates (MACs) of layers in closed form, from the shapes of what goes through them.
 
 A linear layer or convolution takes one MAC for each weight and each place that it is applied to. Attention takes two
-products, of queries with keys and of weights with values; linear attention of keys with values, and of queries with
-those. In a training step every product y = x w is followed by dL/dx = dL/dy w^T and dL/dw = x^T dL/dy, each as large as
-itself, where that gradient is wanted: the first layer's input and frozen weights want none. Elementwise work counts as
-nothing, as in the literature.
+products, of queries with keys and of weights with values, and as many again with learned positions of either; linear
+attention of keys with values, and of queries with those. In a training step every product y = x w is followed by dL/dx
+= dL/dy w^T and dL/dw = x^T dL/dy, each as large as itself, where that gradient is wanted: the first layer's input and
+frozen weights want none. Elementwise work counts as nothing, as in the literature.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from torch import Tensor, nn
 
 from stbench.runtime.attention.attend import Attend
 from stbench.runtime.attention.linear import LinearAttend
+from stbench.runtime.attention.relative import PositionScores, RelativeAttend
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED_CONVOLUTIONS = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-KNOWN_LAYERS = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS, Attend, LinearAttend)
+ATTENTION = (Attend, LinearAttend, PositionScores, RelativeAttend)
+KNOWN_LAYERS = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS, *ATTENTION)
 
 
 class LayerMacs:
@@ -54,18 +56,28 @@ class LayerMacs:
     def _add(self, layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
         self.inside = False
         inputs += tuple(named.values())
-        if isinstance(layer, Attend):
-            products = _attention_products(*inputs[:3])
-        elif isinstance(layer, LinearAttend):
-            products = _linear_attention_products(*inputs)
-        else:
-            products = [_weighted(layer, inputs, output)]
-        for macs, left, right in products:
+        for macs, left, right in _products(layer, inputs, output):
             self.forward += macs
             self.backward += macs * (left + right) if output.requires_grad else 0
 
 
 _Product = tuple[int, bool, bool]  # MACs, and whether the gradients of its two factors are wanted
+
+
+def _products(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> list[_Product]:
+    if isinstance(layer, Attend):
+        return _attention_products(*inputs[:3])
+    if isinstance(layer, LinearAttend):
+        return _linear_attention_products(*inputs)
+    if isinstance(layer, PositionScores):
+        q, key_positions = inputs
+        return [(q.numel() * key_positions.shape[-2], q.requires_grad, key_positions.requires_grad)]
+    if isinstance(layer, RelativeAttend):
+        q, k, v, value_positions, bias = inputs
+        scores, values = _attention_products(q, k, v)
+        of_weights = q.requires_grad or k.requires_grad or bias.requires_grad
+        return [scores, (values[0], of_weights, values[2]), (values[0], of_weights, value_positions.requires_grad)]
+    return [_weighted(layer, inputs, output)]
 
 
 def _weighted(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> _Product:

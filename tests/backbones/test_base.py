@@ -26,6 +26,7 @@ def test_nothing_is_given_by_default() -> None:
         "fps": None,
         "num_images": 0,
         "image_labels": None,
+        "concat": None,
     }
 
 

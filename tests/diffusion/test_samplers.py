@@ -215,7 +215,8 @@ def test_guidance_of_a_flow() -> None:
 
 @pytest.mark.parametrize(("cfg_scale", "batch_seen"), [(1.0, 2), (1.5, 4), (0.0, 4)])
 def test_what_the_backbone_sees(cfg_scale: float, batch_seen: int) -> None:
-    conditioning = Conditioning(torch.tensor([1, 3]), context=torch.ones(2, 7, 3), fps=torch.tensor([8, 24]))
+    concat = torch.randn(2, 3, 4, 2, 2)
+    conditioning = Conditioning(torch.tensor([1, 3]), torch.ones(2, 7, 3), torch.tensor([8, 24]), concat=concat)
     calls: list[tuple[Tensor, Tensor, Conditioning]] = []
 
     def watching(x: Tensor, timesteps: Tensor, given: Conditioning) -> Tensor:
@@ -225,13 +226,15 @@ def test_what_the_backbone_sees(cfg_scale: float, batch_seen: int) -> None:
     draw(watching, conditioning, cfg_scale=cfg_scale, num_sampling_steps=5)
     x, _, seen = calls[0]
     assert [timesteps.tolist() for _, timesteps, _ in calls] == [[t] * batch_seen for t in (999, 749, 500, 250, 0)]
-    assert seen.class_labels is not None and seen.context is not None and seen.fps is not None
+    assert seen.class_labels is not None and seen.context is not None
+    assert seen.fps is not None and seen.concat is not None
     if cfg_scale == 1.0:
         assert seen is conditioning
         return
     assert torch.equal(x[:2], x[2:])
     assert seen.class_labels.tolist() == [1, 3, 5, 5]
     assert seen.fps.tolist() == [8, 24, 8, 24]
+    assert torch.equal(seen.concat, torch.cat([concat, concat]))
     assert seen.context[:2].eq(1).all() and seen.context[2:].eq(0).all()
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from stbench.backbones.relative_position import RelativePositions
 from stbench.runtime.attention.attend import Attend
-from stbench.runtime.attention.relative import relative_attention
+from stbench.runtime.attention.relative import PositionScores, RelativeAttend
 
 
 class Attention(nn.Module):
@@ -81,7 +81,7 @@ class CausalAttend(Attend):
         return super().forward(q, k, v, causal_bias(q))
 
 
-class RelativeAttend(nn.Module):
+class FramesAttend(nn.Module):
     """Attention among frames by their relative positions.
 
     Args:
@@ -95,11 +95,16 @@ class RelativeAttend(nn.Module):
         self.causal = causal
         self.key_positions = RelativePositions(reach, head_dim)
         self.value_positions = RelativePositions(reach, head_dim)
+        self.scores = PositionScores()
+        self.attend = RelativeAttend()
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend among the frames of (..., heads, F, E)."""
-        num_frames, bias = q.shape[-2], causal_bias(q) if self.causal else None
-        return relative_attention(q, k, v, self.key_positions(num_frames), self.value_positions(num_frames), bias)
+        num_frames, head_dim = q.shape[-2:]
+        bias = self.scores(q, self.key_positions(num_frames)) * head_dim**-0.5
+        if self.causal:
+            bias = bias + causal_bias(q)
+        return self.attend(q, k, v, self.value_positions(num_frames), bias)
 
 
 def causal_bias(q: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,7 +33,7 @@ from stbench.backbones.videocrafter_unet.stages import (
 )
 from stbench.errors import StbenchError, check_whole
 from stbench.runtime.attention.attend import Attend
-from stbench.runtime.attention.relative import relative_attention
+from stbench.runtime.attention.relative import PositionScores, RelativeAttend
 
 
 class ClipNorm(nn.GroupNorm):
@@ -77,12 +76,14 @@ class LvdmRelativeAttend(nn.Module):
         super().__init__()
         self.key_positions = RelativePositions(reach, head_dim)
         self.value_positions = RelativePositions(reach, head_dim)
+        self.scores = PositionScores()
+        self.attend = RelativeAttend()
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend among the frames of (..., heads, F, E)."""
         num_frames, head_dim = q.shape[-2:]
-        bias = torch.einsum("...ne,nme->...mn", q, self.key_positions(num_frames)) * head_dim**-0.25
-        return relative_attention(q, k, v, None, self.value_positions(num_frames), bias)
+        bias = self.scores(q, self.key_positions(num_frames)).transpose(-2, -1) * head_dim**-0.25
+        return self.attend(q, k, v, self.value_positions(num_frames), bias)
 
 
 class SelfAttention(nn.Module):

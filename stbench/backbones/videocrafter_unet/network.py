@@ -72,7 +72,7 @@ class VideoCrafterUNet(StagedUNet):
         temporal_context: bool = False,  # the second attention in time looks at the text, as the literature draws it
         image_attention: str = "none",  # beside the text: a name of `TO_CONTEXT`
         image_of_each_frame: bool = False,  # 16 tokens for each frame, or else every frame looks at all there are
-        clue_channels: int = 0,  # of `conditioning.clue`, which stands behind the noisy latents; zeros where it is None
+        concat_channels: int = 0,  # of `conditioning.concat`, behind the noisy latents; zeros where it is None
         default_fps: int | None = 28,  # of a clip that does not tell; None: the frame rate is not looked at
         fps_from_zero: bool = False,  # the frame rate counts for nothing before it is trained
         dropout: float = 0.0,  # in residual blocks
@@ -83,7 +83,7 @@ class VideoCrafterUNet(StagedUNet):
     ) -> None:
         check_whole(1, dim=dim, blocks_per_level=blocks_per_level, head_dim=head_dim, context_dim=context_dim)
         check_whole(1, norm_groups=norm_groups, in_channels=in_channels, num_frames=num_frames)
-        check_whole(0, num_classes=num_classes, clue_channels=clue_channels)
+        check_whole(0, num_classes=num_classes, concat_channels=concat_channels)
         if image_attention not in TO_CONTEXT:
             raise unknown_name("image_attention", image_attention, TO_CONTEXT)
         widths = [dim, *(dim * multiplier for multiplier in dim_multipliers)]
@@ -105,7 +105,7 @@ class VideoCrafterUNet(StagedUNet):
             norm_groups=norm_groups,
         )
         super().__init__(
-            Stage(Enter(in_channels + clue_channels, dim), temporal(dim, FIRST_HEADS)),
+            Stage(Enter(in_channels + concat_channels, dim), temporal(dim, FIRST_HEADS)),
             widths,
             blocks_per_level,
             attention_levels,
@@ -118,7 +118,7 @@ class VideoCrafterUNet(StagedUNet):
             ),
             lambda width: (spatial(width), temporal(width, width // head_dim)),
         )
-        self.in_channels, self.clue_channels, self.num_frames = in_channels, clue_channels, num_frames
+        self.in_channels, self.concat_channels, self.num_frames = in_channels, concat_channels, num_frames
         self.num_classes, self.context_dim, self.default_fps = num_classes, context_dim, default_fps
         self.image_attention, self.image_of_each_frame = image_attention, image_of_each_frame
         self.timestep_embed = SinusoidMlp(dim, embed_dim)
@@ -151,7 +151,7 @@ class VideoCrafterUNet(StagedUNet):
             noisy_latents: (B, C, F, H, W), H and W multiples of 2^(levels - 1).
             timesteps: (B,), or (B, F) for each frame its own.
             conditioning: a context (B, L, D), with attention to an image 77 tokens of text before the image's; without
-                it class labels (B,); fps (B,); and a clue (B, `clue_channels`, F, H, W).
+                it class labels (B,); fps (B,); and `concat` (B, `concat_channels`, F, H, W).
 
         Returns:
             (B, C or 2C, F, H, W)
@@ -160,19 +160,19 @@ class VideoCrafterUNet(StagedUNet):
         num_frames = noisy_latents.shape[2]
         contexts = self._contexts(noisy_latents, conditioning)
         told = Told(self._embedding(timesteps, conditioning), contexts, num_frames)
-        x = clips_to_frames(self._with_clue(noisy_latents, conditioning))  # (B F, C, H, W)
+        x = clips_to_frames(self._concatenated(noisy_latents, conditioning))  # (B F, C, H, W)
         x = self.through_stages(x, told)  # (B F, D, H, W)
         x = self.conv_out(F.silu(self.norm_out(x)))  # (B F, C or 2C, H, W)
         return frames_to_clips(x, num_frames)
 
-    def _with_clue(self, noisy_latents: Tensor, conditioning: Conditioning) -> Tensor:
-        """The latents with what is given of the clip behind them: (B, C + clue channels, F, H, W)."""
-        if not self.clue_channels:
+    def _concatenated(self, noisy_latents: Tensor, conditioning: Conditioning) -> Tensor:
+        """The latents with what is given of the clip behind them: (B, C + concat channels, F, H, W)."""
+        if not self.concat_channels:
             return noisy_latents
-        clue = conditioning.clue
-        if clue is None:
-            clue = torch.zeros_like(noisy_latents[:, :1]).expand(-1, self.clue_channels, -1, -1, -1)
-        return torch.cat([noisy_latents, clue], dim=1)
+        concat = conditioning.concat
+        if concat is None:
+            concat = torch.zeros_like(noisy_latents[:, :1]).expand(-1, self.concat_channels, -1, -1, -1)
+        return torch.cat([noisy_latents, concat], dim=1)
 
     def _embedding(self, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         """Timestep and frame rate: (B, E), or (B, F, E)."""
@@ -204,12 +204,12 @@ class VideoCrafterUNet(StagedUNet):
     def _check_input(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> None:
         """Refuse input of the wrong shape, in words; `ContextTokens` looks at the context's."""
         self.check_latents(noisy_latents, timesteps, self.in_channels)
-        (B, _, num_frames, *size), fps, clue = noisy_latents.shape, conditioning.fps, conditioning.clue
+        (B, _, num_frames, *size), fps, concat = noisy_latents.shape, conditioning.fps, conditioning.concat
         if fps is not None and tuple(fps.shape) != (B,):
             raise StbenchError(f"conditioning.fps: expected (B,) = ({B},), got {tuple(fps.shape)}")
-        expected = (B, self.clue_channels, num_frames, *size)
-        if self.clue_channels and clue is not None and tuple(clue.shape) != expected:
-            raise StbenchError(f"conditioning.clue: expected (B, E, F, H, W) = {expected}, got {tuple(clue.shape)}")
+        expected = (B, self.concat_channels, num_frames, *size)
+        if self.concat_channels and concat is not None and tuple(concat.shape) != expected:
+            raise StbenchError(f"conditioning.concat: expected (B, E, F, H, W) = {expected}, got {tuple(concat.shape)}")
         if self.image_attention != "none" and conditioning.context is not None:
             self._check_image(conditioning.context, num_frames)
         if conditioning.num_images:

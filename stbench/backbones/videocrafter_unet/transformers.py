@@ -13,7 +13,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stbench.backbones.videocrafter_unet.attention import Attention, CausalAttend, DualAttention, RelativeAttend
+from stbench.backbones.videocrafter_unet.attention import Attention, CausalAttend, DualAttention, FramesAttend
 from stbench.backbones.videocrafter_unet.stages import Told, clips_to_frames, frames_to_clips, zeroed
 from stbench.backbones.videocrafter_unet.style import StyleAttention
 from stbench.runtime.attention.attend import Attend
@@ -131,7 +131,7 @@ class TemporalTransformer(Transformer):
 
         def among_frames() -> nn.Module:
             if reach:
-                return RelativeAttend(head_dim, reach, causal)
+                return FramesAttend(head_dim, reach, causal)
             return CausalAttend() if causal else Attend()
 
         attn2 = attention(context_dim) if context_dim else attention(attend=among_frames())

@@ -1,35 +1,38 @@
-"""Attention with learned relative positions in keys and values (arXiv 1803.02155): the formula, under every backend.
+"""Attention with learned relative positions in keys and values (arXiv 1803.02155, equations 3 and 4), by the formula.
 
-The position term of the values needs the softmax itself, which no fused kernel hands out.
+Under every backend: the position term of the values needs the softmax itself, which no fused kernel hands out. Each
+product stands in a module of its own, as `Attend` does, so that what looks for attention finds it.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
-def relative_attention(
-    q: Tensor, k: Tensor, v: Tensor, key_positions: Tensor | None, value_positions: Tensor, bias: Tensor | None = None
-) -> Tensor:
-    """Attend from q to k and v, which differ from query to query by where they stand (equations 3 and 4).
+class PositionScores(nn.Module):
+    """The products of queries with the positions of keys, without parameters."""
 
-    Args:
-        q: queries (..., N, E)
-        k: keys (..., M, E)
-        v: values (..., M, E)
-        key_positions: (N, M, E), added to the keys as each query sees them; None where `bias` has that.
-        value_positions: (N, M, E), added to the values likewise.
-        bias: added to the scaled products, broadcastable to (..., N, M).
+    def forward(self, q: Tensor, key_positions: Tensor) -> Tensor:
+        """Queries (..., N, E) by what each of them adds to the keys (N, M, E): (..., N, M), not scaled."""
+        return torch.einsum("...ne,nme->...nm", q, key_positions)
 
-    Returns:
-        (..., N, E)
-    """
-    scores = q @ k.transpose(-2, -1)
-    if key_positions is not None:
-        scores = scores + torch.einsum("...ne,nme->...nm", q, key_positions)
-    scores = scores * q.shape[-1] ** -0.5
-    if bias is not None:
-        scores = scores + bias
-    weights = scores.softmax(dim=-1)
-    return weights @ v + torch.einsum("...nm,nme->...ne", weights, value_positions)
+
+class RelativeAttend(nn.Module):
+    """Attention whose values differ from query to query by where they stand, without parameters."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, value_positions: Tensor, bias: Tensor) -> Tensor:
+        """Attend from q to k and v.
+
+        Args:
+            q: queries (..., N, E)
+            k: keys (..., M, E)
+            v: values (..., M, E)
+            value_positions: (N, M, E), added to the values as each query sees them.
+            bias: added to the scaled products, broadcastable to (..., N, M): what positions of keys say, for one.
+
+        Returns:
+            (..., N, E)
+        """
+        weights = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5 + bias).softmax(dim=-1)
+        return weights @ v + torch.einsum("...nm,nme->...ne", weights, value_positions)

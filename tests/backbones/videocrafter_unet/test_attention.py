@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stbench.backbones.videocrafter_unet.attention import CausalAttend, DualAttention, RelativeAttend
+from stbench.backbones.videocrafter_unet.attention import CausalAttend, DualAttention, FramesAttend
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("build", [CausalAttend, lambda: RelativeAttend(8, 3, causal=True)])
+@pytest.mark.parametrize("build", [CausalAttend, lambda: FramesAttend(8, 3, causal=True)])
 def test_causal_attention_does_not_see_later_frames(build: Callable[[], nn.Module]) -> None:
     attend, (q, k, v) = build(), normal(3, 2, 4, 5, 8)
     out = attend(q, k, v)

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stbench.backbones.base import Conditioning
 from stbench.backbones.trial import fill_zeros
-from stbench.backbones.videocrafter_unet.attention import RelativeAttend
+from stbench.backbones.videocrafter_unet.attention import FramesAttend
 from stbench.backbones.videocrafter_unet.layers import TemporalConvs
 from stbench.backbones.videocrafter_unet.network import VideoCrafterUNet
 from stbench.backbones.videocrafter_unet.stages import SinusoidMlp
@@ -30,7 +30,7 @@ TINY: dict[str, Any] = {
     "num_frames": 4,
 }
 V1: dict[str, Any] = {"temporal_conv": False, "relative_position": True}
-DYNAMICRAFTER: dict[str, Any] = {"image_attention": "dual", "image_of_each_frame": True, "clue_channels": 4}
+DYNAMICRAFTER: dict[str, Any] = {"image_attention": "dual", "image_of_each_frame": True, "concat_channels": 4}
 TIMESTEPS = torch.tensor([17, 900])
 
 
@@ -80,9 +80,9 @@ def test_golden_dynamicrafter(golden: Any, formula_input: Any, formula_fill: Any
     network = VideoCrafterUNet(dim=32, head_dim=16, context_dim=24, num_frames=4, **DYNAMICRAFTER).eval()
     formula_fill(network, network.published_layout.names(network).__getitem__)
     assert count(network) == golden["dynamicrafter"]["params"]
-    latents, clue = formula_input((2, 8, 4, 16, 24)).split(4, dim=1)
+    latents, concat = formula_input((2, 8, 4, 16, 24)).split(4, dim=1)
     context = formula_input((2, 77 + 4 * 16, 24), 0.5)
-    conditioning = Conditioning(context=context, fps=torch.tensor([8, 24]), clue=clue)
+    conditioning = Conditioning(context=context, fps=torch.tensor([8, 24]), concat=concat)
     with torch.no_grad():
         assert_golden(network(latents, TIMESTEPS, conditioning), golden["dynamicrafter"])
 
@@ -222,14 +222,14 @@ def test_each_frame_looks_at_its_share_of_the_image() -> None:
     assert (out[:, :, 1] - changed[:, :, 1]).abs().max() > 1e-4
 
 
-def test_a_clue_stands_behind_the_latents_and_none_is_zeros() -> None:
-    network, x = filled(clue_channels=3), normal(2, 4, 2, 8, 8)
-    none, clue = torch.zeros(2, 3, 2, 8, 8), normal(2, 3, 2, 8, 8)
+def test_what_is_given_is_concatenated_and_none_is_zeros() -> None:
+    network, x = filled(concat_channels=3), normal(2, 4, 2, 8, 8)
+    none, concat = torch.zeros(2, 3, 2, 8, 8), normal(2, 3, 2, 8, 8)
     out = network(x, TIMESTEPS, told())
-    assert torch.equal(network(x, TIMESTEPS, told(clue=none)), out)
-    assert (network(x, TIMESTEPS, told(clue=clue)) - out).abs().max() > 1e-4
-    with pytest.raises(StbenchError, match=r"conditioning.clue: expected \(B, E, F, H, W\) = \(2, 3, 2, 8, 8\), got"):
-        network(x, TIMESTEPS, told(clue=clue[:, :2]))
+    assert torch.equal(network(x, TIMESTEPS, told(concat=none)), out)
+    assert (network(x, TIMESTEPS, told(concat=concat)) - out).abs().max() > 1e-4
+    with pytest.raises(StbenchError, match=r"conditioning.concat: expected \(B, E, F, H, W\) = \(2, 3, 2, 8, 8\), got"):
+        network(x, TIMESTEPS, told(concat=concat[:, :2]))
 
 
 def test_the_frame_rate_may_start_from_zero() -> None:
@@ -241,7 +241,7 @@ def test_the_frame_rate_may_start_from_zero() -> None:
 
 
 def test_relative_positions_reach_as_far_as_the_frames_of_the_run() -> None:
-    reaches = {m.key_positions.reach for m in filled(**V1).modules() if isinstance(m, RelativeAttend)}
+    reaches = {m.key_positions.reach for m in filled(**V1).modules() if isinstance(m, FramesAttend)}
     assert reaches == {4}
 
 
