@@ -46,7 +46,7 @@ def test_the_tables_hold_every_key_relation_measure_and_answer(text: str) -> Non
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     keys = {field.name for kind in (DeclaredArm, Scale, Claim) for field in dataclasses.fields(kind)}
-    assert named == (keys | set(RELATIONS)) - {"shapes"}  # of U1 alone, until a backbone tells its blocks
+    assert named == keys | set(RELATIONS)
     answers = {answer for row in rows for answer in row.strip().split(", ")}
     assert answers >= set(ANSWERS)
     measures = text[text.index("\nMeasures:") : text.index("A claim on a count")]

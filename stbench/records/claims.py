@@ -209,7 +209,6 @@ def parse_claims(content: dict[str, Any]) -> Claims:
     """
     from pydantic import ValidationError
 
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
     try:
         claims = _adapter().validate_json(json.dumps(_written_out(content), default=str))
     except ValidationError as error:
@@ -218,7 +217,13 @@ def parse_claims(content: dict[str, Any]) -> Claims:
     _check_names(claims)
     for claim in claims.claims:
         _check_meaning(claim)
-    return replace(claims, sha256=digest)
+    return replace(claims, sha256=_sha256(content))
+
+
+def _sha256(content: dict[str, Any]) -> str:
+    """Of what is claimed, which does not change when a claim can be checked at last."""
+    claimed = [{key: claim[key] for key in claim if key != "not_yet"} for claim in content["claims"]]
+    return hashlib.sha256(json.dumps({**content, "claims": claimed}, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def split_words(where: str, words: str | Sequence[str]) -> dict[str, str]:

@@ -38,7 +38,7 @@ def test_weights_without_a_place_are_refused() -> None:
 
 def test_the_table_of_the_videocrafter_notes_is_wrong_in_one_place() -> None:
     claims = load_claims("latte")
-    [claim] = [replace(claim, not_yet=None) for claim in claims.claims if claim.id == "U1"]
+    [claim] = [claim for claim in claims.claims if claim.id == "U1"]
     claims = replace(claims, claims=(claim,))
     [verdict] = judge_untrained(claims, untrained_evidence(claims))
     assert verdict.answer == "contradicted"

@@ -138,6 +138,6 @@ def test_the_smoke_scale_of_the_latte_findings(tmp_path: Path) -> None:
         "L16": "contradicted",
         "L16-patch4": "supported",
         "M1": "supported",
-        "U1": "not possible yet",
+        "U1": "contradicted",
     }
     assert {answer for name, answer in answers.items() if name in ("L1", "L7", "control-time")} == {"not asked"}

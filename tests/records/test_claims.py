@@ -144,8 +144,6 @@ def test_every_finding_is_there(latte: Claims) -> None:
     assert set(latte.scales) >= {"smoke", "demo", "small", "paper"}
 
 
-# A file that runs are registered under stays as it is until they are done; U1 then loses its `not_yet`.
-@pytest.mark.xfail(strict=True, reason="claim U1 waits for videocrafter_unet, which is there")
 def test_nothing_waits_for_what_is_there(latte: Claims) -> None:
     variants = paths.config_files("variants")
     waiting = [claim.not_yet for claim in latte.claims if claim.not_yet]
