@@ -115,13 +115,16 @@ def _metrics(measured: Mapping[str, Any]) -> Iterable[str]:
 def _sweep(measured: Mapping[str, Any]) -> Iterable[str]:
     yield "## Cells per hour"
     yield (
-        f"{measured['cells']} cells, `{' '.join(measured['words'])}`. The first cells that were compiled took "
+        f"Cells `{' '.join(measured['words'])}`. The first two that were compiled took "
         f"{measured['seconds_of_the_first_to_compile']:.0f} s, and left what they compiled to the others."
     )
     yield _table(
-        ("way", "all cells (s)", "cells per hour", "times the first"),
+        ("steps", "cells", "way", "all cells (s)", "cells per hour", "times the first way"),
         (
-            (row["way"], f"{row['seconds']:.0f}", f"{row['cells_per_hour']:.1f}", f"{row['speedup']:.2f}")
+            (
+                *(str(row["steps"]), str(row["cells"]), row["way"]),
+                *(f"{row['seconds']:.0f}", f"{row['cells_per_hour']:.1f}", f"{row['speedup']:.2f}"),
+            )
             for row in measured["rows"]
         ),
     )

@@ -1,8 +1,8 @@
 """Cells per hour: one `stbench run` after the other, as it was before there were sweeps, against `stbench sweep`.
 
-The cells are short trainings of tiny networks, so that all that a cell takes besides its steps counts as it does in the
-smallest ablations. A compiled cell finds what one before it has compiled, as all but an arm's first do; what the first
-ones take stands beside them.
+The cells are trainings of tiny networks: short ones, where all that a cell takes besides its steps counts as it does in
+the smallest ablations, and some as long as the demo's. A compiled cell finds what one before it has compiled, as all
+but an arm's first do; what the first ones take stands beside them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ import torch
 
 from stbench.runtime.timing import time_once
 
-ARMS, SEEDS, SEED_TO_COMPILE = ("latte1", "dit"), (0, 1, 2), 99
+ARMS = ("latte1", "dit")
+SEEDS = {300: (0, 1, 2), 1800: (0,)}  # by training steps
+STEPS_TO_COMPILE, SEED_TO_COMPILE = 300, 99
 SHARED = (
-    *("dataset=shapes", "preset=demo", "train.steps=300", "train.checkpoint_every=300"),
+    *("dataset=shapes", "preset=demo", "train.checkpoint_every=600"),
     *("eval.num_clips=128", "eval.every=0", "eval.untrained=false"),
 )
+FIRST_WAY = "stbench run, one after the other"
 WAYS: dict[str, tuple[str, ...]] = {
     "stbench sweep --jobs 2": ("--jobs", "2"),
     "stbench sweep --jobs 2, compiled": ("--jobs", "2", "compile=default"),
@@ -35,42 +38,41 @@ def measure_cells_per_hour() -> dict[str, Any]:
     """Time the same cells in every way, each in a folder of its own.
 
     Returns:
-        cells (how many), words (of all of them), rows: those of `rows_of`.
+        words (of all cells), rows: those of `rows_of` for each number of steps.
     """
+    rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled")}
-        seconds = {"stbench run, one after the other": _time(_runs(folder / "runs"), environment)}
-        first = _time(
-            [_sweep(folder / "first", WAYS["stbench sweep --jobs 2, compiled"], [SEED_TO_COMPILE])], environment
-        )
-        for number, (way, words) in enumerate(WAYS.items()):
-            seconds[way] = _time([_sweep(folder / str(number), words, SEEDS)], environment)
-    return {
-        "cells": len(ARMS) * len(SEEDS),
-        "words": list(SHARED),
-        "seconds_of_the_first_to_compile": first,
-        "rows": rows_of(seconds, len(ARMS) * len(SEEDS)),
-    }
+        compiled = WAYS["stbench sweep --jobs 2, compiled"]
+        first = _sweep(folder / "first", compiled, STEPS_TO_COMPILE, (SEED_TO_COMPILE,))
+        seconds_to_compile = _time([first], environment)
+        for steps, seeds in SEEDS.items():
+            seconds = {FIRST_WAY: _time(_runs(folder / "runs", steps, seeds), environment)}
+            for number, (way, words) in enumerate(WAYS.items()):
+                seconds[way] = _time([_sweep(folder / str(number), words, steps, seeds)], environment)
+            rows += rows_of(seconds, steps, len(ARMS) * len(seeds))
+    return {"words": list(SHARED), "seconds_of_the_first_to_compile": seconds_to_compile, "rows": rows}
 
 
-def rows_of(seconds: Mapping[str, float], cells: int) -> list[dict[str, Any]]:
-    """A row for each way: `way`, `seconds`, `cells_per_hour`, and `speedup` over the first."""
+def rows_of(seconds: Mapping[str, float], steps: int, cells: int) -> list[dict[str, Any]]:
+    """A row for each way: `steps`, `cells`, `way`, `seconds`, `cells_per_hour`, and `speedup` over the first."""
     slowest = next(iter(seconds.values()))
+    shared = {"steps": steps, "cells": cells}
     return [
-        {"way": way, "seconds": taken, "cells_per_hour": 3600 * cells / taken, "speedup": slowest / taken}
+        {**shared, "way": way, "seconds": taken, "cells_per_hour": 3600 * cells / taken, "speedup": slowest / taken}
         for way, taken in seconds.items()
     ]
 
 
-def _runs(out: Path) -> list[list[str]]:
-    cells = [[f"variant={arm}", f"seed={seed}"] for seed in SEEDS for arm in ARMS]
-    return [["run", *SHARED, *cell, "--out", str(out)] for cell in cells]
+def _runs(out: Path, steps: int, seeds: Sequence[int]) -> list[list[str]]:
+    cells = [[f"variant={arm}", f"seed={seed}"] for seed in seeds for arm in ARMS]
+    return [["run", *SHARED, f"train.steps={steps}", *cell, "--out", str(out)] for cell in cells]
 
 
-def _sweep(out: Path, words: Sequence[str], seeds: Sequence[int]) -> list[str]:
+def _sweep(out: Path, words: Sequence[str], steps: int, seeds: Sequence[int]) -> list[str]:
     lists = f"variant={','.join(ARMS)}", f"seed={','.join(map(str, seeds))}"
-    return ["sweep", *SHARED, *lists, *words, "--out", str(out)]
+    return ["sweep", *SHARED, f"train.steps={steps}", *lists, *words, "--out", str(out)]
 
 
 def _time(commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> float:

@@ -88,7 +88,7 @@ class _Running:
 def usual_jobs(cells: Sequence[Cell]) -> int:
     """How many cells run at once unless somebody says: two on a CPU, each with half of the threads; one on a GPU.
 
-    Two tiny networks with a core each took 1.3 to 1.8 times as many steps an hour as one with two cores
+    Two tiny networks with a core each took 1.25 to 1.8 times as many steps an hour as one with two cores
     (docs/performance.md). On a GPU they would share its memory.
     """
     only_cpu = all(cell.config.settings.device == "cpu" for cell in cells)

@@ -12,9 +12,10 @@ from stbench.bench.sweep import ARMS, SEEDS, measure_cells_per_hour, rows_of
 
 
 def test_a_speedup_is_over_one_run_after_the_other() -> None:
-    assert rows_of({"run": 200.0, "sweep": 100.0}, cells=4) == [
-        {"way": "run", "seconds": 200.0, "cells_per_hour": 72.0, "speedup": 1.0},
-        {"way": "sweep", "seconds": 100.0, "cells_per_hour": 144.0, "speedup": 2.0},
+    cells = {"steps": 30, "cells": 4}
+    assert rows_of({"run": 200.0, "sweep": 100.0}, **cells) == [
+        {**cells, "way": "run", "seconds": 200.0, "cells_per_hour": 72.0, "speedup": 1.0},
+        {**cells, "way": "sweep", "seconds": 100.0, "cells_per_hour": 144.0, "speedup": 2.0},
     ]
 
 
@@ -28,14 +29,15 @@ def test_every_way_runs_the_same_cells(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(subprocess, "run", run)
     measured = measure_cells_per_hour()
-    assert [row["way"] for row in measured["rows"]] == ["stbench run, one after the other", *sweep.WAYS]
-    runs, sweeps = commands[: measured["cells"]], commands[measured["cells"] :]
-    assert {(command[-4], command[-3]) for command in runs} == {
-        (f"variant={arm}", f"seed={seed}") for arm in ARMS for seed in SEEDS
-    }
-    assert [("compile=default" in command, "seed=99" in command) for command in sweeps] == [
-        (True, True),
-        (False, False),
-        (True, False),
-    ]
-    assert len({command[-1] for command in commands}) == 4, "no two ways share a folder"
+    first, *others = commands
+    assert "compile=default" in first and "seed=99" in first
+    for steps, seeds in SEEDS.items():
+        rows = [row for row in measured["rows"] if row["steps"] == steps]
+        assert [row["way"] for row in rows] == [sweep.FIRST_WAY, *sweep.WAYS]
+        own = [command for command in others if f"train.steps={steps}" in command]
+        runs, sweeps = own[: rows[0]["cells"]], own[rows[0]["cells"] :]
+        assert {(command[-4], command[-3]) for command in runs} == {
+            (f"variant={arm}", f"seed={seed}") for arm in ARMS for seed in seeds
+        }
+        assert ["compile=default" in command for command in sweeps] == [False, True]
+        assert len({command[-1] for command in own}) == 3, "no two ways share a folder"
