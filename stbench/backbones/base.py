@@ -6,9 +6,9 @@ A backbone is any `nn.Module` whose constructor takes keyword arguments and whos
 
 One that takes timesteps (B, F) as well, one for each frame, says so: `per_frame_timesteps` is true.
 
-Timesteps are integers from 0 to 999 under the objective "ddpm", and numbers from 0 to 1000 under "flow", where sampling
-begins at 1000. The prediction has 2C channels when the backbone was built with `learned_variance=True`: the predicted
-noise first, the interpolation weights of the variance after it.
+Timesteps are integers from 0 to 999 under the objectives "ddpm" and "x0", and numbers from 0 to 1000 under "flow",
+where sampling begins at 1000. The prediction has 2C channels when the backbone was built with `learned_variance=True`:
+the predicted noise first, the interpolation weights of the variance after it.
 
 Some constructor arguments are facts of the run, not choices of the variant: `in_channels`, `sample_size` (H = W of
 the latents), `num_frames`, `num_classes` (0 when unconditional) and `learned_variance`. A run hands on those that the
