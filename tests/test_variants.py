@@ -21,20 +21,26 @@ from stbench.settings.resolve import resolve
 
 VARIANTS = sorted(paths.config_files("variants"))
 WITHOUT_IMAGES = (  # and say so
+    "animate_anything",
+    "animatediff_unet",
     "dynamicrafter",
     "lvdm_unet",
     "prior",
     "pseudo3d_unet",
     "stylecrafter",
+    "tuneavideo",
     "videocrafter1_unet",
     "videocrafter_unet",
 )
 LATENTS = {"prior": (8, 1, 1, 1)}  # one embedding; all others take clips
 ONE_TOKEN = {"gradients": "exactly zero in encoder.3.1.block.norm2.weight"}  # a class is all there is to look at
 NOTES = {
+    "animate_anything": ONE_TOKEN,
+    "animatediff_unet": ONE_TOKEN,
     "dit": {"every frame": "counts; but frames do not see each other: each is predicted by itself"},
     "dynamicrafter": ONE_TOKEN,
     "stylecrafter": ONE_TOKEN,
+    "tuneavideo": ONE_TOKEN,
     "videocrafter1_unet": ONE_TOKEN,
     "videocrafter_unet": ONE_TOKEN,
     "prior": {"gradients": "exactly zero in null_text, null_image"},  # all have a text, none is without its image

@@ -47,6 +47,9 @@ class Conditioning:
         num_images: how many of the last frames are independent images (image-video joint training).
         image_labels: (B, K) class labels of those images; only with `num_images`, in class-conditional training.
         concat: (B, E, F, H, W), what is given of the clip itself, concatenated with the noisy latents as channels.
+        first_frame: (B, C, 1, H, W), clean latents of the frame that the clip goes on from.
+        motion_mask: (B, 1, 1, H, W), 1 where the clip may move, 0 where it stays as that frame.
+        motion_strength: (B,), how much it moves (`videocrafter_unet.animate.motion_strength`).
     """
 
     class_labels: Tensor | None = None
@@ -55,6 +58,9 @@ class Conditioning:
     num_images: int = 0
     image_labels: Tensor | None = None
     concat: Tensor | None = None
+    first_frame: Tensor | None = None
+    motion_mask: Tensor | None = None
+    motion_strength: Tensor | None = None
 
     def to(self, device: torch.device) -> Conditioning:
         """The same conditioning on another device."""

@@ -322,7 +322,7 @@ def _predict_guided(
 
 
 def _null_conditioning(conditioning: Conditioning, num_classes: int) -> Conditioning:
-    """What the unconditional half of a doubled batch sees: the null label, a zero context, the same fps and concat."""
+    """What the unconditional half of a doubled batch sees: the null label, a zero context, and the same of all else."""
     labels, context = conditioning.class_labels, conditioning.context
     if labels is None and context is None:
         raise StbenchError("guidance needs class labels or a context: with neither, expected cfg_scale=1")
@@ -337,13 +337,9 @@ def _null_conditioning(conditioning: Conditioning, num_classes: int) -> Conditio
 
 def _doubled(conditional: Conditioning, unconditional: Conditioning) -> Conditioning:
     """Both conditionings in one batch, the conditional half first."""
-
-    def both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-        return None if first is None or second is None else torch.cat([first, second])
-
-    return Conditioning(
-        class_labels=both(conditional.class_labels, unconditional.class_labels),
-        context=both(conditional.context, unconditional.context),
-        fps=both(conditional.fps, unconditional.fps),
-        concat=both(conditional.concat, unconditional.concat),
-    )
+    both = {
+        name: torch.cat([value, getattr(unconditional, name)])
+        for name, value in vars(conditional).items()
+        if isinstance(value, Tensor)
+    }
+    return Conditioning(**both)  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from stbench.errors import StbenchError
 SHAPE = (2, 4, 2, 4, 4)
 LEVELS = NoiseSchedule.linear().alphas_cumprod.float()
 LABELS = Conditioning(class_labels=torch.tensor([1, 3]))
+GIVEN = ("fps", "concat", "first_frame", "motion_mask", "motion_strength")
 
 
 def golden_backbone(x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
@@ -227,6 +228,22 @@ def test_guidance_equals_the_formula(sampler: str, guided_channels: str, varianc
 
     out = draw(labelled, LABELS, cfg_scale=scale, guided_channels=guided_channels, **seeded())
     torch.testing.assert_close(out, draw(formula, LABELS, **seeded()), rtol=1e-4, atol=1e-4)
+
+
+def test_guidance_tells_both_halves_all_but_label_and_context() -> None:
+    """What is given of a clip is given to the unconditional half as well."""
+    given: dict[str, Any] = {name: torch.full((2, 1), float(index)) for index, name in enumerate(GIVEN)}
+    seen: list[Conditioning] = []
+
+    def watching(x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        seen.append(conditioning)
+        return labelled(x, timesteps, conditioning)
+
+    draw(watching, replace(LABELS, context=torch.ones(2, 3, 4), **given), cfg_scale=2.0)
+    assert seen[0].context is not None
+    assert torch.equal(seen[0].context, torch.cat([torch.ones(2, 3, 4), torch.zeros(2, 3, 4)]))
+    for name, value in given.items():
+        assert torch.equal(getattr(seen[0], name), torch.cat([value, value]))
 
 
 def test_a_family_says_how_many_channels_its_authors_guide() -> None:
