@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stbench.backbones.base import Conditioning
 from stbench.backbones.published import load_published, to_published
 from stbench.backbones.trial import fill_zeros
 from stbench.backbones.videocrafter_unet.diffusers_names import load_motion_modules
@@ -102,6 +104,46 @@ def test_names_of_tune_a_video() -> None:
         f"{block}.norm_temp.bias": (1280,),
     }
     assert len(added) == 16 * 7
+
+
+@pytest.mark.parametrize("options", [{}, MOTION, {**MOTION, "middle_motion": False}], ids=str)
+def test_it_predicts_what_diffusers_does(options: dict[str, Any]) -> None:
+    """A frame at a time: norms of diffusers' motion modules pool over all frames, the authors' do not."""
+    diffusers = pytest.importorskip("diffusers", reason="pip install 'stbench[diffusers]'")
+    kind = "Motion" if options else "2D"
+    config: dict[str, Any] = {
+        "block_out_channels": (32, 64),
+        "layers_per_block": 1,
+        "cross_attention_dim": 12,
+        "down_block_types": (f"DownBlock{kind}", f"CrossAttnDownBlock{kind}"),
+        "up_block_types": (f"CrossAttnUpBlock{kind}", f"UpBlock{kind}"),
+    }
+    if options:
+        middle = options.get("middle_motion", True)
+        heads = {"num_attention_heads": 2, "motion_num_attention_heads": 2}
+        theirs = diffusers.UNetMotionModel(**config, **heads, use_motion_mid_block=middle).eval()
+    else:
+        theirs = diffusers.UNet2DConditionModel(**config, attention_head_dim=2).eval()
+    ours = build(**options, dim=32, norm_groups=32)
+    state = {_as_diffusers_has_motion(name): tensor for name, tensor in to_published(ours).items()}
+    loaded = theirs.load_state_dict(state, strict=False)
+    assert not loaded.unexpected_keys
+    assert all(name.endswith(".pos_embed.pe") for name in loaded.missing_keys)
+    draw = torch.Generator().manual_seed(0)
+    x, context = torch.randn(2, 4, 1, 8, 8, generator=draw), torch.randn(2, 7, 12, generator=draw)
+    timesteps = torch.tensor([17, 900])
+    with torch.no_grad():
+        expected = theirs(x if options else x[:, :, 0], timesteps, context).sample.view_as(x)
+        out = ours(x, timesteps, Conditioning(context=context))
+    assert expected.std() > 0.1
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-4)
+
+
+def _as_diffusers_has_motion(name: str) -> str:
+    """The name of AnimateDiff's authors in diffusers."""
+    name = name.replace(".temporal_transformer.", ".").replace(".ff_norm.", ".norm3.")
+    name = re.sub(r"attention_blocks\.(\d)", lambda match: f"attn{int(match[1]) + 1}", name)
+    return re.sub(r"norms\.(\d)", lambda match: f"norm{int(match[1]) + 1}", name)
 
 
 @pytest.mark.parametrize("options", [{}, SPARSE_CAUSAL, MOTION, {**MOTION, "num_classes": 3}], ids=str)
