@@ -295,6 +295,25 @@ def sample(
 
 
 @app.command()
+def cascade(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Runs' folders: one of task=generate, then interpolate or upscale."),
+    ],
+    num: Annotated[int, typer.Option("--num", help="How many clips.", min=1)] = 4,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("cascade"),
+    trust_code: TrustCode = False,
+) -> None:
+    """Make clips by one run and finish them by others: the frames between, the pixels; with the cost of each stage."""
+    from stbench.reports.terminal import print_cascade
+    from stbench.run.cascade import cascade_to
+
+    path, made = cascade_to(runs, num, out, trust_code)
+    print_cascade(made.stages)
+    print(path)
+
+
+@app.command()
 def evaluate(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a weights file with KEY=VALUEs.")],
     overrides: Overrides = None,

@@ -69,6 +69,7 @@ def test_no_command_is_an_answer_too() -> None:
         "reproduce",
         "profile",
         "sample",
+        "cascade",
         "evaluate",
         "fvd",
         "report",
@@ -118,6 +119,7 @@ PLACES = ["file", "file/below", "x" * 300, "/proc/none"]  # where nothing can be
     [
         (["run", "variant=latte1", *SMOKE, "--out", "PLACE"], "stbench.run.stages.prepare"),
         (["sample", ".", "--out", "PLACE"], "stbench.run.reuse.prepare"),
+        (["cascade", ".", ".", "--out", "PLACE"], "stbench.run.cascade.cascade"),
         (["evaluate", ".", "--json", "PLACE/x.json"], "stbench.run.reuse.evaluate_again"),
         (["profile", "variant=latte1", "--out", "PLACE/x"], "stbench.run.preview.profile_words"),
         (["profile", "variant=latte1", "--json", "PLACE/x.json"], "stbench.run.preview.profile_words"),
@@ -307,6 +309,7 @@ def test_paper_count_of_variant_4_comes_with_its_explanation() -> None:
         (["compare", "nowhere", "nowhere", "--out", "there"], 2, "nowhere"),
         (["evaluate", "nowhere"], 2, "nowhere does not exist"),
         (["sample", "."], 2, "is not a run's folder"),
+        (["cascade", "nowhere", "."], 2, "nowhere does not exist"),
         (["frobnicate"], 2, "No such command"),
         (["--config-dir", "nowhere", "list"], 2, "nowhere"),
     ],

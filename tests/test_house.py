@@ -18,7 +18,7 @@ FLOORS = (
     {"records", "settings", "storage"},
     {"runtime"},
     {"backbones", "data"},
-    {"diffusion", "metrics", "reports"},
+    {"diffusion", "metrics", "reports", "tasks"},
     {"fvd", "profiling", "studies", "training"},
     {"run"},
     {"checks"},

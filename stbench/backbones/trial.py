@@ -32,9 +32,10 @@ class Task:
         latent_shape: (C, F, H, W) of one clip.
         num_classes: of the dataset; 0 when it has none.
         learned_variance: whether the prediction has 2C channels.
-        whole_timesteps: timesteps are integers from 0 to 999, or else numbers from 0 to 1000 ("flow").
+        whole_timesteps: timesteps are integers from 0 to 999 ("ddpm"), or else numbers from 0 to 1000 ("flow").
         batch_size: clips of a training step.
         joint_images: images appended to each clip in training.
+        concat_channels: of what is given of the clip; 0 for nothing.
         runtime: device, precision and attention backend.
     """
 
@@ -45,6 +46,7 @@ class Task:
     batch_size: int
     joint_images: int
     runtime: Runtime
+    concat_channels: int = 0
 
     @property
     def attention(self) -> str:
@@ -136,7 +138,10 @@ class Trial:
         if self.task.num_classes:
             labels = index % self.task.num_classes
             image_labels = (labels[:, None] + torch.arange(num_images)) % self.task.num_classes if num_images else None
-        conditioning = Conditioning(class_labels=labels, num_images=num_images, image_labels=image_labels)
+        concat = None
+        if self.task.concat_channels:
+            concat = torch.stack([torch.randn(self.task.concat_channels, F, H, W, generator=draw) for draw in draws])
+        conditioning = Conditioning(labels, num_images=num_images, image_labels=image_labels, concat=concat)
         device = self.task.runtime.device
         dtype = torch.int64 if self.task.whole_timesteps else torch.float32
         return Inputs(latents.to(device), timesteps.to(device, dtype), conditioning.to(device))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from stbench.backbones.base import RUN_FACTS
 from stbench.backbones.freezing import freeze
@@ -40,6 +41,7 @@ from stbench.settings.components import (
 from stbench.settings.options import ProfileOptions
 from stbench.settings.resolve import Words, parse_overrides, resolve_settings, take_arguments
 from stbench.settings.schema import Settings
+from stbench.tasks.concat import with_concat
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Variant:
         freeze: as of `train.freeze`.
         preset: that was applied to the component, if any.
         context_shape: of one clip's context; None in a run, whose datasets have none.
+        concat_channels: of what a run gives of a clip, 0 for nothing.
     """
 
     component: Component
@@ -63,6 +66,11 @@ class Variant:
     freeze: str | None = None
     preset: str | None = None
     context_shape: tuple[int, ...] | None = None
+    concat_channels: int = 0
+
+    def construct(self) -> nn.Module:
+        """The network, on torch's current default device."""
+        return with_concat(self.component.construct, self.facts, self.concat_channels)
 
     def with_context(self) -> Variant:
         """The same with the context that the network's published costs refer to; what cannot be built has none."""
@@ -82,8 +90,9 @@ class Variant:
             context_shape=self.context_shape,
             joint_images=self.joint_images,
             whole_timesteps=self.whole_timesteps,
+            concat_channels=self.concat_channels,
         )
-        return Subject(lambda: freeze(self.component.construct(facts), self.freeze), workload)
+        return Subject(lambda: freeze(self.construct(), self.freeze), workload)
 
     @property
     def uncosted(self) -> VariantCost:
@@ -95,7 +104,7 @@ class Variant:
     def num_parameters(self) -> int:
         """All of them, counted on the meta device."""
         with torch.device("meta"):
-            return count_parameters(self.component.construct(self.facts))[0]
+            return count_parameters(self.construct())[0]
 
     def matched(self, wanted: int) -> Match:
         """The size at which it has as many parameters as are wanted: a width, or where no width fits a depth.

@@ -21,6 +21,7 @@ class Workload:
         context_shape: of one clip's text embedding, None without.
         joint_images: images appended to each clip in a training step, and only there.
         whole_timesteps: as of `Objective`.
+        concat_channels: E of what is given of the clip, 0 for nothing.
     """
 
     latent_shape: tuple[int, int, int, int]
@@ -28,6 +29,7 @@ class Workload:
     context_shape: tuple[int, ...] | None = None
     joint_images: int = 0
     whole_timesteps: bool = True
+    concat_channels: int = 0
 
     def inputs(self, batch_size: int, training: bool = False) -> tuple[Tensor, Tensor, Conditioning]:
         """Random input of a backbone, or of a training step with its images, on torch's current default device."""
@@ -37,6 +39,7 @@ class Workload:
             context=torch.randn(batch_size, *self.context_shape) if self.context_shape else None,
             num_images=num_images,
             image_labels=self._labels(batch_size, num_images) if num_images else None,
+            concat=torch.randn(batch_size, self.concat_channels, F, H, W) if self.concat_channels else None,
         )
         latents = torch.randn(batch_size, C, F + num_images, H, W)
         timesteps = torch.randint(NUM_TIMESTEPS, (batch_size,))

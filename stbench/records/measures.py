@@ -96,6 +96,15 @@ MEASURES = {
         _share("motion_color", "constancy of colour", "quality.motion.color"),
         _share("motion_shape", "constancy of shape", "quality.motion.shape"),
         _share("motion_all", "motion score", "quality.motion.all"),
+        Measure(
+            name="psnr_db",
+            title="PSNR (dB)",
+            path="quality.fidelity.psnr_db",
+            kind="quality",
+            less_is_better=False,
+            positive=False,
+        ),
+        _share("ssim", "SSIM", "quality.fidelity.ssim"),
         Measure(name="params", title="parameters (M)", path="counts.params_total", kind="exact", scale=1e-6),
         Measure(
             name="params_trainable",

@@ -1,4 +1,4 @@
-"""The result record of one run: schema version 4, the content of `result.json`.
+"""The result record of one run: schema version 5, the content of `result.json`.
 
 A record holds plain JSON values only, so that any program can read it, and every name carries its unit. Sections of a
 run that failed early are null. Readers refuse another schema version by name: a figure read under a wrong meaning is
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
+READ_VERSIONS = (4, SCHEMA_VERSION)  # 4 lacks fields that may be None
 # Figures of the quality section, each one number for one run.
 SCORES = (
     *("fvd", "fvd_inf", "kvd", "mmd", "mmd_biased", "precision", "recall", "density", "coverage"),
@@ -145,10 +146,11 @@ def _check_version(content: Any) -> None:
     version = content.get("schema")
     if version is None:
         raise StbenchError(f"schema: missing; expected a stbench record of version {SCHEMA_VERSION}")
-    if version != SCHEMA_VERSION:
+    if version not in READ_VERSIONS:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         hint = "it was written by a newer stbench: update stbench to read it" if newer else "run again to renew it"
-        raise StbenchError(f"schema: version {version!r}, this stbench reads version {SCHEMA_VERSION}; {hint}")
+        known = " and ".join(map(str, READ_VERSIONS))
+        raise StbenchError(f"schema: version {version!r}, this stbench reads versions {known}; {hint}")
 
 
 def _complaint(error: ErrorDetails) -> StbenchError:

@@ -243,6 +243,15 @@ class MotionScores:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """How near frames come to those that they ought to be, where part of a clip is given: means over frames."""
+
+    n_frames: int
+    psnr_db: float  # peak signal-to-noise ratio of 8-bit frames
+    ssim: float | None = None  # structural similarity; None where frames are smaller than its window
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quality:
     """Distances between real and generated clips, None where refused; intervals are 95 % (low, high).
 
@@ -276,7 +285,30 @@ class Quality:
     class_agreement_real: float | None = None  # the same of the real clips
     motion: MotionScores | None = None  # of the generated clips, where their shapes can be fitted
     motion_real: MotionScores | None = None  # of the real clips
+    fidelity: Fidelity | None = None  # of the frames that were made, where part of a clip was given
+    fidelity_plain: Fidelity | None = None  # of what anyone makes of that part without a network
     refused: str | None = None  # why there is no FVD, one line
     label: str
     curve: tuple[CurvePoint, ...] = ()
     curve_protocol: Protocol | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """What a stage made, and what that took.
+
+    Attributes:
+        run: its folder.
+        task: as of the run.
+        shape: (N, F, H, W) of the clips that it made.
+        windows: how often its network's clips follow each other in one of these.
+        gmacs: 10^9 multiply-accumulates of one clip: all network evaluations of all its windows.
+        seconds: of all clips, with the autoencoder, from an idle device to an idle device.
+    """
+
+    run: str
+    task: str
+    shape: tuple[int, int, int, int]
+    windows: int
+    gmacs: float
+    seconds: float

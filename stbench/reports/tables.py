@@ -79,6 +79,7 @@ def results_table(groups: Sequence[Group]) -> pd.DataFrame:
             **_validation_columns(groups),
             **_score_columns(groups, _ranking_metric(groups)),
             **_columns_beside_real(BESIDE_REAL_NAMES[:2]),
+            **_fidelity_columns(),
             "params (M)": lambda group: _scaled(group.figure("counts.params_total"), 1e-6),
             "GMACs per clip": lambda group: format_number(group.figure("counts.gmacs")),
             **_time_columns(groups, ["train_step"]),
@@ -86,6 +87,20 @@ def results_table(groups: Sequence[Group]) -> pd.DataFrame:
         },
     )
     return pd.concat([shown, _references(groups, list(shown.columns))], ignore_index=True)
+
+
+def _fidelity_columns() -> Columns:
+    """How near made frames come to the real ones, beside what comes without a network."""
+
+    def cell(path: str) -> Callable[[Group], str]:
+        def shown(group: Group) -> str:
+            own, plain = group.figure(f"quality.fidelity.{path}"), group.figure(f"quality.fidelity_plain.{path}")
+            beside = "" if plain is None else f" (no network {format_number(plain)})"
+            return "" if own is None else f"{format_number(own)}{beside}"
+
+        return shown
+
+    return {MEASURES["psnr_db"].title: cell("psnr_db"), MEASURES["ssim"].title: cell("ssim")}
 
 
 def validation_table(groups: Sequence[Group]) -> pd.DataFrame:

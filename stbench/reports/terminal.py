@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stbench.records.sections import MotionScores, Quality, Timing, Validation
+from stbench.records.sections import MotionScores, Quality, StageCost, Timing, Validation
+from stbench.reports.text import format_number
 
 if TYPE_CHECKING:
     from stbench.reports.report import Report
@@ -102,6 +103,18 @@ def print_validation(validation: Validation | None, reason: str | None) -> None:
         print_rows([("validation loss", f"none: {reason}")])
 
 
+def print_cascade(stages: Sequence[StageCost]) -> None:
+    """Print what each stage of a cascade made, and what one of its clips took."""
+    rows = [("task", "run", "frames", "pixels", "windows", "GMACs a clip", "s a clip")]
+    for stage in stages:
+        num, num_frames, height, width = stage.shape
+        size, cost = (str(num_frames), f"{height}x{width}"), (format_number(stage.gmacs), f"{stage.seconds / num:.3g}")
+        rows.append((stage.task, Path(stage.run).name, *size, str(stage.windows), *cost))
+    total = sum(stage.seconds / stage.shape[0] for stage in stages)
+    rows.append(("together", "", "", "", "", format_number(sum(stage.gmacs for stage in stages)), f"{total:.3g}"))
+    print_rows(rows)
+
+
 def print_quality(quality: Quality) -> None:
     """Print the distances of a record's quality section with what they were measured by."""
     clips = f"{quality.n_real} real, {quality.n_fake} generated clips"
@@ -134,6 +147,10 @@ def print_quality(quality: Quality) -> None:
     for title, motion in (("motion", quality.motion), ("motion, real clips", quality.motion_real)):
         if motion is not None:
             table.append((title, _shares(motion)))
+    for title, fidelity in (("fidelity", quality.fidelity), ("fidelity, no network", quality.fidelity_plain)):
+        if fidelity is not None:
+            ssim = "" if fidelity.ssim is None else f", SSIM {fidelity.ssim:.3f}"
+            table.append((title, f"PSNR {fidelity.psnr_db:.2f} dB{ssim}  ({fidelity.n_frames} frames)"))
     print_rows([*table, ("protocol hash", quality.protocol_hash[:12])])
 
 

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from stbench.data.loading import Batch, clips_to_tensor, evaluation_clips, tensor_to_clips
 from stbench.metrics.class_agreement import class_agreement
 from stbench.metrics.detectors import extract_features
+from stbench.metrics.fidelity import FidelityTally
 from stbench.metrics.frechet import frechet_distance
 from stbench.metrics.motion import MOST_CLIPS, MotionTally
 from stbench.metrics.quality import assess, refusal
 from stbench.records.protocol import protocol_hash
-from stbench.records.sections import MotionScores, Quality
-from stbench.run.generation import generate, labels_of_samples
+from stbench.records.sections import Fidelity, MotionScores, Quality
+from stbench.run.generation import labels_of_samples
+from stbench.run.given import given_clips, sample_clips
 from stbench.run.setup import Setup
 from stbench.storage.clips import Clips
 
@@ -53,6 +55,7 @@ class Evaluator:
         self.setup, self.settings = setup, setup.config.settings.eval
         limit, available = setup.protocol.num_real, len(setup.reference)
         self.num_real = available if limit is None else min(limit, available)
+        self.given = given_clips(setup, self.settings.num_clips)
         self.protocol_hash = protocol_hash(setup.protocol)
         self.refusal = refusal(setup.protocol, self.num_real, self.settings.num_clips)
 
@@ -88,6 +91,20 @@ class Evaluator:
         return tally.scores()
 
     @cached_property
+    def fidelity_plain(self) -> Fidelity | None:
+        """How near one comes without a network to the clips that the task gives a part of; None without a task."""
+        if self.given is None:
+            return None
+        tally = FidelityTally(self._made_frames)
+        for batch in self.given.batches():
+            tally.add(tensor_to_clips(self.given.restoration.plain(batch.clips)), tensor_to_clips(batch.clips))
+        return tally.scores()
+
+    @property
+    def _made_frames(self) -> list[int]:
+        return self.given.restoration.made(self.setup.dataset.num_frames) if self.given else []
+
+    @cached_property
     def _real(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Features and classes of the real clips, and behind them of those that `floor` needs besides."""
         num_clips = self.num_real
@@ -112,22 +129,21 @@ class Evaluator:
         """
         setup, settings = self.setup, self.settings
         kept: list[NDArray[np.uint8]] = []
-        motion = MotionTally(setup.dataset)
+        asked: list[NDArray[np.int64]] = []
+        motion, fidelity = MotionTally(setup.dataset), FidelityTally(self._made_frames)
 
         def clips() -> Iterator[Tensor]:
-            """The sampled clips for the detector; their motion is judged, and a few are kept for the report."""
-            done = 0
-            sampled = generate(
-                backbone, setup.autoencoder, setup.runtime, setup.sampling, settings.num_clips, settings.seed
-            )
-            for batch in sampled:
-                kept.extend(batch[: settings.report_clips - len(kept)])
-                numbers = range(done, done := done + len(batch))
-                motion.add(batch, labels_of_samples(numbers, setup.dataset.num_classes))
-                yield clips_to_tensor(batch)
+            """The sampled clips for the detector; they are judged, and a few are kept for the report."""
+            for batch in sample_clips(backbone, setup, setup.sampling, settings.num_clips, self.given):
+                kept.extend(batch.clips[: settings.report_clips - len(kept)])
+                asked.append(batch.labels)
+                motion.add(batch.clips, batch.labels)
+                if batch.real is not None:
+                    fidelity.add(batch.clips, batch.real)
+                yield clips_to_tensor(batch.clips)
 
         fake = extract_features(setup.detector, clips(), settings.num_clips, label)
-        labels, names = labels_of_samples(range(len(fake)), setup.dataset.num_classes), setup.dataset.class_names
+        labels, names = np.concatenate(asked), setup.dataset.class_names
         samples = Clips(np.stack(kept), labels[: len(kept)], names)
         quality = replace(
             assess(setup.protocol, self.real_features, fake),
@@ -135,6 +151,8 @@ class Evaluator:
             class_agreement_real=self.class_agreement_real,
             motion=motion.scores(),
             motion_real=self.motion_real,
+            fidelity=fidelity.scores(),
+            fidelity_plain=self.fidelity_plain,
         )
         if self.floor:
             distance, number = self.floor

@@ -22,6 +22,7 @@ from stbench.diffusion.samplers import Sampling, sample
 from stbench.metrics.detectors.base import full_precision
 from stbench.runtime.device import Runtime
 from stbench.runtime.seeds import generator
+from stbench.tasks.restorations import Restoration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class SamplingSpec(Sampling):
 
     latent_shape: tuple[int, int, int, int]  # (C, F, H, W)
     batch_size: int  # how many are sampled at once
+    shared_noise: bool = False  # one noise for all frames of a clip
 
 
 class NoiseOfSamples:
@@ -38,14 +40,18 @@ class NoiseOfSamples:
     Args:
         seed: of the sampling, not of the training.
         indices: which samples.
+        shared: whether all frames of a clip have the same noise.
     """
 
-    def __init__(self, seed: int, indices: Sequence[int]) -> None:
+    def __init__(self, seed: int, indices: Sequence[int], shared: bool = False) -> None:
+        self.shared = shared
         self.generators = [generator(torch.device("cpu"), seed, "sample", index) for index in indices]
 
     def __call__(self, like: Tensor) -> Tensor:
         """The next noise of the shape of `like` (B, C, F, H, W), on its device."""
-        return torch.stack([torch.randn(like.shape[1:], generator=each) for each in self.generators]).to(like.device)
+        one_frame = like[0, :, :1] if self.shared else like[0]
+        drawn = [torch.randn(one_frame.shape, generator=each) for each in self.generators]
+        return torch.stack(drawn).expand(like.shape).to(like.device)
 
 
 def labels_of_samples(indices: Sequence[int], num_classes: int) -> NDArray[np.int64]:
@@ -53,9 +59,18 @@ def labels_of_samples(indices: Sequence[int], num_classes: int) -> NDArray[np.in
     return np.asarray(indices, dtype=np.int64) % max(num_classes, 1)
 
 
-def describe_labels(num_classes: int) -> str:
-    """What a protocol says of `labels_of_samples`."""
+def describe_labels(num_classes: int, restoration: Restoration | None = None) -> str:
+    """What a protocol says of the classes that samples are asked for, and of what is given of a clip besides."""
+    if restoration:
+        noise = "; one noise for all frames" if restoration.shared_noise else ""
+        labels = "those" if num_classes else "none"
+        return f"{labels} of held-out clips, of which is given: {restoration.describe()}{noise}"
     return f"{num_classes} classes in turn" if num_classes else "none"
+
+
+def _classes_in_turn(indices: range, num_classes: int) -> Conditioning:
+    labels = torch.from_numpy(labels_of_samples(indices, num_classes))
+    return Conditioning(class_labels=labels if num_classes else None)
 
 
 def generate(
@@ -65,6 +80,7 @@ def generate(
     spec: SamplingSpec,
     num_clips: int,
     seed: int,
+    given: Iterator[Conditioning] | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """Sample clips 0 to `num_clips` - 1 in batches.
 
@@ -75,19 +91,20 @@ def generate(
         spec: how to sample.
         num_clips: how many.
         seed: of the sampling.
+        given: what the samples of each batch are told; None for the classes in turn.
 
     Yields:
         Clips (B, F, H, W, 3), uint8, B at most `spec.batch_size`.
     """
     for start in range(0, num_clips, spec.batch_size):
         indices = range(start, min(start + spec.batch_size, num_clips))
-        noise = NoiseOfSamples(seed, indices)
-        labels = torch.from_numpy(labels_of_samples(indices, spec.num_classes)).to(runtime.device)
+        noise = NoiseOfSamples(seed, indices, spec.shared_noise)
+        conditioning = next(given) if given else _classes_in_turn(indices, spec.num_classes)
         with full_precision(runtime.device.type), runtime.autocast():  # float32 says what it is: no TF32 on a GPU
             latents = sample(
                 backbone,
                 noise(torch.empty(len(indices), *spec.latent_shape, device=runtime.device)),
-                Conditioning(class_labels=labels if spec.num_classes else None),
+                conditioning.to(runtime.device),
                 spec,
                 draw_noise=noise,
             )

@@ -84,6 +84,7 @@ def variant_of(setup: Setup) -> Variant:
         task.joint_images,
         config.settings.train.freeze,
         config.preset,
+        concat_channels=task.concat_channels,
     )
 
 

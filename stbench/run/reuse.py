@@ -20,7 +20,7 @@ from stbench.records.store import read_record
 from stbench.reports.media import make_sheet
 from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
-from stbench.run.generation import generate, labels_of_samples
+from stbench.run.given import given_clips, sample_clips
 from stbench.run.setup import Setup, prepare
 from stbench.run.stages import run as run_stages
 from stbench.run.validation import Validator
@@ -146,12 +146,11 @@ def sample(
     spec = replace(setup.sampling, latent_shape=(channels, num_frames or own_frames, height, width))
     check_length(trained.backbone, spec, spec.latent_shape[1])
     with progress_bar("sampling", num) as advance:
-        seed = setup.config.settings.eval.seed
-        for batch in generate(trained.backbone, setup.autoencoder, setup.runtime, spec, num, seed):
+        for batch in sample_clips(trained.backbone, setup, spec, num, given_clips(setup, num)):
             batches.append(batch)
-            advance(len(batch))
-    labels = labels_of_samples(range(num), setup.dataset.num_classes)
-    return Clips(np.concatenate(batches), labels, setup.dataset.class_names)
+            advance(len(batch.clips))
+    clips, labels = (np.concatenate([getattr(batch, name) for batch in batches]) for name in ("clips", "labels"))
+    return Clips(clips, labels, setup.dataset.class_names)
 
 
 def evaluate(

@@ -22,7 +22,7 @@ from stbench.data.context import ClipText, class_tokens
 from stbench.data.scanning import FolderDataset
 from stbench.diffusion.grid import TimestepGrid
 from stbench.diffusion.loss import find_objective
-from stbench.diffusion.samplers import check_length, check_sampling, guided_channel_count
+from stbench.diffusion.samplers import check_length, check_sampling, guided_channel_count, is_queue
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector, try_detector
 from stbench.metrics.protocol import SamplingFacts, clip_facts, filled_in, get_protocol
@@ -35,7 +35,9 @@ from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime
 from stbench.runtime.seeds import derived_seed
 from stbench.settings.components import Component, load_target
-from stbench.settings.schema import ContextConfig, EvalConfig, RunConfig
+from stbench.settings.schema import ContextConfig, EvalConfig, RunConfig, Settings
+from stbench.tasks.concat import with_concat
+from stbench.tasks.restorations import Restoration, restoration_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class Setup:
         dataset: clips to train on.
         reference: the same videos as the protocol reads them, which generated clips are compared with.
         validation_set: held-out videos, read as those to train on; None without a validation loss.
+        restoration: its task, where a part of every clip is given; None where clips are made whole.
         no_validation: why there is none, one line.
         autoencoder: clips to latents.
         detector: clips to features.
@@ -68,6 +71,7 @@ class Setup:
     detector: Detector
     protocol: Protocol
     class_tokens: Tensor | None = None
+    restoration: Restoration | None = None
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
@@ -89,6 +93,7 @@ class Setup:
             latent_shape=self.latent_shape,
             batch_size=evaluation.batch_size,
             window=self.dataset.num_frames,
+            shared_noise=self.restoration is not None and self.restoration.shared_noise,
         )
 
     @property
@@ -112,6 +117,7 @@ class Setup:
             batch_size=settings.train.batch_size,
             joint_images=settings.train.joint_images,
             runtime=self.runtime,
+            concat_channels=self.restoration.num_channels(self.autoencoder.channels) if self.restoration else 0,
         )
 
     @property
@@ -119,7 +125,8 @@ class Setup:
         """What the backbone is, whatever run it is built for: its class, and the arguments that no run fills in."""
         variant = self.config.variant
         arguments = {name: value for name, value in variant.settled.items() if name not in RUN_FACTS}
-        return {"backbone": variant.target, "arguments": arguments}
+        task = {"task": self.config.settings.task} if self.restoration else {}
+        return {"backbone": variant.target, "arguments": {**arguments, **task}}
 
     @property
     def workload(self) -> Workload:
@@ -130,6 +137,7 @@ class Setup:
             task.num_classes,
             joint_images=task.joint_images,
             whole_timesteps=task.whole_timesteps,
+            concat_channels=task.concat_channels,
         )
 
     @property
@@ -158,7 +166,7 @@ class Setup:
     def construct_unfrozen(self) -> nn.Module:
         """A fresh backbone on torch's current default device, its weights drawn from the run's seed."""
         torch.manual_seed(derived_seed(self.config.settings.seed, "weights"))
-        backbone = self.config.variant.construct(self.backbone_arguments)
+        backbone = with_concat(self.config.variant.construct, self.backbone_arguments, self.task.concat_channels)
         if self.class_tokens is not None:
             read_classes_as(backbone, self.class_tokens.to(torch.get_default_device()))
         return backbone
@@ -225,11 +233,27 @@ def prepare(config: RunConfig, parts: Parts | None = None) -> Setup:
         detector=detector.to(runtime.device),
         protocol=protocol,
         class_tokens=class_tokens(encoder, dataset.class_names) if encoder else None,
+        restoration=_restoration(settings, dataset),
     )
     with torch.device("meta"):  # figures that do not fit together are refused before any work
         backbone = setup.construct_backbone()
     _check_sampling(setup, backbone)
     return replace(setup, protocol=_filled_in(setup))
+
+
+def _restoration(settings: Settings, dataset: ClipDataset) -> Restoration | None:
+    """What the task gives of a clip; refused where the clips do not fit it."""
+    restoration = restoration_of(settings)
+    if restoration is None:
+        return None
+    restoration.check_fit(dataset.num_frames, dataset.image_size)
+    if settings.train.joint_images:
+        raise StbenchError(f"train.joint_images={settings.train.joint_images}: task={settings.task} knows clips alone")
+    if is_queue(settings.eval.sampler):
+        raise StbenchError(
+            f"eval.sampler={settings.eval.sampler} makes clips from nothing: not for task={settings.task}"
+        )
+    return restoration
 
 
 def _check_sampling(setup: Setup, backbone: nn.Module) -> None:
@@ -346,7 +370,7 @@ def _filled_in(setup: Setup) -> Protocol:
             num_sampling_steps=evaluation.num_sampling_steps,
             cfg_scale=evaluation.cfg_scale,
             guided_channels=_guided_channels(setup),
-            class_labels=describe_labels(setup.dataset.num_classes),
+            class_labels=describe_labels(setup.dataset.num_classes, setup.restoration),
             sampling_precision=setup.runtime.precision,
             ema=True,
             autoencoder=setup.autoencoder.name,

@@ -127,6 +127,7 @@ class RunStages:
             folder=folder.path,
             config_hash=setup.config.config_hash,
             architecture=setup.architecture,
+            restoration=setup.restoration,
         )
 
     @contextlib.contextmanager

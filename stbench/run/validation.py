@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from stbench.backbones.base import Conditioning
 from stbench.data.clips import ClipDataset
-from stbench.data.loading import Batch, evaluation_clips
+from stbench.data.loading import evaluation_clips
 from stbench.diffusion.grid import EDGES, NUM_BUCKETS, TimestepGrid
 from stbench.diffusion.loss import Backbone, diffusion_loss, find_objective
 from stbench.errors import StbenchError
@@ -75,7 +75,9 @@ class Validator:
         self.grid = TimestepGrid(min(settings.validation_clips, len(dataset)), settings.validation_draws)
         last = setup.config.settings.train.steps
         self.steps = frozenset((0, last, *range(0, last, settings.validation_every or max(1, last))))
-        self.protocol_hash = sha256_of(asdict(self._protocol()))
+        # Of a task that makes whole clips nothing is said, as it was before there were others.
+        task = {"restoration": setup.restoration.describe()} if setup.restoration else {}
+        self.protocol_hash = sha256_of({**asdict(self._protocol()), **task})
 
     def validate(self, backbone: nn.Module, step: int) -> ValidationPoint:
         """The validation loss of a backbone in evaluation mode after so many steps.
@@ -123,7 +125,7 @@ class Validator:
         """The errors (B,) float64 of some of the pairs of clip and draw."""
         setup, settings = self.setup, self.setup.config.settings
         device, draws = setup.runtime.device, self.grid.draws
-        latents, labels = self._clips
+        latents, labels, concats = self._clips
         chosen = latents[part // draws]  # (B, C, F, H, W)
         noise = torch.stack([self._noise(*divmod(pair, draws)) for pair in part.tolist()])
         timesteps = self.grid.timesteps[part]
@@ -134,7 +136,10 @@ class Validator:
                 chosen.to(device),
                 (timesteps.long() if whole else timesteps.float()).to(device),
                 noise.to(device),
-                Conditioning(class_labels=None if labels is None else labels[part // draws].to(device)),
+                Conditioning(
+                    class_labels=None if labels is None else labels[part // draws],
+                    concat=None if concats is None else concats[part // draws],
+                ).to(device),
                 settings.diffusion.objective,
             )
         return terms.mse.double().cpu()
@@ -145,21 +150,27 @@ class Validator:
         return torch.randn(self.setup.latent_shape, generator=random)
 
     @cached_property
-    def _clips(self) -> tuple[Tensor, Tensor | None]:
-        """Latents (n, C, F, H, W) of the held-out clips, the mean where they have a distribution, and labels (n,)."""
-        setup, batches = self.setup, list(self._encoded())
-        latents = torch.cat([batch.clips for batch in batches])
+    def _clips(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Of the held-out clips latents (n, C, F, H, W), labels (n,), and what the task gives of them (n, E, F, H, W).
+
+        Latents are the mean where they have a distribution.
+        """
+        parts = zip(*self._encoded(), strict=True)
+        latents, labels, concats = (None if part[0] is None else torch.cat(part) for part in parts)
+        assert latents is not None
         if len(latents) < self.grid.num_clips:
             raise StbenchError(f"only {len(latents)} of {self.grid.num_clips} held-out clips can be read")
-        labels = [batch.labels for batch in batches if batch.labels is not None]
-        return latents, torch.cat(labels) if setup.dataset.num_classes else None
+        return latents, labels, concats
 
-    def _encoded(self) -> Iterator[Batch]:
-        settings, device = self.setup.config.settings, self.setup.runtime.device
+    def _encoded(self) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+        setup, settings, device = self.setup, self.setup.config.settings, self.setup.runtime.device
         wanted, workers = self.grid.num_clips, settings.train.num_workers
         for batch in evaluation_clips(self.dataset, wanted, CLIP_SEED, settings.eval.batch_size, workers):
-            with full_precision(device.type):
-                yield Batch(self.setup.autoencoder.encode(batch.clips.to(device)).cpu(), batch.labels)
+            clips = batch.clips.to(device)
+            with full_precision(device.type), torch.no_grad():
+                latents = setup.autoencoder.encode(clips)
+                given = setup.restoration.of(clips, latents, setup.autoencoder.encode) if setup.restoration else None
+            yield latents.cpu(), batch.labels, None if given is None else given.cpu()
 
     def _protocol(self) -> ValidationProtocol:
         setup, settings = self.setup, self.setup.config.settings

@@ -11,15 +11,14 @@ from typing import Any, get_type_hints
 
 from stbench.settings.components import Component
 
-_OF_SCHEDULES = ("ddpm", "ddim", "fifo-ddim", "fifo-ddim-disjoint")
 # What each objective can be sampled with, its usual sampler first.
 OBJECTIVE_SAMPLERS = {
-    "ddpm": _OF_SCHEDULES,
-    "x0": _OF_SCHEDULES,
+    "ddpm": ("ddpm", "ddim", "fifo-ddim", "fifo-ddim-disjoint"),
     "flow": ("euler", "fifo-euler", "fifo-euler-disjoint"),
 }
+TASKS = ("generate", "interpolate", "upscale")
 TRACKERS = ("tensorboard", "wandb", "mlflow")
-SAMPLERS = tuple(dict.fromkeys(name for names in OBJECTIVE_SAMPLERS.values() for name in names))
+SAMPLERS = tuple(name for names in OBJECTIVE_SAMPLERS.values() for name in names)
 
 
 def setting(
@@ -62,9 +61,7 @@ class DiffusionConfig:
     """What the backbone is trained to predict."""
 
     objective: str = setting(
-        "ddpm",
-        "ddpm (noise and learned variance), x0 (clean latents, as priors do) or flow (rectified)",
-        choices=tuple(OBJECTIVE_SAMPLERS),
+        "ddpm", "ddpm (noise and learned variance) or flow (rectified)", choices=tuple(OBJECTIVE_SAMPLERS)
     )
     timestep_density: str = setting(
         "uniform", "how training draws timesteps; logit_normal is for flow", choices=("uniform", "logit_normal")
@@ -136,6 +133,21 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
+class InterpolateConfig:
+    """What `task=interpolate` is given of a clip."""
+
+    keep_every: int = setting(4, "of so many frames the first is given, and the clip's last", at_least=2)
+
+
+@dataclass(frozen=True)
+class UpscaleConfig:
+    """What `task=upscale` is given of a clip."""
+
+    factor: int = setting(4, "given is the clip at so much less height and width", at_least=2)
+    shared_noise: bool = setting(False, "sample all frames of a clip from one noise, as a stage of images does")
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything about a run but the variant and the dataset."""
 
@@ -144,6 +156,9 @@ class Settings:
     context: ContextConfig = field(default_factory=ContextConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    interpolate: InterpolateConfig = field(default_factory=InterpolateConfig)
+    upscale: UpscaleConfig = field(default_factory=UpscaleConfig)
+    task: str = setting("generate", "make clips from nothing, the frames between given ones, or pixels", choices=TASKS)
     protocol: str = setting("builtin", "how quality is measured; see `stbench list protocols`")
     precision: str = setting("auto", "auto takes bfloat16 where it is fast", choices=("auto", "float32", "bfloat16"))
     attention: str = setting(

@@ -11,6 +11,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from stbench.runtime.seeds import generator, seed_networks_own_draws
 from stbench.runtime.timing import Stopwatch
 from stbench.settings.schema import DiffusionConfig, TrainConfig
 from stbench.signals import Interrupted, deferred
+from stbench.tasks.restorations import Restoration
 from stbench.training.checkpoint import TrainingState, list_checkpoints, save_checkpoint
 from stbench.training.divergence import TrainingDiverged, first_non_finite
 from stbench.training.ema import Ema
@@ -43,6 +45,7 @@ class TrainingJob:
         num_classes: also the null label; 0 when unconditional.
         runtime: device and precision.
         autoencoder: turns clips into latents.
+        restoration: its task, where a part of every clip is given; None where clips are made whole.
         folder: the run's folder; checkpoints and the loss curve go there.
         config_hash: of the run, for its checkpoints.
         architecture: what the backbone is, for its checkpoints.
@@ -57,6 +60,7 @@ class TrainingJob:
     folder: Path
     config_hash: str
     architecture: Mapping[str, Any]
+    restoration: Restoration | None = None
 
     @property
     def loss_curve(self) -> Path:
@@ -168,18 +172,21 @@ def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> Los
     device = job.runtime.device
     seed_networks_own_draws(device, job.seed, "step", step)
     random = generator(device, job.seed, "train", step)
-    latents = job.autoencoder.encode(batch.clips.to(device, non_blocking=True), random)  # (B, C, F, H, W)
+    clips = batch.clips.to(device, non_blocking=True)
+    encode = partial(job.autoencoder.encode, generator=random)
+    latents = encode(clips)  # (B, C, F, H, W)
+    concat = job.restoration.of(clips, latents, encode) if job.restoration else None  # (B, E, F, H, W)
     labels = None if batch.labels is None else batch.labels.to(device)  # (B,)
 
     # The images of joint training: random frames of random clips of the batch, each with the label of its clip.
     (B, _, F, _, _), K = latents.shape, job.config.joint_images
     image_labels = None
     if K:
-        clips = torch.randint(B, (B, K), generator=random, device=device)
+        chosen = torch.randint(B, (B, K), generator=random, device=device)
         frames = torch.randint(F, (B, K), generator=random, device=device)
-        images = latents.transpose(1, 2)[clips, frames].transpose(1, 2)  # (B, C, K, H, W)
+        images = latents.transpose(1, 2)[chosen, frames].transpose(1, 2)  # (B, C, K, H, W)
         latents = torch.cat([latents, images], dim=2)
-        image_labels = None if labels is None else labels[clips]  # (B, K)
+        image_labels = None if labels is None else labels[chosen]  # (B, K)
 
     # A share of the labels becomes the null class (arXiv 2207.12598, algorithm 1): those of the images first, as in
     # Latte's code all K of a clip or none, then those of the clips.
@@ -194,6 +201,6 @@ def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> Los
     objective, density, shift = job.diffusion.objective, job.diffusion.timestep_density, job.diffusion.timestep_shift
     timesteps = sample_timesteps(objective, len(latents), random, device, density, shift)
     noise = torch.randn(latents.shape, generator=random, device=device)
-    conditioning = Conditioning(class_labels=labels, num_images=K, image_labels=image_labels)
+    conditioning = Conditioning(class_labels=labels, num_images=K, image_labels=image_labels, concat=concat)
     with job.runtime.autocast():
         return diffusion_loss(backbone, latents, timesteps, noise, conditioning, objective)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from stbench.backbones.published import choose_weights, load_published
 from stbench.errors import StbenchError
 from stbench.storage.weights import check_tensors, load_strictly, read_weights_file
+from stbench.tasks.concat import WithConcat
 from stbench.training.checkpoint import list_checkpoints, read_ema_weights
 
 # Arguments whose names hold one of these words change how a network is trained, not what it computes afterwards.
@@ -25,7 +26,7 @@ def initialise_from(backbone: nn.Module, source: str, architecture: Mapping[str,
     Args:
         backbone: changed in place.
         source: a run's folder, a checkpoint of a run, or a published file; an image model's weights go into the spatial
-            blocks of a video model.
+            blocks of a video model, those of `task=generate` into a network to which part of a clip is given.
         architecture: what the backbone is: the import path of its class as "backbone", and its "arguments".
 
     Returns:
@@ -36,7 +37,12 @@ def initialise_from(backbone: nn.Module, source: str, architecture: Mapping[str,
     """
     path = Path(source).expanduser()
     state, trained = read_any_weights(path)
-    defaults = {name: each.default for name, each in inspect.signature(type(backbone)).parameters.items()}
+    network = backbone.backbone if isinstance(backbone, WithConcat) else backbone
+    defaults = {name: each.default for name, each in inspect.signature(type(network)).parameters.items()}
+    if isinstance(backbone, WithConcat) and trained and "task" not in trained["arguments"]:
+        _refuse_other_network(path, trained, architecture, defaults, but_for=("task",))
+        backbone.start_from(state, path)
+        return f"averaged weights of {path}, which is given nothing"
     layout = getattr(backbone, "published_layout", None)
     if layout and layout.is_image_model(state, backbone):
         _refuse_other_network(path, trained, architecture, defaults, but_for=layout.only_of_video)

@@ -19,7 +19,7 @@ def content(protocol: Protocol, conditions: CostConditions) -> dict[str, Any]:
     """The JSON content of a small finished record."""
     forward = {"what": "forward", "samples": [1.0, 2.0, 3.0], "median": 2.0, "spread": 1.0, "unit": "s"}
     return {
-        "schema": 4,
+        "schema": 5,
         "run_id": "latte1-0",
         "status": "finished",
         "reason": None,

@@ -20,6 +20,7 @@ VALIDATION: dict[str, Any] = {
     "curve": [{"step": 0, "loss": 1.0, "buckets": [1.0, 1.0]}, {"step": 40, "loss": 0.25, "buckets": [0.4, 0.1]}],
 }
 MOTION = {"n_clips": 8, "direction": 0.75, "speed": 0.5, "color": 1.0, "shape": 0.875, "all": 0.375}
+FIDELITY = {"n_frames": 12, "psnr_db": 21.5, "ssim": 0.75}
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def record(content: dict[str, Any]) -> Record:
     content["timing"]["train_step"] = step
     content["counts"] |= {"conventions": {"thop_batch3": 4.5}, "convention_notes": ["of three clips"]}
     figures = dict.fromkeys(("fvd_inf", "kvd", "mmd", "precision", "recall", "class_agreement"), 0.5)
-    content["quality"] |= {**figures, "motion": MOTION}
+    content["quality"] |= {**figures, "motion": MOTION, "fidelity": FIDELITY}
     diagnostics = {"n_pairs": 8, "frame_similarity": [0.9, 0.7, 0.75]}
     return Record.from_json(content | {"validation": VALIDATION, "diagnostics": diagnostics})
 

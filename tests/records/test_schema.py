@@ -50,9 +50,9 @@ def test_sections_may_be_null_or_absent(content: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema", 3, "schema: version 3, this stbench reads version 4; run again to renew it"),
-        ("schema", 5, "schema: version 5, this stbench reads version 4; it was written by a newer stbench: update"),
-        ("schema", None, "schema: missing; expected a stbench record of version 4"),
+        ("schema", 3, "schema: version 3, this stbench reads versions 4 and 5; run again to renew it"),
+        ("schema", 6, "schema: version 6, this stbench reads versions 4 and 5; it was written by a newer stbench"),
+        ("schema", None, "schema: missing; expected a stbench record of version 5"),
         ("run_id", "", "run_id: expected a non-empty string"),
         ("status", "done", "status: expected 'finished', 'failed', 'oom' or 'nan', got 'done'"),
         ("status", "oom", "reason: a run with status 'oom' must say why"),

@@ -10,9 +10,24 @@ import pytest
 
 from stbench.checks.listing import print_listing
 from stbench.records.protocol import Protocol
-from stbench.records.sections import CurvePoint, MotionScores, Quality, Validation, ValidationPoint
+from stbench.records.sections import (
+    CurvePoint,
+    Fidelity,
+    MotionScores,
+    Quality,
+    StageCost,
+    Validation,
+    ValidationPoint,
+)
 from stbench.reports.report import write_report
-from stbench.reports.terminal import print_quality, print_record, print_report, print_rows, print_validation
+from stbench.reports.terminal import (
+    print_cascade,
+    print_quality,
+    print_record,
+    print_report,
+    print_rows,
+    print_validation,
+)
 
 MakeRun = Callable[..., Path]
 QUALITY = Quality(
@@ -119,6 +134,27 @@ def test_scores_of_motion_stand_beside_those_of_real_clips(capsys: pytest.Captur
     assert capsys.readouterr().out.splitlines()[2:4] == [
         "motion              direction 0.29, speed 0.50, colour 1.00, shape 0.75; all four 0.12  (256 clips)",
         "motion, real clips  direction 1.00, speed 1.00, colour 1.00, shape 1.00; all four 1.00  (512 clips)",
+    ]
+
+
+def test_fidelity_stands_beside_that_of_no_network(capsys: pytest.CaptureFixture[str]) -> None:
+    made, plain = Fidelity(n_frames=24, psnr_db=21.456, ssim=0.75), Fidelity(n_frames=24, psnr_db=18.2)
+    print_quality(replace(QUALITY, fidelity=made, fidelity_plain=plain))
+    printed = capsys.readouterr().out
+    assert "fidelity              PSNR 21.46 dB, SSIM 0.750  (24 frames)" in printed
+    assert "fidelity, no network  PSNR 18.20 dB  (24 frames)" in printed
+
+
+def test_stages_of_a_cascade_and_what_a_clip_of_them_took(capsys: pytest.CaptureFixture[str]) -> None:
+    first = StageCost(run="runs/a", task="generate", shape=(2, 5, 8, 8), windows=1, gmacs=1.5, seconds=4)
+    second = StageCost(run="runs/b", task="upscale", shape=(2, 5, 16, 16), windows=3, gmacs=2.5, seconds=1)
+    print_cascade([first, second])
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "task run frames pixels windows GMACs a clip s a clip",
+        "generate a 5 8x8 1 1.500 2",
+        "upscale b 5 16x16 3 2.500 0.5",
+        "together 4 2.5",
     ]
 
 

@@ -52,6 +52,15 @@ def test_noise_of_a_sample_does_not_depend_on_its_batch() -> None:
         assert not torch.equal(a[0], a[1])
 
 
+def test_frames_may_share_their_noise() -> None:
+    noise = NoiseOfSamples(0, [0, 1], shared=True)
+    first, second = noise(torch.empty(2, 3, 4, 2, 2)), noise(torch.empty(2, 3, 4, 2, 2))
+    for drawn in (first, second):
+        assert torch.equal(drawn, drawn[:, :, :1].expand(-1, -1, 4, -1, -1))
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+
+
 @pytest.mark.parametrize(("num_classes", "expected"), [(3, [0, 1, 2, 0, 1]), (1, [0] * 5), (0, [0] * 5)])
 def test_classes_in_turn(num_classes: int, expected: list[int]) -> None:
     assert labels_of_samples(range(5), num_classes).tolist() == expected

@@ -96,6 +96,13 @@ IS_WORK_OR_ANOTHER_FIGURE = {
 NEEDS_FILES = {"autoencoder.name", "autoencoder.weights"}  # a test of their own
 # Part of the network, as the variant's arguments are; no weights fit two of them.
 MAKES_THE_NETWORK = {"context.name", "context.weights"}
+# Under which task, and to what it is changed; each moves the figure.
+OF_A_TASK = {
+    "task": ("generate", "interpolate"),
+    "interpolate.keep_every": ("interpolate", "3"),
+    "upscale.factor": ("upscale", "2"),
+    "upscale.shared_noise": ("upscale", "true"),
+}
 CANNOT_MOVE_THE_FIGURE = MAKES_THE_WEIGHTS | IS_WORK_OR_ANOTHER_FIGURE
 
 
@@ -158,7 +165,7 @@ def base() -> Figure:
 
 def test_every_setting_has_its_line() -> None:
     """Which table it belongs to: could it move the FVD of given weights?"""
-    tables = (MOVES_THE_FIGURE, MAKES_THE_WEIGHTS, IS_WORK_OR_ANOTHER_FIGURE, NEEDS_FILES, MAKES_THE_NETWORK)
+    tables = (MOVES_THE_FIGURE, MAKES_THE_WEIGHTS, IS_WORK_OR_ANOTHER_FIGURE, NEEDS_FILES, MAKES_THE_NETWORK, OF_A_TASK)
     assert sorted(key for table in tables for key in table) == sorted(dotted_settings())
 
 
@@ -180,6 +187,17 @@ def test_what_leaves_the_hash_leaves_the_figure(key: str, base: Figure, detector
     assert other.protocol_hash == base.protocol_hash
     assert other.equals(base)
     check_validation(key, base, other)
+
+
+@pytest.mark.parametrize("key", OF_A_TASK)
+def test_what_a_task_gives_moves_its_figures_and_their_hashes(key: str) -> None:
+    task, value = OF_A_TASK[key]
+    first, second = figure(task=task), figure(**{"task": task, key: value})
+    assert not second.equals(first)
+    assert second.protocol_hash != first.protocol_hash
+    moves = key != "upscale.shared_noise"  # of the sampling alone
+    assert (second.validation.protocol_hash != first.validation.protocol_hash) == moves
+    assert (second.validation.loss != pytest.approx(first.validation.loss, rel=1e-5)) == moves
 
 
 def check_validation(key: str, base: Figure, other: Figure) -> None:

@@ -1,8 +1,6 @@
-"""The latent video U-Nets that are cut into stages: VideoCrafter's (arXiv 2401.09047) and its relatives."""
+"""The latent video U-Nets of VideoCrafter (arXiv 2401.09047) and of LVDM (arXiv 2211.13221), which it grew from."""
 
-from stbench.backbones.videocrafter_unet.animate import AnimateUNet
 from stbench.backbones.videocrafter_unet.lvdm import LvdmUNet
 from stbench.backbones.videocrafter_unet.network import VideoCrafterUNet
-from stbench.backbones.videocrafter_unet.stable_diffusion import StableDiffusionUNet
 
-__all__ = ["AnimateUNet", "LvdmUNet", "StableDiffusionUNet", "VideoCrafterUNet"]
+__all__ = ["LvdmUNet", "VideoCrafterUNet"]

@@ -1,0 +1,162 @@
+"""A cascade as Make-A-Video's (arXiv 2209.14792, section 3): clips of one run, finished by others.
+
+The first run makes clips from nothing. Each of the others makes of them what its task makes of a real clip: the frames
+between, or the pixels. A stage whose clips are shorter than what it is given goes over that in windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stbench.backbones.base import Conditioning
+from stbench.data.loading import clips_to_tensor
+from stbench.diffusion.samplers import calls_per_clip
+from stbench.errors import StbenchError
+from stbench.metrics.detectors.base import full_precision
+from stbench.profiling.counts import count
+from stbench.progress import progress_bar
+from stbench.records.sections import StageCost
+from stbench.reports.media import make_sheet
+from stbench.run.generation import generate
+from stbench.run.reuse import TrainedRun, load_run, sample
+from stbench.runtime.timing import Stopwatch
+from stbench.storage.clips import Clips
+from stbench.storage.files import check_folder, making, write_bytes, write_json
+from stbench.tasks.restorations import Restoration
+
+Frames = NDArray[np.uint8]
+"""Clips (N, F, H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class Cascaded:
+    """Clips, and the cost of each stage."""
+
+    clips: Clips
+    stages: tuple[StageCost, ...]
+
+
+def cascade(runs: Sequence[TrainedRun | Path | str], num: int = 4, trust_code: bool = False) -> Cascaded:
+    """Make clips by a run of `task=generate` and finish them by runs of other tasks, in their order.
+
+    Clip i is a function of the weights, their `eval.seed` and i, whatever `num` is.
+
+    Args:
+        runs: trained runs, or what `load_run` takes, the one that makes clips from nothing first.
+        num: how many clips.
+        trust_code: as of `load_run`.
+
+    Raises:
+        StbenchError: naming the run that does not fit the one before it, before anything is made.
+    """
+    trained = [run if isinstance(run, TrainedRun) else load_run(run, trust_code=trust_code) for run in runs]
+    _check(trained)
+    first, *others = trained
+    with Stopwatch(first.setup.runtime.device) as watch:
+        clips = sample(first, num)
+    stages = [_cost(first, clips.clips, 1, watch.seconds)]
+    for run in others:
+        restoration = _restoration(run)
+        windows = restoration.windows(clips.clips.shape[1], run.setup.dataset.num_frames)
+        with Stopwatch(run.setup.runtime.device) as watch:
+            made = _made_of(run, clips, windows)
+        clips = replace(clips, clips=restoration.join(clips.clips, made, windows))
+        stages.append(_cost(run, clips.clips, len(windows), watch.seconds))
+    return Cascaded(clips, tuple(stages))
+
+
+def cascade_to(runs: Sequence[str], num: int, out: Path, trust_code: bool = False) -> tuple[Path, Cascaded]:
+    """Make clips by a cascade and write `samples.npz`, `samples.webp` and `cascade.json`, the cost of each stage.
+
+    Returns:
+        The moving picture's path, and what was made.
+    """
+    check_folder(out)
+    made = cascade(runs, num, trust_code)
+    with making(out):
+        made.clips.save(out / "samples.npz")
+        write_bytes(out / "samples.webp", make_sheet(made.clips).webp)
+        write_json(out / "cascade.json", {"stages": [asdict(stage) for stage in made.stages]})
+    return out / "samples.webp", made
+
+
+def _check(runs: Sequence[TrainedRun]) -> None:
+    """Refuse runs that are no cascade, or of which one cannot take what the one before it makes."""
+    if len(runs) < 2:
+        raise StbenchError("a cascade takes a run of task=generate, and behind it those of other tasks")
+    first, *others = runs
+    if first.setup.restoration is not None:
+        task = first.config.settings.task
+        raise StbenchError(f"{first.path} is of task={task}: expected a run of task=generate at the beginning")
+    classes, (num_frames, size) = first.setup.dataset.class_names, _frames_and_size(first)
+    for run in others:
+        own_frames, own_size = _frames_and_size(run)
+        if run.setup.restoration is None:
+            raise StbenchError(f"{run.path} is of task=generate: expected it at the beginning alone")
+        if run.setup.dataset.num_classes and run.setup.dataset.class_names != classes:
+            raise StbenchError(f"{run.path} knows other classes than {first.path}")
+        if (given := run.setup.restoration.given_size(own_size)) != size:
+            raise StbenchError(
+                f"{run.path} is given frames of {given}x{given} pixels: those before it are {size}x{size}"
+            )
+        try:
+            run.setup.restoration.windows(num_frames, own_frames)
+        except StbenchError as error:
+            raise StbenchError(f"{run.path} {error}") from error
+        num_frames, size = run.setup.restoration.num_joined(num_frames), own_size
+
+
+def _frames_and_size(run: TrainedRun) -> tuple[int, int]:
+    return run.setup.dataset.num_frames, run.setup.dataset.image_size
+
+
+def _restoration(run: TrainedRun) -> Restoration:
+    assert run.setup.restoration is not None  # refused by `_check`
+    return run.setup.restoration
+
+
+def _made_of(run: TrainedRun, clips: Clips, windows: Sequence[range]) -> Frames:
+    """What a run makes of every window of every clip: (N, windows, F, H, W, 3)."""
+    setup, spec = run.setup, run.setup.sampling
+    # Those of one clip follow each other, so that how many clips there are changes none of them.
+    parts = np.concatenate([[clip[window.start : window.stop] for window in windows] for clip in clips.clips])
+    labels = np.repeat(clips.labels, len(windows))
+    encode, device = setup.autoencoder.encode, setup.runtime.device
+
+    def given() -> Iterator[Conditioning]:
+        for start in range(0, len(parts), spec.batch_size):
+            batch = slice(start, start + spec.batch_size)
+            with full_precision(device.type), torch.no_grad():
+                part = clips_to_tensor(parts[batch]).to(device)
+                concat = _restoration(run).concat(part, setup.dataset.num_frames, encode)
+            yield Conditioning(torch.from_numpy(labels[batch]) if spec.num_classes else None, concat=concat)
+
+    made = []
+    with progress_bar(f"{run.config.settings.task}, clips", len(parts)) as advance:
+        seed = setup.config.settings.eval.seed
+        for batch in generate(run.backbone, setup.autoencoder, setup.runtime, spec, len(parts), seed, given()):
+            made.append(batch)
+            advance(len(batch))
+    joined = np.concatenate(made)
+    return joined.reshape(len(clips.clips), len(windows), *joined.shape[1:])
+
+
+def _cost(run: TrainedRun, made: Frames, windows: int, seconds: float) -> StageCost:
+    setup, guided = run.setup, run.config.settings.eval.cfg_scale != 1
+    calls = windows * calls_per_clip(setup.sampling, setup.dataset.num_frames) * (2 if guided else 1)
+    gmacs = calls * count(setup.construct_unfrozen, setup.workload, with_fvcore=False).gmacs
+    num, num_frames, height, width, _ = made.shape
+    return StageCost(
+        run=str(run.path),
+        task=run.config.settings.task,
+        shape=(num, num_frames, height, width),
+        windows=windows,
+        gmacs=gmacs,
+        seconds=seconds,
+    )

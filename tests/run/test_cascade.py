@@ -1,0 +1,70 @@
+"""A cascade gives what its runs give one after the other, and refuses runs that do not fit together."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stbench.errors import StbenchError
+from stbench.run.cascade import cascade, cascade_to
+from stbench.run.reuse import load_run, sample
+from stbench.run.stages import run
+from stbench.settings.resolve import resolve
+
+BRIEF = ["variant=latte1", "train.steps=1", "eval.num_clips=2", "eval.untrained=false", "eval.cfg_scale=2"]
+DECODER = ["dataset.num_frames=5", "dataset.image_size=8"]
+INTERPOLATION = ["task=interpolate", "interpolate.keep_every=2", "dataset.num_frames=5", "dataset.image_size=8"]
+UPSCALING = ["task=upscale", "upscale.factor=2", "dataset.num_frames=6", "dataset.image_size=16"]
+
+
+@pytest.fixture(scope="module")
+def runs(smoke: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Trained for a step: 5 frames of 8x8, the 2 between 3 of them, 6 frames of 16x16."""
+    out = tmp_path_factory.mktemp("cascade")
+    return [run(resolve([*smoke, *BRIEF, *own]), out) for own in (DECODER, INTERPOLATION, UPSCALING)]
+
+
+def test_clips_go_through_every_stage(runs: list[Path], tmp_path: Path) -> None:
+    picture, made = cascade_to([str(path) for path in runs], 2, tmp_path / "out")
+    assert picture.read_bytes()[:4] == b"RIFF"
+    assert [stage.shape for stage in made.stages] == [(2, 5, 8, 8), (2, 9, 8, 8), (2, 9, 16, 16)]
+    assert [stage.windows for stage in made.stages] == [1, 2, 2]
+    between = cascade(runs[:2], 2).clips
+    assert np.array_equal(between.clips[:, ::2], sample(runs[0], 2).clips), "given frames stay"
+    steps = json.loads((tmp_path / "out" / "cascade.json").read_text())["stages"]
+    assert [stage["task"] for stage in steps] == ["generate", "interpolate", "upscale"]
+
+
+def test_a_clip_does_not_depend_on_how_many_there_are(runs: list[Path]) -> None:
+    one, two = cascade(runs, 1).clips, cascade(runs, 2).clips
+    assert one.labels.tolist() == two.labels[:1].tolist()
+    assert np.abs(one.clips.astype(int) - two.clips[:1]).max() <= 1  # rounding, as batches differ
+
+
+def test_costs_are_those_of_all_network_evaluations(runs: list[Path]) -> None:
+    stages = cascade(runs, 1).stages
+    for path, stage in zip(runs, stages, strict=True):
+        record = load_run(path).record
+        assert record and record.counts
+        steps = record.config["eval"]["num_sampling_steps"]
+        assert stage.gmacs == pytest.approx(2 * steps * stage.windows * record.counts.gmacs)  # 2: guidance
+        assert stage.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ((0,), "a cascade takes a run of task=generate, and behind it those of other tasks"),
+        ((1, 0), "is of task=interpolate: expected a run of task=generate at the beginning"),
+        ((0, 0), "is of task=generate: expected it at the beginning alone"),
+        ((0, 2), "is given 6 frames at once: expected clips of no fewer, got 5"),
+        ((0, 1, 2, 1), "is given frames of 8x8 pixels: those before it are 16x16"),
+    ],
+)
+def test_runs_that_do_not_fit_are_refused(runs: list[Path], order: tuple[int, ...], message: str) -> None:
+    with pytest.raises(StbenchError, match=re.escape(message)):
+        cascade([runs[number] for number in order])
