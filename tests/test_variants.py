@@ -21,20 +21,29 @@ from stbench.settings.resolve import resolve
 
 VARIANTS = sorted(paths.config_files("variants"))
 WITHOUT_IMAGES = (  # and say so
+    "animate_anything",
+    "animatediff_unet",
     "dynamicrafter",
     "lvdm_unet",
+    "prior",
     "pseudo3d_unet",
     "stylecrafter",
+    "tuneavideo",
     "videocrafter1_unet",
     "videocrafter_unet",
 )
+LATENTS = {"prior": (8, 1, 1, 1)}  # one embedding; all others take clips
 ONE_TOKEN = {"gradients": "exactly zero in encoder.3.1.block.norm2.weight"}  # a class is all there is to look at
 NOTES = {
+    "animate_anything": ONE_TOKEN,
+    "animatediff_unet": ONE_TOKEN,
     "dit": {"every frame": "counts; but frames do not see each other: each is predicted by itself"},
     "dynamicrafter": ONE_TOKEN,
     "stylecrafter": ONE_TOKEN,
+    "tuneavideo": ONE_TOKEN,
     "videocrafter1_unet": ONE_TOKEN,
     "videocrafter_unet": ONE_TOKEN,
+    "prior": {"gradients": "exactly zero in null_text, null_image"},  # all have a text, none is without its image
     "mochi": {"gradients": "exactly zero in model.time_embed.pooler.to_q.weight"},  # for the same reason
     "hunyuanvideo": {"gradients": "exactly zero in model.time_text_embed.text_embedder.linear_1.weight"},  # fed zeros
 }
@@ -70,9 +79,9 @@ def test_expected_operations(name: str) -> None:
 @pytest.mark.parametrize("objective", ["ddpm", "flow"])
 def test_contract(name: str, objective: str) -> None:
     component, _ = load(name).with_preset("smoke")
-    ddpm = objective == "ddpm"
+    ddpm, latent_shape = objective == "ddpm", LATENTS.get(name, (3, 4, 16, 16))
     task = Task(
-        latent_shape=(3, 4, 16, 16),
+        latent_shape=latent_shape,
         num_classes=5,
         learned_variance=ddpm,
         whole_timesteps=ddpm,
@@ -80,7 +89,8 @@ def test_contract(name: str, objective: str) -> None:
         joint_images=0 if name in WITHOUT_IMAGES or component.target == DIFFUSERS else 2,
         runtime=Runtime(torch.device("cpu"), "float32", "math"),
     )
-    facts = dict(zip(RUN_FACTS, (3, 16, 4, 5, ddpm), strict=True))
+    channels, num_frames, side, _ = latent_shape
+    facts = dict(zip(RUN_FACTS, (channels, side, num_frames, 5, ddpm), strict=True))
     verdicts = examine(lambda: component.construct(facts), task, RULES if ddpm else RULES[:4])
     expected = NOTES.get(name, {}) if ddpm else {}
     broken = [verdict for verdict in verdicts if verdict.status in ("failed", "note")]

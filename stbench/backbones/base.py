@@ -6,9 +6,9 @@ A backbone is any `nn.Module` whose constructor takes keyword arguments and whos
 
 One that takes timesteps (B, F) as well, one for each frame, says so: `per_frame_timesteps` is true.
 
-Timesteps are integers from 0 to 999 under the objective "ddpm", and numbers from 0 to 1000 under "flow", where sampling
-begins at 1000. The prediction has 2C channels when the backbone was built with `learned_variance=True`: the predicted
-noise first, the interpolation weights of the variance after it.
+Timesteps are integers from 0 to 999 under the objectives "ddpm" and "x0", and numbers from 0 to 1000 under "flow",
+where sampling begins at 1000. The prediction has 2C channels when the backbone was built with `learned_variance=True`:
+the predicted noise first, the interpolation weights of the variance after it.
 
 Some constructor arguments are facts of the run, not choices of the variant: `in_channels`, `sample_size` (H = W of
 the latents), `num_frames`, `num_classes` (0 when unconditional) and `learned_variance`. A run hands on those that the
@@ -47,6 +47,9 @@ class Conditioning:
         num_images: how many of the last frames are independent images (image-video joint training).
         image_labels: (B, K) class labels of those images; only with `num_images`, in class-conditional training.
         concat: (B, E, F, H, W), what is given of the clip itself, concatenated with the noisy latents as channels.
+        first_frame: (B, C, 1, H, W), clean latents of the frame that the clip goes on from.
+        motion_mask: (B, 1, 1, H, W), 1 where the clip may move, 0 where it stays as that frame.
+        motion_strength: (B,), how much it moves (`videocrafter_unet.animate.motion_strength`).
     """
 
     class_labels: Tensor | None = None
@@ -55,6 +58,9 @@ class Conditioning:
     num_images: int = 0
     image_labels: Tensor | None = None
     concat: Tensor | None = None
+    first_frame: Tensor | None = None
+    motion_mask: Tensor | None = None
+    motion_strength: Tensor | None = None
 
     def to(self, device: torch.device) -> Conditioning:
         """The same conditioning on another device."""

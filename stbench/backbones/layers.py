@@ -81,6 +81,31 @@ def apply_rotary(x: Tensor, positions: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
+class Rotary(nn.Module):
+    """Rotary positions (RoPE, arXiv 2104.09864) of adjacent pairs among the first channels of a head.
+
+    One module serves all attentions of a network. Its table is in the state dict, as in published files.
+
+    Args:
+        num_channels: how many channels are rotated; even.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, num_channels: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", 10000.0 ** (-torch.arange(0, num_channels, 2) / num_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rotate queries or keys (..., N, head_dim) by their index."""
+        angles = torch.arange(x.shape[-2], device=x.device)[:, None] * self.frequencies
+        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        rotated, rest = x.split([2 * len(self.frequencies), x.shape[-1] - 2 * len(self.frequencies)], dim=-1)
+        even, odd = rotated.unflatten(-1, (-1, 2)).unbind(-1)
+        pairs = torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1)
+        return torch.cat([pairs.flatten(-2), rest], dim=-1)
+
+
 def spread_over_frames(rows: Tensor, num_frames: int, num_images: int) -> Tensor:
     """Lay out one row per clip and one per appended image over the frames, as views where possible.
 

@@ -32,7 +32,7 @@ class Task:
         latent_shape: (C, F, H, W) of one clip.
         num_classes: of the dataset; 0 when it has none.
         learned_variance: whether the prediction has 2C channels.
-        whole_timesteps: timesteps are integers from 0 to 999 ("ddpm"), or else numbers from 0 to 1000 ("flow").
+        whole_timesteps: timesteps are integers from 0 to 999, or else numbers from 0 to 1000 ("flow").
         batch_size: clips of a training step.
         joint_images: images appended to each clip in training.
         concat_channels: of what is given of the clip; 0 for nothing.

@@ -1,10 +1,11 @@
-"""Training objectives: Latte's learned-variance DDPM, and rectified flow.
+"""Training objectives: Latte's learned-variance DDPM, rectified flow, and what was there before the noise.
 
 `ddpm` is the hybrid objective of Improved DDPM (arXiv 2102.09672, section 3.1) as DiT and Latte (arXiv 2401.03048)
 train it: mean squared error of the predicted noise, plus one term of the variational bound that trains only the
 variance. The bound is in bits per element, enters with weight 1 and is not multiplied by the number of timesteps.
 `flow` is rectified flow (arXiv 2209.03003, equation 1): the straight line from clean latents to noise, and its
-velocity.
+velocity. `x0` is what DALL-E 2's prior is trained with (arXiv 2204.06125, equation 2): the clean latents themselves,
+noised by a cosine schedule.
 
 Everything after the backbone is computed in float32, whatever precision the backbone runs in.
 """
@@ -32,7 +33,7 @@ class LossTerms:
     """Per-sample loss terms.
 
     Attributes:
-        mse: (B,) mean squared error of the predicted noise or velocity.
+        mse: (B,) mean squared error of the predicted noise, velocity or clean latents.
         vb: (B,) term of the variational bound in bits per element; None when the objective has none.
     """
 
@@ -47,12 +48,21 @@ class LossTerms:
 
 @dataclass(frozen=True)
 class Objective:
-    """A way of training: how timesteps are drawn, and the loss at them."""
+    """A way of training: how timesteps are drawn, and the loss at them.
+
+    Attributes:
+        loss: of a backbone on clean latents, at timesteps, with noise, under conditioning.
+        timestep_densities: by which timesteps may be drawn.
+        learned_variance: whether the backbone must predict 2C channels.
+        whole_timesteps: whether timesteps are integers.
+        schedule: how noise is added; None along a straight line.
+    """
 
     loss: Callable[[Backbone, Tensor, Tensor, Tensor, Conditioning], LossTerms]
     timestep_densities: dict[str, Callable[[int, torch.Generator | None, torch.device], Tensor]]
-    learned_variance: bool  # whether the backbone must predict 2C channels
-    whole_timesteps: bool  # whether timesteps are integers
+    learned_variance: bool
+    whole_timesteps: bool
+    schedule: Callable[[], NoiseSchedule] | None = None
 
 
 def diffusion_loss(
@@ -66,9 +76,9 @@ def diffusion_loss(
     """Noise the latents, let the backbone predict, and score the prediction.
 
     Args:
-        backbone: see `Backbone`; it predicts 2C channels for "ddpm", C for "flow".
+        backbone: see `Backbone`; it predicts 2C channels for "ddpm", C for the others.
         latents: clean latents (B,C,F,H,W).
-        timesteps: (B,) in [0, 1000), as the backbone sees them; integers for "ddpm".
+        timesteps: (B,) in [0, 1000), as the backbone sees them; integers but for "flow".
         noise: standard normal, the latents' shape.
         conditioning: handed on to the backbone.
         objective: a name of `OBJECTIVES`.
@@ -96,7 +106,7 @@ def sample_timesteps(
     """Draw the timesteps of a training batch, in [0, 1000).
 
     Args:
-        objective: "ddpm" draws integers, "flow" real numbers.
+        objective: "flow" draws real numbers, the others integers.
         batch_size: B.
         generator: where the randomness comes from, on any device; torch's default generator when None.
         device: where the timesteps are wanted.
@@ -105,7 +115,7 @@ def sample_timesteps(
         shift: for "flow": above 1 towards noise, where the frames of a clip are decided together; 1 for no shift.
 
     Returns:
-        (B,), int64 for "ddpm", float32 for "flow".
+        (B,), float32 for "flow", int64 for the others.
 
     Raises:
         StbenchError: for an unknown objective, or a density that it does not have.
@@ -158,14 +168,14 @@ def _check_timesteps(timesteps: Tensor, whole: bool) -> None:
 
 
 @cache
-def _training_schedule(device: torch.device) -> NoiseSchedule:
-    return NoiseSchedule.linear().to(device)
+def _on_device(schedule: Callable[[], NoiseSchedule], device: torch.device) -> NoiseSchedule:
+    return schedule().to(device)
 
 
 def _ddpm_loss(
     backbone: Backbone, latents: Tensor, timesteps: Tensor, noise: Tensor, conditioning: Conditioning
 ) -> LossTerms:
-    schedule = _training_schedule(latents.device)
+    schedule = _on_device(NoiseSchedule.linear, latents.device)
     steps = timesteps.long()
     noisy = schedule.add_noise(latents, noise, steps)
     prediction = backbone(noisy, timesteps, conditioning).float()
@@ -176,6 +186,15 @@ def _ddpm_loss(
         # The bound trains the variance alone: the noise gets its gradient from the squared error.
         vb=_variational_bound(schedule, latents, noisy, predicted_noise.detach(), variance_weights, steps),
     )
+
+
+def _x0_loss(
+    backbone: Backbone, latents: Tensor, timesteps: Tensor, noise: Tensor, conditioning: Conditioning
+) -> LossTerms:
+    noisy = _on_device(NoiseSchedule.cosine, latents.device).add_noise(latents, noise, timesteps.long())
+    prediction = backbone(noisy, timesteps, conditioning).float()
+    check_prediction(prediction, latents, learned_variance=False)
+    return LossTerms(mse=_mean_per_sample((latents - prediction) ** 2), vb=None)
 
 
 def _flow_loss(
@@ -251,7 +270,20 @@ def _shifted(timesteps: Tensor, shift: float) -> Tensor:
 
 
 OBJECTIVES = {
-    "ddpm": Objective(_ddpm_loss, {"uniform": _uniform_integers}, learned_variance=True, whole_timesteps=True),
+    "ddpm": Objective(
+        _ddpm_loss,
+        {"uniform": _uniform_integers},
+        learned_variance=True,
+        whole_timesteps=True,
+        schedule=NoiseSchedule.linear,
+    ),
+    "x0": Objective(
+        _x0_loss,
+        {"uniform": _uniform_integers},
+        learned_variance=False,
+        whole_timesteps=True,
+        schedule=NoiseSchedule.cosine,
+    ),
     "flow": Objective(
         _flow_loss,
         {"uniform": _uniform_reals, "logit_normal": _logit_normal_reals},

@@ -1,9 +1,10 @@
 """From noise to latents: ancestral sampling, DDIM, Euler integration, and classifier-free guidance.
 
-`ddpm` is DDPM's algorithm 2 (arXiv 2006.11239) with the learned variance, `ddim` is equation 12 of arXiv 2010.02502,
-both without clipping, as Latte (arXiv 2401.03048) samples; `euler` integrates the velocity of rectified flow
-(arXiv 2209.03003). `fifo-ddim` and `fifo-euler` make clips of any length by a queue of frames (`fifo`). Guidance
-follows arXiv 2207.12598: conditional and unconditional prediction in one doubled batch.
+`ddpm` is DDPM's algorithm 2 (arXiv 2006.11239) with the learned variance, or that of the posterior where none is
+learned, `ddim` is equation 12 of arXiv 2010.02502, both without clipping, as Latte (arXiv 2401.03048) samples; `euler`
+integrates the velocity of rectified flow (arXiv 2209.03003). `fifo-ddim` and `fifo-euler` make clips of any length by a
+queue of frames (`fifo`). Guidance follows arXiv 2207.12598: conditional and unconditional prediction in one doubled
+batch.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,7 +34,7 @@ SPACINGS = ("uniform", "ddim")
 class Sampling:
     """How latents are sampled."""
 
-    objective: str  # what the backbone was trained with, "ddpm" or "flow"
+    objective: str  # what the backbone was trained with, a name of `OBJECTIVES`
     sampler: str  # a name of `SAMPLERS` that fits it
     num_sampling_steps: int  # how often the backbone is called
     num_classes: int  # also the null class label of guidance; 0 when unconditional
@@ -98,24 +100,23 @@ def check_sampling(sampling: Sampling) -> None:
         StbenchError: for an unknown name, choices that exclude each other, or a number of steps that cannot be had.
     """
     objective, sampler, spacing, eta = sampling.objective, sampling.sampler, sampling.spacing, sampling.eta
-    find_objective(objective)
+    straight = find_objective(objective).schedule is None
     if sampler not in SAMPLERS:
         raise unknown_name("sampler", sampler, SAMPLERS)
     if spacing not in SPACINGS:
         raise unknown_name("spacing", spacing, SPACINGS)
     if sampling.guided_channels not in GUIDED_CHANNELS:
         raise unknown_name("guided_channels", sampling.guided_channels, GUIDED_CHANNELS)
-    needed, _ = SAMPLERS[sampler]
-    if needed != objective:
-        fitting = [name for name, (trained_with, _) in SAMPLERS.items() if trained_with == objective]
+    fitting = [name for name, (objectives, _) in SAMPLERS.items() if objective in objectives]
+    if sampler not in fitting:
         raise StbenchError(f"sampler={sampler} does not fit objective={objective}: expected {' or '.join(fitting)}")
-    if objective == "flow" and spacing != "uniform":
+    if straight and spacing != "uniform":
         raise StbenchError(f"spacing={spacing} does not fit sampler={sampler}: its steps are always uniform")
     if not 0 <= eta <= 1:
         raise StbenchError(f"eta={eta}: expected a number from 0 to 1")
     if eta and "ddim" not in sampler:
         raise StbenchError(f"eta={eta} does not fit sampler={sampler}: only ddim has it")
-    if objective == "ddpm":
+    if not straight:
         respaced_steps(_respacing(sampling))
     elif sampling.num_sampling_steps < 1:
         raise StbenchError(f"num_sampling_steps={sampling.num_sampling_steps}: expected at least 1")
@@ -142,7 +143,7 @@ def check_length(backbone: Backbone, sampling: Sampling, num_frames: int) -> Non
             )
     elif sampling.window not in (None, num_frames):
         queues = " or ".join(
-            name for name, (needed, _) in SAMPLERS.items() if is_queue(name) and needed == sampling.objective
+            name for name, (fitting, _) in SAMPLERS.items() if is_queue(name) and sampling.objective in fitting
         )
         raise StbenchError(
             f"sampler={sampling.sampler} makes clips of {sampling.window} frames, as the backbone sees: {queues} makes "
@@ -176,13 +177,12 @@ def guided_channel_count(backbone: Backbone, objective: str, guided_channels: st
 def _sample_ddpm(
     predict: Predict, latents: Tensor, sampling: Sampling, draw_noise: StepNoise, progress: Progress
 ) -> Tensor:
-    """DDPM's algorithm 2 with the learned variance."""
+    """DDPM's algorithm 2, with the learned variance where there is one."""
     schedule = _sampling_schedule(sampling, latents.device)
     for step in reversed(range(schedule.num_steps)):
-        noise, variance_weights = _noise_and_variance(predict(latents, schedule.timestep_map[step]), latents)
-        clean = schedule.clean_from_noise(latents, noise, step)
-        mean = schedule.posterior_mean(clean, latents, step)
-        log_variance = schedule.interpolated_log_variance(variance_weights, step)
+        told = _read(predict(latents, schedule.timestep_map[step]), latents, step, sampling.objective, schedule)
+        mean = schedule.posterior_mean(told.clean, latents, step)
+        log_variance = schedule.interpolated_log_variance(told.variance_weights, step)
         latents = mean + (0.5 * log_variance).exp() * draw_noise(latents) if step else mean
         progress(schedule.num_steps - step, sampling.num_sampling_steps)
     return latents
@@ -220,13 +220,14 @@ class DdimLevels:
 
     def __init__(self, sampling: Sampling, device: torch.device) -> None:
         self.schedule, self.eta = _sampling_schedule(sampling, device), sampling.eta
+        self.objective = sampling.objective
         self.num_steps, self.timesteps = self.schedule.num_steps, self.schedule.timestep_map
 
     def descend(self, latents: Tensor, prediction: Tensor, steps: Steps, draw_noise: StepNoise) -> Tensor:
         """Take latents one step down."""
-        noise, _ = _noise_and_variance(prediction, latents)
-        clean = self.schedule.clean_from_noise(latents, noise, steps)
-        return self.schedule.ddim_step(clean, noise, steps, self.eta, draw_noise(latents) if self.eta else None)
+        told = _read(prediction, latents, steps, self.objective, self.schedule)
+        fresh = draw_noise(latents) if self.eta else None
+        return self.schedule.ddim_step(told.clean, told.noise, steps, self.eta, fresh)
 
     def noised(self, clean: Tensor, noise: Tensor, steps: Steps) -> Tensor:
         """Clean latents as they are before these steps."""
@@ -255,7 +256,7 @@ def _sample_queue(
     predict: Predict, latents: Tensor, sampling: Sampling, draw_noise: StepNoise, progress: Progress
 ) -> Tensor:
     """FIFO-Diffusion."""
-    levels_class = DdimLevels if sampling.objective == "ddpm" else EulerLevels
+    levels_class = EulerLevels if find_objective(sampling.objective).schedule is None else DdimLevels
     return _queue(sampling).sample(predict, latents, levels_class(sampling, latents.device), draw_noise, progress)
 
 
@@ -264,20 +265,23 @@ def _queue(sampling: Sampling) -> Queue:
     return Queue(sampling.num_sampling_steps, sampling.window, lookahead=not sampling.sampler.endswith("-disjoint"))
 
 
-SAMPLERS: dict[str, tuple[str, Solver]] = {
-    "ddpm": ("ddpm", _sample_ddpm),
-    "ddim": ("ddpm", _sample_ddim),
-    "fifo-ddim": ("ddpm", _sample_queue),
-    "fifo-ddim-disjoint": ("ddpm", _sample_queue),
-    "euler": ("flow", _sample_euler),
-    "fifo-euler": ("flow", _sample_queue),
-    "fifo-euler-disjoint": ("flow", _sample_queue),
+SCHEDULED = ("ddpm", "x0")
+SAMPLERS: dict[str, tuple[tuple[str, ...], Solver]] = {
+    "ddpm": (SCHEDULED, _sample_ddpm),
+    "ddim": (SCHEDULED, _sample_ddim),
+    "fifo-ddim": (SCHEDULED, _sample_queue),
+    "fifo-ddim-disjoint": (SCHEDULED, _sample_queue),
+    "euler": (("flow",), _sample_euler),
+    "fifo-euler": (("flow",), _sample_queue),
+    "fifo-euler-disjoint": (("flow",), _sample_queue),
 }
-"""Name of a sampler -> the objective it needs, and its solver."""
+"""Name of a sampler -> the objectives that it fits, and its solver."""
 
 
 def _sampling_schedule(sampling: Sampling, device: torch.device) -> NoiseSchedule:
-    return NoiseSchedule.linear().respaced(_respacing(sampling)).to(device)
+    schedule = find_objective(sampling.objective).schedule
+    assert schedule is not None, f"objective={sampling.objective} adds no noise by a schedule"
+    return schedule().respaced(_respacing(sampling)).to(device)
 
 
 def _respacing(sampling: Sampling) -> str:
@@ -285,10 +289,22 @@ def _respacing(sampling: Sampling) -> str:
     return f"{'ddim' if sampling.spacing == 'ddim' else ''}{sampling.num_sampling_steps}"
 
 
-def _noise_and_variance(prediction: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
-    check_prediction(prediction, latents, learned_variance=True)
+class Told(NamedTuple):
+    """What a prediction says of noisy latents: what they were, the noise in them, and its variance."""
+
+    clean: Tensor
+    noise: Tensor
+    variance_weights: Tensor  # as of `NoiseSchedule.interpolated_log_variance`
+
+
+def _read(prediction: Tensor, latents: Tensor, steps: Steps, objective: str, schedule: NoiseSchedule) -> Told:
+    """Read a prediction by what the backbone was trained to predict; without a variance it is the posterior's."""
+    check_prediction(prediction, latents, find_objective(objective).learned_variance)
+    if objective == "x0":
+        noise = schedule.noise_from_clean(latents, prediction, steps)
+        return Told(prediction, noise, torch.full_like(prediction, -1))
     noise, variance_weights = prediction.chunk(2, dim=1)
-    return noise, variance_weights
+    return Told(schedule.clean_from_noise(latents, noise, steps), noise, variance_weights)
 
 
 def _predict(backbone: Backbone, conditioning: Conditioning, latents: Tensor, timestep: Tensor) -> Tensor:
@@ -306,7 +322,7 @@ def _predict_guided(
 
 
 def _null_conditioning(conditioning: Conditioning, num_classes: int) -> Conditioning:
-    """What the unconditional half of a doubled batch sees: the null label, a zero context, the same fps and concat."""
+    """What the unconditional half of a doubled batch sees: the null label, a zero context, and the same of all else."""
     labels, context = conditioning.class_labels, conditioning.context
     if labels is None and context is None:
         raise StbenchError("guidance needs class labels or a context: with neither, expected cfg_scale=1")
@@ -321,13 +337,9 @@ def _null_conditioning(conditioning: Conditioning, num_classes: int) -> Conditio
 
 def _doubled(conditional: Conditioning, unconditional: Conditioning) -> Conditioning:
     """Both conditionings in one batch, the conditional half first."""
-
-    def both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-        return None if first is None or second is None else torch.cat([first, second])
-
-    return Conditioning(
-        class_labels=both(conditional.class_labels, unconditional.class_labels),
-        context=both(conditional.context, unconditional.context),
-        fps=both(conditional.fps, unconditional.fps),
-        concat=both(conditional.concat, unconditional.concat),
-    )
+    both = {
+        name: torch.cat([value, getattr(unconditional, name)])
+        for name, value in vars(conditional).items()
+        if isinstance(value, Tensor)
+    }
+    return Conditioning(**both)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""The noise schedule of Latte (arXiv 2401.03048) and its shortened forms for sampling.
+"""The noise schedules of Latte (arXiv 2401.03048) and of priors, and their shortened forms for sampling.
 
-The Gaussian diffusion of DDPM (arXiv 2006.11239) with its linear betas, the variance interpolation of Improved DDPM
-(arXiv 2102.09672, equation 15), and the strided schedules of the latter's section 4. Tables are kept in float64 and
-rounded to float32 only when they meet a tensor, as in the authors' code.
+The Gaussian diffusion of DDPM (arXiv 2006.11239) with its linear betas or the cosine of Improved DDPM (arXiv
+2102.09672, section 3.2), the latter's variance interpolation (equation 15), and the strided schedules of its section 4.
+Tables are kept in float64 and rounded to float32 only when they meet a tensor, as in the authors' code.
 
 A `step` counts the steps of one schedule, 0 being the cleanest; a `timestep` is always on the scale [0, 1000) that the
 backbone was trained on. The two are equal except in a respaced schedule.
@@ -10,6 +10,7 @@ backbone was trained on. The two are equal except in a respaced schedule.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +21,7 @@ from stbench.errors import StbenchError
 
 NUM_TIMESTEPS = 1000
 BETA_START, BETA_END = 1e-4, 0.02  # DDPM, section 4
+COSINE_OFFSET, MOST_BETA = 0.008, 0.999  # Improved DDPM, section 3.2
 
 Steps = Tensor | int
 """Steps of a schedule: (B,) integers, (B or 1, F) with one for each frame, or one integer for the whole batch."""
@@ -42,6 +44,13 @@ class NoiseSchedule:
         """The schedule that Latte trains on: 1000 steps, betas equally spaced."""
         betas = torch.linspace(BETA_START, BETA_END, NUM_TIMESTEPS, dtype=torch.float64)
         return cls(betas, torch.arange(NUM_TIMESTEPS))
+
+    @classmethod
+    def cosine(cls) -> NoiseSchedule:
+        """The schedule of Improved DDPM (equation 17): 1000 steps, alpha_bar a squared cosine of the step."""
+        shares = torch.linspace(0, 1, NUM_TIMESTEPS + 1, dtype=torch.float64)
+        levels = ((shares + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2).cos() ** 2
+        return cls((1 - levels[1:] / levels[:-1]).clamp(max=MOST_BETA), torch.arange(NUM_TIMESTEPS))
 
     def respaced(self, spec: str) -> NoiseSchedule:
         """The schedule over a subset of the steps, with the same alpha_bar at those.
@@ -93,6 +102,11 @@ class NoiseSchedule:
         """Solve `add_noise` for x_0."""
         inverse = 1 / self.alphas_cumprod
         return _at(inverse.sqrt(), steps) * noisy - _at((inverse - 1).sqrt(), steps) * noise
+
+    def noise_from_clean(self, noisy: Tensor, clean: Tensor, steps: Steps) -> Tensor:
+        """Solve `add_noise` for the noise."""
+        level = self.alphas_cumprod
+        return (noisy - _at(level.sqrt(), steps) * clean) / _at((1 - level).sqrt(), steps)
 
     def posterior_mean(self, clean: Tensor, noisy: Tensor, steps: Steps) -> Tensor:
         """Mean of q(x_{t-1} | x_t, x_0) (DDPM, equation 7)."""

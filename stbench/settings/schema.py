@@ -11,14 +11,16 @@ from typing import Any, get_type_hints
 
 from stbench.settings.components import Component
 
+_OF_SCHEDULES = ("ddpm", "ddim", "fifo-ddim", "fifo-ddim-disjoint")
 # What each objective can be sampled with, its usual sampler first.
 OBJECTIVE_SAMPLERS = {
-    "ddpm": ("ddpm", "ddim", "fifo-ddim", "fifo-ddim-disjoint"),
+    "ddpm": _OF_SCHEDULES,
+    "x0": _OF_SCHEDULES,
     "flow": ("euler", "fifo-euler", "fifo-euler-disjoint"),
 }
 TASKS = ("generate", "interpolate", "upscale")
 TRACKERS = ("tensorboard", "wandb", "mlflow")
-SAMPLERS = tuple(name for names in OBJECTIVE_SAMPLERS.values() for name in names)
+SAMPLERS = tuple(dict.fromkeys(name for names in OBJECTIVE_SAMPLERS.values() for name in names))
 
 
 def setting(
@@ -61,7 +63,9 @@ class DiffusionConfig:
     """What the backbone is trained to predict."""
 
     objective: str = setting(
-        "ddpm", "ddpm (noise and learned variance) or flow (rectified)", choices=tuple(OBJECTIVE_SAMPLERS)
+        "ddpm",
+        "ddpm (noise and learned variance), x0 (clean latents, as priors do) or flow (rectified)",
+        choices=tuple(OBJECTIVE_SAMPLERS),
     )
     timestep_density: str = setting(
         "uniform", "how training draws timesteps; logit_normal is for flow", choices=("uniform", "logit_normal")

@@ -1,8 +1,9 @@
 """Golden values: outputs of the authors' networks, measured on weights and inputs that are formulas.
 
 `tests/golden/golden.json` states the rule in its README and holds, for each network, figures of its output. What the
-README leaves open was found by reproducing `latte_v1` and `mav`: only trainable tensors are counted by the index i of
-the rule (frozen tables are neither filled nor counted), and `std` is the sample standard deviation.
+README leaves open was found by reproducing `latte_v1`, `mav` and `prior`: only trainable tensors are counted by the
+index i of the rule (frozen tables are not filled, and counted in `prior` alone), and `std` is the sample standard
+deviation.
 """
 
 from __future__ import annotations
@@ -42,13 +43,15 @@ def formula_input() -> FormulaInput:
 def formula_fill() -> FormulaFill:
     """Fill a module's trainable parameters by the rule, in the order of the authors' names.
 
-    The filler takes the module and `authors_name`, which turns a parameter's name here into the authors'.
+    The filler takes the module, `authors_name`, which turns a parameter's name here into the authors', and `frozen`,
+    the authors' names of tables that are counted without being filled.
     """
 
-    def fill(module: nn.Module, authors_name: Callable[[str], str] = str) -> None:
-        named = [(authors_name(name), p) for name, p in module.named_parameters() if p.requires_grad]
-        for index, (name, parameter) in enumerate(sorted(named, key=lambda pair: pair[0])):
-            parameter.data.copy_(_formula_weight(name, parameter.shape, index))
+    def fill(module: nn.Module, authors_name: Callable[[str], str] = str, frozen: Sequence[str] = ()) -> None:
+        named = {authors_name(name): p for name, p in module.named_parameters() if p.requires_grad}
+        for index, name in enumerate(sorted([*named, *frozen])):
+            if name not in frozen:
+                named[name].data.copy_(_formula_weight(name, named[name].shape, index))
 
     return fill
 

@@ -27,6 +27,9 @@ def test_nothing_is_given_by_default() -> None:
         "num_images": 0,
         "image_labels": None,
         "concat": None,
+        "first_frame": None,
+        "motion_mask": None,
+        "motion_strength": None,
     }
 
 

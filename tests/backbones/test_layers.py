@@ -18,6 +18,7 @@ from stbench.backbones.layers import (
     Mlp,
     PerFrame,
     RMSNorm,
+    Rotary,
     TimestepMlp,
     apply_rotary,
     read_classes_as,
@@ -153,6 +154,18 @@ def test_rotary_keeps_the_precision_of_its_input() -> None:
     rotated = apply_rotary(x, torch.arange(3))
     assert rotated.dtype == torch.bfloat16
     torch.testing.assert_close(rotated.float(), apply_rotary(x.float(), torch.arange(3)), rtol=0, atol=0.05)
+
+
+def test_rotary_module_turns_adjacent_pairs_and_leaves_the_rest() -> None:
+    x = normal(3, 6)
+    rotated = Rotary(4)(x)
+    for position in range(3):
+        for pair, frequency in enumerate((1, 10000**-0.5)):
+            turn = complex(math.cos(position * frequency), math.sin(position * frequency))
+            expected = complex(*x[position, 2 * pair : 2 * pair + 2].tolist()) * turn
+            assert complex(*rotated[position, 2 * pair : 2 * pair + 2].tolist()) == pytest.approx(expected, abs=1e-6)
+    assert torch.equal(rotated[:, 4:], x[:, 4:])
+    assert Rotary(4)(x.bfloat16()).dtype == torch.bfloat16
 
 
 # ---- classes ----

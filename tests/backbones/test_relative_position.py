@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from stbench.backbones.relative_position import RelativePositionBias, RelativePositions, relative_buckets
+from stbench.backbones.relative_position import (
+    CausalBias,
+    RelativePositionBias,
+    RelativePositions,
+    distance_buckets,
+    relative_buckets,
+)
 
 # Of video-diffusion-pytorch 0.7.0, 32 buckets up to a distance of 32, for keys from 20 before the query to 20 after it.
 PUBLISHED = (
@@ -41,3 +47,23 @@ def test_the_vector_of_a_pair_is_that_of_its_distance_up_to_the_reach() -> None:
     expected = torch.tensor([[0, 1, 2, 2], [-1, 0, 1, 2], [-2, -1, 0, 1], [-2, -2, -1, 0]])
     assert torch.equal(positions(4)[..., 0], expected.float())
     assert positions(4).shape == (4, 4, 3)
+
+
+def test_a_causal_bias_counts_from_the_key_that_is_no_position() -> None:
+    """At [i, j] the score of max(i - j, 0), where key j is position j - 1, and none for a position behind i."""
+    torch.manual_seed(0)
+    bias = CausalBias(num_heads=3)
+    looked_up = bias(19)
+    assert looked_up.shape == (3, 19, 20)
+    for query in range(19):
+        for key in range(20):
+            bucket = min(max(query - key, 0), 16)  # single distances up to 16, and 17 and 18 share its bucket
+            expected = bias.weight[bucket, 1] if key <= query + 1 else torch.tensor(-torch.inf)
+            assert torch.equal(looked_up[1, query, key], expected)
+
+
+def test_distances_far_away_share_the_last_bucket() -> None:
+    buckets = distance_buckets(torch.arange(300), num_buckets=32, max_distance=128)
+    assert buckets[:17].tolist() == list(range(17))
+    assert buckets.diff().min() >= 0
+    assert set(buckets[128:].tolist()) == {31}

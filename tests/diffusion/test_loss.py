@@ -118,6 +118,22 @@ def test_each_term_trains_its_own_channels(term: str, trained: slice) -> None:
     assert touched.tolist() == expected.tolist()
 
 
+def test_x0_trains_towards_the_clean_latents_under_a_cosine() -> None:
+    clean, noise = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(3))
+
+    def check(x: Tensor, seen: Tensor, conditioning: Conditioning) -> Tensor:
+        angles = ((torch.stack([seen + 1, torch.full_like(seen, 0)]) / 1000 + 0.008) / 1.008 * math.pi / 2).double()
+        level = (angles[0].cos() / angles[1].cos()).square().float().reshape(-1, 1, 1, 1, 1)
+        torch.testing.assert_close(x[:5], (level.sqrt() * clean + (1 - level).sqrt() * noise)[:5], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(x[5], noise[5], rtol=0, atol=1e-3)  # nothing is left at the last timestep
+        return clean + 2
+
+    terms = diffusion_loss(check, clean, TIMESTEPS, noise, UNCONDITIONAL, objective="x0")
+    assert terms.vb is None
+    torch.testing.assert_close(terms.total, torch.full((6,), 4.0))
+    assert terms.total is terms.mse
+
+
 def test_flow_trains_towards_the_velocity_of_the_straight_line() -> None:
     clean, noise = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(3))
     timesteps = torch.tensor([0.0, 1.5, 250, 500, 750, 999.9])
@@ -133,7 +149,7 @@ def test_flow_trains_towards_the_velocity_of_the_straight_line() -> None:
     assert terms.total is terms.mse
 
 
-@pytest.mark.parametrize(("objective", "channels"), [("ddpm", 8), ("flow", 4)])
+@pytest.mark.parametrize(("objective", "channels"), [("ddpm", 8), ("x0", 4), ("flow", 4)])
 def test_loss_is_float32_under_autocast_and_passes_everything_on(objective: str, channels: int) -> None:
     network = torch.nn.Conv3d(4, channels, 1)
     conditioning = Conditioning(class_labels=torch.arange(6))
@@ -165,7 +181,9 @@ def test_a_bfloat16_prediction_is_scored_in_float32(objective: str, channels: in
     assert torch.equal(half.total, single.total)
 
 
-@pytest.mark.parametrize(("objective", "channels", "wanted"), [("ddpm", 4, "True"), ("flow", 8, "False")])
+@pytest.mark.parametrize(
+    ("objective", "channels", "wanted"), [("ddpm", 4, "True"), ("x0", 8, "False"), ("flow", 8, "False")]
+)
 def test_wrong_number_of_channels(objective: str, channels: int, wanted: str) -> None:
     latents = torch.zeros(SHAPE)
     prediction = torch.zeros(6, channels, 2, 4, 4)

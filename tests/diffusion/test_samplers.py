@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
-from stbench.diffusion import NoiseSchedule, sample
+from stbench.diffusion import OBJECTIVES, NoiseSchedule, sample
 from stbench.diffusion.samplers import Sampling, check_sampling, guided_channel_count
 from stbench.errors import StbenchError
 
 SHAPE = (2, 4, 2, 4, 4)
 LEVELS = NoiseSchedule.linear().alphas_cumprod.float()
 LABELS = Conditioning(class_labels=torch.tensor([1, 3]))
+GIVEN = ("fps", "concat", "first_frame", "motion_mask", "motion_strength")
 
 
 def golden_backbone(x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
@@ -146,15 +147,61 @@ def test_euler_on_a_linear_flow() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
-def test_known_clean_latents_are_found(sampler: str) -> None:
-    """A backbone that knows the clean latents predicts the very noise, and both samplers end on them."""
+@pytest.mark.parametrize("objective", ["ddpm", "x0"])
+def test_known_clean_latents_are_found(objective: str, sampler: str) -> None:
+    """A backbone that knows the clean latents predicts them or the very noise, and both samplers end on them."""
     clean = normal(seed=1)
 
     def knowing(x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        if objective == "x0":
+            return clean
         level = LEVELS[timesteps].reshape(-1, 1, 1, 1, 1)
         return torch.cat([(x - level.sqrt() * clean) / (1 - level).sqrt(), torch.zeros_like(x)], dim=1)
 
-    torch.testing.assert_close(draw(knowing, sampler=sampler), clean, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(draw(knowing, objective=objective, sampler=sampler), clean, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("sampler", "eta"), [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0)])
+def test_clean_latents_and_noise_say_the_same_of_one_schedule(
+    sampler: str, eta: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OBJECTIVES, "x0", replace(OBJECTIVES["x0"], schedule=NoiseSchedule.linear))
+
+    def noise(x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        predicted = golden_backbone(x, timesteps, conditioning)[:, :4]
+        return torch.cat([predicted, torch.full_like(predicted, -1)], dim=1)  # the variance of the posterior
+
+    def clean(x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        level = LEVELS[timesteps].reshape(-1, 1, 1, 1, 1)
+        return (x - (1 - level).sqrt() * noise(x, timesteps, conditioning)[:, :4]) / level.sqrt()
+
+    by_noise, by_clean = (
+        draw(each, objective=name, sampler=sampler, eta=eta, draw_noise=noise_from(torch.Generator().manual_seed(7)))
+        for each, name in ((noise, "ddpm"), (clean, "x0"))
+    )
+    torch.testing.assert_close(by_clean, by_noise, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_clean_latents_under_a_cosine_equal_diffusers(sampler: str) -> None:
+    schedulers = pytest.importorskip("diffusers").schedulers
+    options = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "sample", "clip_sample": False}
+    scheduler = {
+        "ddim": lambda: schedulers.DDIMScheduler(**options, timestep_spacing="leading", set_alpha_to_one=True),
+        "ddpm": lambda: schedulers.DDPMScheduler(**options, timestep_spacing="leading", variance_type="fixed_small"),
+    }[sampler]()
+    scheduler.set_timesteps(50)
+    generator, x = torch.Generator().manual_seed(7), normal()
+
+    def backbone(x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        return 0.9 * x.sin() + timesteps.reshape(-1, 1, 1, 1, 1) / 5000
+
+    for timestep in scheduler.timesteps:
+        predicted = backbone(x, timestep.expand(len(x)), UNCONDITIONAL)
+        x = scheduler.step(predicted, timestep, x, generator=generator).prev_sample
+    drawn = noise_from(torch.Generator().manual_seed(7))
+    out = draw(backbone, objective="x0", sampler=sampler, num_sampling_steps=50, spacing="ddim", draw_noise=drawn)
+    torch.testing.assert_close(out, x, rtol=1e-4, atol=1e-4)
 
 
 def labelled(x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
@@ -181,6 +228,22 @@ def test_guidance_equals_the_formula(sampler: str, guided_channels: str, varianc
 
     out = draw(labelled, LABELS, cfg_scale=scale, guided_channels=guided_channels, **seeded())
     torch.testing.assert_close(out, draw(formula, LABELS, **seeded()), rtol=1e-4, atol=1e-4)
+
+
+def test_guidance_tells_both_halves_all_but_label_and_context() -> None:
+    """What is given of a clip is given to the unconditional half as well."""
+    given: dict[str, Any] = {name: torch.full((2, 1), float(index)) for index, name in enumerate(GIVEN)}
+    seen: list[Conditioning] = []
+
+    def watching(x: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        seen.append(conditioning)
+        return labelled(x, timesteps, conditioning)
+
+    draw(watching, replace(LABELS, context=torch.ones(2, 3, 4), **given), cfg_scale=2.0)
+    assert seen[0].context is not None
+    assert torch.equal(seen[0].context, torch.cat([torch.ones(2, 3, 4), torch.zeros(2, 3, 4)]))
+    for name, value in given.items():
+        assert torch.equal(getattr(seen[0], name), torch.cat([value, value]))
 
 
 def test_a_family_says_how_many_channels_its_authors_guide() -> None:
@@ -306,6 +369,7 @@ def test_progress_counts_every_step_and_no_gradient_is_kept(sampler: str, object
         ({"spacing": "unifrom"}, "unknown spacing 'unifrom': did you mean 'uniform'"),
         ({"guided_channels": "some"}, "unknown guided_channels 'some'"),
         ({"sampler": "euler"}, "sampler=euler does not fit objective=ddpm: expected ddpm or ddim"),
+        ({"objective": "x0", "sampler": "euler"}, "sampler=euler does not fit objective=x0: expected ddpm or ddim"),
         ({"objective": "flow"}, "sampler=ddim does not fit objective=flow: expected euler"),
         ({"objective": "flow", "sampler": "euler", "spacing": "ddim"}, "spacing=ddim does not fit sampler=euler"),
         ({"objective": "flow", "sampler": "euler", "num_sampling_steps": 0}, "num_sampling_steps=0"),
@@ -334,7 +398,8 @@ def test_what_cannot_be_sampled_is_refused_without_a_backbone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("objective", "sampler", "wanted"), [("ddpm", "ddpm", True), ("ddpm", "ddim", True), ("flow", "euler", False)]
+    ("objective", "sampler", "wanted"),
+    [("ddpm", "ddpm", True), ("ddpm", "ddim", True), ("x0", "ddim", False), ("flow", "euler", False)],
 )
 def test_wrong_number_of_channels(objective: str, sampler: str, wanted: bool) -> None:
     wrong = 4 if wanted else 8

@@ -24,6 +24,15 @@ def test_alphas_cumprod_against_numpy() -> None:
     assert expected[-1] == pytest.approx(4.0358e-5, rel=1e-4)
 
 
+def test_the_cosine_against_numpy_and_its_ends() -> None:
+    schedule = NoiseSchedule.cosine()
+    levels = np.cos((np.arange(1001) / 1000 + 0.008) / 1.008 * np.pi / 2) ** 2 / np.cos(0.008 / 1.008 * np.pi / 2) ** 2
+    np.testing.assert_allclose(schedule.alphas_cumprod[:-1].numpy(), levels[1:-1], rtol=1e-9)
+    assert schedule.alphas_cumprod[0].item() == pytest.approx(0.999959, abs=5e-7)
+    assert schedule.alphas_cumprod[-1].item() == pytest.approx(2.43e-9, rel=2e-3)
+    assert schedule.betas[-1] == 0.999  # where the formula has 1, and nothing would be left
+
+
 def test_posterior_variance_is_bayes_rule() -> None:
     """1 / variance of q(x_{t-1} | x_t, x_0) = alpha_t / beta_t + 1 / (1 - alpha_bar_{t-1}) for t > 0."""
     schedule = NoiseSchedule.linear()
@@ -53,6 +62,7 @@ def test_noise_and_clean_latents_are_solutions_of_each_other(steps: torch.Tensor
     noisy = schedule.add_noise(clean, noise, steps)
     assert noisy.dtype == torch.float32
     torch.testing.assert_close(schedule.clean_from_noise(noisy, noise, steps), clean, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(schedule.noise_from_clean(noisy, clean, steps), noise, atol=1e-4, rtol=1e-4)
 
 
 def test_learned_variance_runs_from_beta_tilde_to_beta() -> None:
@@ -135,7 +145,9 @@ def test_betas_of_a_respaced_schedule_are_those_of_the_steps_between(spec: str) 
         assert short.betas[index].item() == pytest.approx(1 - between.prod().item(), rel=1e-9)
 
 
-@pytest.mark.parametrize("method", ["add_noise", "clean_from_noise", "posterior_mean", "interpolated_log_variance"])
+@pytest.mark.parametrize(
+    "method", ["add_noise", "clean_from_noise", "noise_from_clean", "posterior_mean", "interpolated_log_variance"]
+)
 def test_one_step_for_all_is_the_same_as_that_step_for_each(method: str) -> None:
     schedule = NoiseSchedule.linear()
     clips = torch.randn(2, 3, 4, 2, 2, 2, generator=torch.Generator().manual_seed(0))

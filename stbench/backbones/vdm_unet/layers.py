@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stbench.backbones.layers import PerFrame, RMSNorm
+from stbench.backbones.layers import PerFrame, RMSNorm, Rotary
 from stbench.backbones.temporal import ChannelGate, MotionModule, attend_over_time, first_and_previous
 from stbench.runtime.attention.attend import Attend
 from stbench.runtime.attention.linear import LinearAttend
@@ -31,31 +30,6 @@ class FrameMask:
     bias: Tensor | None
     num_images: int = 0
     apart: Tensor | None = None
-
-
-class Rotary(nn.Module):
-    """Rotary positions (RoPE, arXiv 2104.09864) of adjacent pairs among the first channels of a head.
-
-    One module serves all temporal attentions. Its table is in the state dict, as in the authors' files.
-
-    Args:
-        num_channels: how many channels are rotated; even.
-    """
-
-    frequencies: Tensor
-
-    def __init__(self, num_channels: int) -> None:
-        super().__init__()
-        self.register_buffer("frequencies", 10000.0 ** (-torch.arange(0, num_channels, 2) / num_channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Rotate queries or keys (..., F, head_dim) by their frame's index."""
-        angles = torch.arange(x.shape[-2], device=x.device)[:, None] * self.frequencies
-        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-        rotated, rest = x.split([2 * len(self.frequencies), x.shape[-1] - 2 * len(self.frequencies)], dim=-1)
-        even, odd = rotated.unflatten(-1, (-1, 2)).unbind(-1)
-        pairs = torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1)
-        return torch.cat([pairs.flatten(-2), rest], dim=-1)
 
 
 class Attention(nn.Module):

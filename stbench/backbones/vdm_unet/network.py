@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
-from stbench.backbones.layers import ClassEmbedding, PerFrame, spread_over_frames, timestep_sinusoid
+from stbench.backbones.layers import ClassEmbedding, PerFrame, Rotary, spread_over_frames, timestep_sinusoid
 from stbench.backbones.relative_position import RelativePositionBias
 from stbench.backbones.temporal import TEMPORAL
 from stbench.backbones.vdm_unet.layers import (
@@ -29,7 +29,6 @@ from stbench.backbones.vdm_unet.layers import (
     FrameMask,
     Motion,
     ResNetBlock,
-    Rotary,
     SpaceTimeAttention,
     SpatialAttention,
     TemporalAttention,

@@ -1,6 +1,8 @@
-"""The latent video U-Nets of VideoCrafter (arXiv 2401.09047) and of LVDM (arXiv 2211.13221), which it grew from."""
+"""The latent video U-Nets that are cut into stages: VideoCrafter's (arXiv 2401.09047) and its relatives."""
 
+from stbench.backbones.videocrafter_unet.animate import AnimateUNet
 from stbench.backbones.videocrafter_unet.lvdm import LvdmUNet
 from stbench.backbones.videocrafter_unet.network import VideoCrafterUNet
+from stbench.backbones.videocrafter_unet.stable_diffusion import StableDiffusionUNet
 
-__all__ = ["LvdmUNet", "VideoCrafterUNet"]
+__all__ = ["AnimateUNet", "LvdmUNet", "StableDiffusionUNet", "VideoCrafterUNet"]

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stbench.backbones.videocrafter_unet.stages import Told, clips_to_frames, frames_to_clips, per_frame, zeroed
+from stbench.backbones.videocrafter_unet.stages import (
+    FrameNorm,
+    Told,
+    clips_to_frames,
+    frames_to_clips,
+    per_frame,
+    zeroed,
+)
 
 TEMPORAL_DROPOUT = 0.1  # before the later convolutions in time
 
@@ -39,7 +48,18 @@ class TemporalConvs(nn.Sequential):
 
 
 class ResNetBlock(nn.Module):
-    """Two convolutions beside a residual, the embedding added between them; then convolutions in time, if wanted."""
+    """Two convolutions beside a residual, the embedding added between them; then convolutions in time, if wanted.
+
+    Args:
+        in_channels: C.
+        out_channels: C'.
+        embed_dim: E.
+        norm_groups: of both norms.
+        temporal_conv: whether there are convolutions in time.
+        dropout: between the convolutions.
+        norm: builds a norm of groups and channels.
+        embeds_frames: an embedding of a clip is projected for each frame, as VideoCrafter does; or else once.
+    """
 
     def __init__(
         self,
@@ -47,15 +67,18 @@ class ResNetBlock(nn.Module):
         out_channels: int,
         *,
         embed_dim: int,
-        temporal_conv: bool,
         norm_groups: int,
-        dropout: float,
+        temporal_conv: bool = False,
+        dropout: float = 0.0,
+        norm: Callable[[int, int], nn.Module] = FrameNorm,
+        embeds_frames: bool = True,
     ) -> None:
         super().__init__()
-        self.norm_in = nn.GroupNorm(norm_groups, in_channels)
+        self.embeds_frames = embeds_frames
+        self.norm_in = norm(norm_groups, in_channels)
         self.conv_in = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.embed = nn.Linear(embed_dim, out_channels)
-        self.norm_out = nn.GroupNorm(norm_groups, out_channels)
+        self.norm_out = norm(norm_groups, out_channels)
         self.dropout = nn.Dropout(dropout)
         self.conv_out = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
         self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
@@ -63,9 +86,15 @@ class ResNetBlock(nn.Module):
 
     def forward(self, x: Tensor, told: Told) -> Tensor:
         """(B F, C, H, W) to (B F, C', H, W)."""
-        hidden = self.conv_in(F.silu(self.norm_in(x)))
-        embedding = per_frame(F.silu(told.embedding), told.num_frames)  # projected for each frame, as published
-        hidden = hidden + self.embed(embedding)[:, :, None, None]
-        hidden = self.conv_out(self.dropout(F.silu(self.norm_out(hidden))))
+        hidden = self.conv_in(F.silu(self.norm_in(x, told.num_frames)))
+        hidden = hidden + self._embedding(told)[:, :, None, None]
+        hidden = self.conv_out(self.dropout(F.silu(self.norm_out(hidden, told.num_frames))))
         x = self.skip(x) + hidden
         return x if self.temporal is None else self.temporal(x, told.num_frames)
+
+    def _embedding(self, told: Told) -> Tensor:
+        """That of each frame, (B F, C')."""
+        embedding = F.silu(told.embedding)
+        if self.embeds_frames:
+            return self.embed(per_frame(embedding, told.num_frames))
+        return per_frame(self.embed(embedding), told.num_frames)

@@ -19,6 +19,7 @@ from stbench.backbones.layers import ClassEmbedding
 from stbench.backbones.relative_position import RelativePositions
 from stbench.backbones.videocrafter_unet.published import LvdmLayout
 from stbench.backbones.videocrafter_unet.stages import (
+    ClipNorm,
     Enter,
     SinusoidMlp,
     Stage,
@@ -34,14 +35,6 @@ from stbench.backbones.videocrafter_unet.stages import (
 from stbench.errors import StbenchError, check_whole
 from stbench.runtime.attention.attend import Attend
 from stbench.runtime.attention.relative import PositionScores, RelativeAttend
-
-
-class ClipNorm(nn.GroupNorm):
-    """Group norm over all frames of a clip."""
-
-    def forward(self, x: Tensor, num_frames: int) -> Tensor:  # type: ignore[override]
-        """Normalise (B F, C, H, W)."""
-        return clips_to_frames(super().forward(frames_to_clips(x, num_frames)))
 
 
 class ModulatedResNetBlock(nn.Module):
@@ -160,9 +153,8 @@ class LvdmUNet(StagedUNet):
             Stage(Enter(in_channels, dim)),
             widths,
             blocks_per_level,
-            attention_levels,
             partial(ModulatedResNetBlock, embed_dim=embed_dim, norm_groups=norm_groups),
-            lambda width: (attention(width),),
+            lambda level, width: [attention(width)] if level is None or level in attention_levels else [],
         )
         self.in_channels, self.num_classes = in_channels, num_classes
         self.timestep_embed = SinusoidMlp(dim, embed_dim)
@@ -181,9 +173,7 @@ class LvdmUNet(StagedUNet):
         Returns:
             (B, C or 2C, F, H, W)
         """
-        self.check_latents(noisy_latents, timesteps, self.in_channels)
-        if conditioning.num_images:
-            raise StbenchError("LvdmUNet has no image-video joint training: set train.joint_images=0")
+        self.check_clips(noisy_latents, timesteps, conditioning, self.in_channels)
         num_frames = noisy_latents.shape[2]
         embedding = self.timestep_embed(timesteps)  # (B, E) or (B, F, E)
         if self.class_embed is not None:

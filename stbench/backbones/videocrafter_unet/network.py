@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.backbones.layers import ContextTokens
+from stbench.backbones.published import PublishedLayout
 from stbench.backbones.videocrafter_unet.layers import ResNetBlock
 from stbench.backbones.videocrafter_unet.published import VideoCrafterLayout
 from stbench.backbones.videocrafter_unet.stages import (
@@ -38,7 +39,12 @@ from stbench.backbones.videocrafter_unet.stages import (
     zeroed,
 )
 from stbench.backbones.videocrafter_unet.style import ScaleEncoder, StyleAttention
-from stbench.backbones.videocrafter_unet.transformers import TO_CONTEXT, SpatialTransformer, TemporalTransformer
+from stbench.backbones.videocrafter_unet.transformers import (
+    TO_CONTEXT,
+    SpatialBlock,
+    SpatialTransformer,
+    TemporalTransformer,
+)
 from stbench.errors import StbenchError, check_whole, unknown_name
 
 FIRST_HEADS = 8  # of the attention between frames behind the first convolution, whatever its width
@@ -54,7 +60,8 @@ class VideoCrafterUNet(StagedUNet):
         StbenchError: when the figures do not fit together.
     """
 
-    published_layout = VideoCrafterLayout()
+    enter: type[Enter] = Enter  # what the latents go through first
+    published_layout: PublishedLayout = VideoCrafterLayout()
 
     def __init__(
         self,
@@ -89,13 +96,7 @@ class VideoCrafterUNet(StagedUNet):
         widths = [dim, *(dim * multiplier for multiplier in dim_multipliers)]
         check_widths(widths, attention_levels, norm_groups, head_dim, "head_dim")
         embed_dim = 4 * dim
-        spatial = partial(
-            SpatialTransformer,
-            head_dim=head_dim,
-            context_dim=context_dim,
-            image_attention=image_attention,
-            norm_groups=norm_groups,
-        )
+        in_space = partial(SpatialBlock, head_dim=head_dim, context_dim=context_dim, image_attention=image_attention)
         temporal = partial(
             TemporalTransformer,
             head_dim=head_dim,
@@ -104,11 +105,16 @@ class VideoCrafterUNet(StagedUNet):
             causal=causal,
             norm_groups=norm_groups,
         )
+
+        def behind(level: int | None, width: int) -> list[nn.Module]:
+            if level is not None and level not in attention_levels:
+                return []
+            return [SpatialTransformer(width, in_space(width), norm_groups), temporal(width, width // head_dim)]
+
         super().__init__(
-            Stage(Enter(in_channels + concat_channels, dim), temporal(dim, FIRST_HEADS)),
+            Stage(self.enter(in_channels + concat_channels, dim), temporal(dim, FIRST_HEADS)),
             widths,
             blocks_per_level,
-            attention_levels,
             partial(
                 ResNetBlock,
                 embed_dim=embed_dim,
@@ -116,7 +122,7 @@ class VideoCrafterUNet(StagedUNet):
                 norm_groups=norm_groups,
                 dropout=dropout,
             ),
-            lambda width: (spatial(width), temporal(width, width // head_dim)),
+            behind,
         )
         self.in_channels, self.concat_channels, self.num_frames = in_channels, concat_channels, num_frames
         self.num_classes, self.context_dim, self.default_fps = num_classes, context_dim, default_fps
@@ -203,7 +209,7 @@ class VideoCrafterUNet(StagedUNet):
 
     def _check_input(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> None:
         """Refuse input of the wrong shape, in words; `ContextTokens` looks at the context's."""
-        self.check_latents(noisy_latents, timesteps, self.in_channels)
+        self.check_clips(noisy_latents, timesteps, conditioning, self.in_channels)
         (B, _, num_frames, *size), fps, concat = noisy_latents.shape, conditioning.fps, conditioning.concat
         if fps is not None and tuple(fps.shape) != (B,):
             raise StbenchError(f"conditioning.fps: expected (B,) = ({B},), got {tuple(fps.shape)}")
@@ -212,8 +218,6 @@ class VideoCrafterUNet(StagedUNet):
             raise StbenchError(f"conditioning.concat: expected (B, E, F, H, W) = {expected}, got {tuple(concat.shape)}")
         if self.image_attention != "none" and conditioning.context is not None:
             self._check_image(conditioning.context, num_frames)
-        if conditioning.num_images:
-            raise StbenchError("VideoCrafterUNet has no image-video joint training: set train.joint_images=0")
 
     def _check_image(self, context: Tensor, num_frames: int) -> None:
         """Refuse a context without tokens of an image, or with another number of them than frames share."""

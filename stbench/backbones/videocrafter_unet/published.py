@@ -11,12 +11,20 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from stbench.backbones.published import PublishedLayout
 
-# Ours -> the authors'; every rule that fits is applied, in this order.
-_NAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
+"""What to look for in our names, and what the authors have instead; every rule that fits is applied, in order."""
+
+OF_TRANSFORMERS: Rules = (
+    (r"\.block\.", ".transformer_blocks.0."),
+    (r"\.feed_forward\.enter\.", ".ff.net.0.proj."),
+    (r"\.feed_forward\.leave\.", ".ff.net.2."),
+    (r"\.to_out\.", ".to_out.0."),
+)
+_NAMES: Rules = (
     (r"^style_scales\.tokens$", "scale_predictor.scale_emb"),
     (r"^style_scales\.norm_in\.", "scale_predictor.ln1."),
     (r"^style_scales\.norm_out\.", "scale_predictor.ln2."),
@@ -51,10 +59,7 @@ _NAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"\.temporal\.3\.", ".temopral_conv.conv4."),
     (r"\.(conv[234])\.norm\.", r".\1.0."),
     (r"\.(conv[234])\.conv\.", r".\1.3."),
-    (r"\.block\.", ".transformer_blocks.0."),
-    (r"\.feed_forward\.enter\.", ".ff.net.0.proj."),
-    (r"\.feed_forward\.leave\.", ".ff.net.2."),
-    (r"\.to_out\.", ".to_out.0."),
+    *OF_TRANSFORMERS,
     (r"\.to_([kv])_image\.", r".to_\1_ip."),
     (r"\.image_scale$", ".alpha"),
     (r"(\.time)?\.attend\.key_positions\.table$", ".relative_position_k.embeddings_table"),
@@ -68,7 +73,7 @@ _NAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 _OF_CLASSES = ("context.", "class_embed.")  # an addition of this benchmark
 # Ours that have fewer axes: linear layers that are convolutions of length 1 there, and 2D ones that are 3D.
 _LINEAR = re.compile(r"^encoder\.0\.1\.proj_(in|out)\.weight$")
-_FLAT = re.compile(r"\.temporal\.\d\.conv\.weight$")
+FLAT = re.compile(r"\.temporal\.\d\.conv\.weight$")
 _PROJECTION = re.compile(r"\.(qkv|proj_out)\.weight$")  # of LVDM
 
 
@@ -79,13 +84,7 @@ class VideoCrafterLayout(PublishedLayout):
 
     def names(self, backbone: Any) -> dict[str, str]:
         """Our names -> the authors'."""
-        names = {}
-        for ours in backbone.state_dict():
-            authors = ours
-            for pattern, replacement in _NAMES:
-                authors = re.sub(pattern, replacement, authors)
-            names[ours] = authors
-        return {ours: authors for ours, authors in names.items() if not ours.startswith(_OF_CLASSES)}
+        return {ours: renamed(ours, _NAMES) for ours in published_of(backbone)}
 
     def is_published(self, state: Mapping[str, Tensor]) -> bool:
         """By the name of the first convolution."""
@@ -93,11 +92,11 @@ class VideoCrafterLayout(PublishedLayout):
 
     def to_authors(self, name: str, tensor: Tensor) -> Tensor:
         """Give it the axes of length 1 that it has there."""
-        return tensor.unsqueeze(-1) if _LINEAR.search(name) or _FLAT.search(name) else tensor
+        return tensor.unsqueeze(-1) if _LINEAR.search(name) or FLAT.search(name) else tensor
 
     def to_ours(self, name: str, tensor: Tensor) -> Tensor:
         """Drop them."""
-        return tensor.squeeze(-1) if _LINEAR.search(name) or _FLAT.search(name) else tensor
+        return tensor.squeeze(-1) if _LINEAR.search(name) or FLAT.search(name) else tensor
 
 
 class LvdmLayout(VideoCrafterLayout):
@@ -114,3 +113,15 @@ class LvdmLayout(VideoCrafterLayout):
         if tensor.ndim == 5:
             return tensor.squeeze(2)
         return tensor.squeeze(-1) if _PROJECTION.search(name) else tensor
+
+
+def published_of(backbone: nn.Module) -> list[str]:
+    """Our names of what authors publish."""
+    return [name for name in backbone.state_dict() if not name.startswith(_OF_CLASSES)]
+
+
+def renamed(name: str, rules: Rules) -> str:
+    """A name by rules."""
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name

@@ -1,4 +1,4 @@
-"""A U-Net cut into stages, and what its families share: LVDM's, and VideoCrafter's, which came after it.
+"""A U-Net cut into stages, and what its families share: Stable Diffusion's, LVDM's, and VideoCrafter's.
 
 Frames are folded into the batch, (B F, C, H, W), except in what works in time. Every layer of a stage is called with
 the features and with what the whole network is `Told`. A stage is a residual block with its attention, and the change
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stbench.backbones.base import Conditioning
 from stbench.backbones.layers import timestep_sinusoid
 from stbench.errors import StbenchError
 
@@ -97,6 +98,22 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
 
 
+class FrameNorm(nn.GroupNorm):
+    """Group norm of each frame by itself."""
+
+    def forward(self, x: Tensor, num_frames: int) -> Tensor:  # type: ignore[override]
+        """Normalise (B F, C, H, W)."""
+        return super().forward(x)
+
+
+class ClipNorm(nn.GroupNorm):
+    """Group norm over all frames of a clip."""
+
+    def forward(self, x: Tensor, num_frames: int) -> Tensor:  # type: ignore[override]
+        """Normalise (B F, C, H, W)."""
+        return clips_to_frames(super().forward(frames_to_clips(x, num_frames)))
+
+
 class SinusoidMlp(nn.Sequential):
     """Sinusoid of a number through a two-layer SiLU MLP."""
 
@@ -104,10 +121,15 @@ class SinusoidMlp(nn.Sequential):
         super().__init__(nn.Linear(dim, embed_dim), nn.SiLU(), nn.Linear(embed_dim, embed_dim))
         self.dim = dim
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        """Embed numbers of any shape (...) as (..., E)."""
+    def sinusoid(self, numbers: Tensor) -> Tensor:
+        """Of numbers of any shape (...): (..., D)."""
         sinusoid = timestep_sinusoid(numbers.flatten(), self.dim, cos_first=True, inclusive=False)
-        return super().forward(sinusoid).unflatten(0, numbers.shape)
+        return sinusoid.unflatten(0, numbers.shape)
+
+    def forward(self, numbers: Tensor, of_clip: Tensor | None = None) -> Tensor:
+        """Embed numbers of any shape (...) as (..., E); what else clips are told, (B, D), is added to the sinusoids."""
+        sinusoid = self.sinusoid(numbers)
+        return super().forward(sinusoid if of_clip is None else add_of_clip(sinusoid, of_clip))
 
 
 class StagedUNet(nn.Module):
@@ -117,9 +139,8 @@ class StagedUNet(nn.Module):
         enter: the first stage, to `widths[0]` channels.
         widths: channels behind the first stage, and of every level.
         blocks_per_level: residual blocks of a level on the way down; one more on the way up.
-        attention_levels: indices of the levels with attention; the middle always has it.
         resnet: builds a residual block between two widths.
-        attention: builds what stands behind it, for a width.
+        behind: builds what stands behind it, for the index of a level, None in the middle, and a width.
     """
 
     per_frame_timesteps = True
@@ -129,16 +150,15 @@ class StagedUNet(nn.Module):
         enter: Stage,
         widths: Sequence[int],
         blocks_per_level: int,
-        attention_levels: Sequence[int],
         resnet: Callable[[int, int], nn.Module],
-        attention: Callable[[int], Sequence[nn.Module]],
+        behind: Callable[[int | None, int], Sequence[nn.Module]],
     ) -> None:
         super().__init__()
         width, *levels = widths
-        self.num_levels = len(levels)
+        self.num_levels, self.blocks_per_level = len(levels), blocks_per_level
 
         def block(level: int, wide_in: int, wide_out: int) -> list[nn.Module]:
-            return [resnet(wide_in, wide_out), *(attention(wide_out) if level in attention_levels else ())]
+            return [resnet(wide_in, wide_out), *behind(level, wide_out)]
 
         self.encoder, skips = nn.ModuleList([enter]), [width]
         for level, wide in enumerate(levels):
@@ -148,7 +168,7 @@ class StagedUNet(nn.Module):
             if level < self.num_levels - 1:
                 self.encoder.append(Stage(Downsample(width)))
                 skips.append(width)
-        self.middle = Stage(resnet(width, width), *attention(width), resnet(width, width))
+        self.middle = Stage(resnet(width, width), *behind(None, width), resnet(width, width))
         self.decoder = nn.ModuleList()
         for level, wide in reversed(list(enumerate(levels))):
             for index in range(blocks_per_level + 1):
@@ -174,8 +194,10 @@ class StagedUNet(nn.Module):
             x = stage(torch.cat([x, skips.pop()], dim=1), told)
         return x
 
-    def check_latents(self, noisy_latents: Tensor, timesteps: Tensor, in_channels: int) -> None:
-        """Refuse latents and timesteps of the wrong shape, in words."""
+    def check_clips(
+        self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning, in_channels: int
+    ) -> None:
+        """Refuse latents and timesteps of the wrong shape, and images behind a clip, in words."""
         name, shape, multiple = type(self).__name__, tuple(noisy_latents.shape), 2 ** (self.num_levels - 1)
         if len(shape) != 5 or shape[1] != in_channels:
             raise StbenchError(f"{name} expects latents (B, {in_channels}, F, H, W), got {shape}")
@@ -189,6 +211,8 @@ class StagedUNet(nn.Module):
         if tuple(timesteps.shape) not in ((B,), (B, num_frames)):
             expected = f"(B,) = ({B},) or (B, F) = ({B}, {num_frames})"
             raise StbenchError(f"timesteps: expected {expected}, got {tuple(timesteps.shape)}")
+        if conditioning.num_images:
+            raise StbenchError(f"{name} has no image-video joint training: set train.joint_images=0")
 
 
 def add_of_clip(embedding: Tensor, of_clip: Tensor) -> Tensor:
@@ -210,7 +234,7 @@ def check_widths(
 
     Args:
         widths: as of `StagedUNet`.
-        attention_levels: likewise.
+        attention_levels: indices of the levels with attention; the middle always has it.
         norm_groups: of every group norm.
         divisor: of the channels of attention.
         divisor_name: the argument that it is.

@@ -76,7 +76,7 @@ class Transformer(nn.Module):
         self.proj_out = zeroed(nn.Linear(width, channels))
 
 
-class SpatialTransformer(Transformer):
+class SpatialBlock(TransformerBlock):
     """Attention among the pixels of each frame, and from them to the context.
 
     Args:
@@ -84,20 +84,28 @@ class SpatialTransformer(Transformer):
         head_dim: channels of a head.
         context_dim: D of the context.
         image_attention: a name of `TO_CONTEXT`.
-        norm_groups: as of `Transformer`.
     """
 
-    def __init__(
-        self, channels: int, *, head_dim: int, context_dim: int, image_attention: str, norm_groups: int
-    ) -> None:
+    def __init__(self, channels: int, *, head_dim: int, context_dim: int, image_attention: str = "none") -> None:
         figures = (channels, channels // head_dim, head_dim)
         attn2 = TO_CONTEXT[image_attention](*figures, context_dim)
-        super().__init__(channels, channels, TransformerBlock(channels, Attention(*figures), attn2), norm_groups)
+        super().__init__(channels, Attention(*figures), attn2)
+
+    def forward(self, x: Tensor, told: Told) -> Tensor:  # type: ignore[override]
+        """Apply to tokens (B F, N, C)."""
+        return super().forward(x, *told.contexts)
+
+
+class SpatialTransformer(Transformer):
+    """A block that sees the pixels of each frame as tokens, and what they are told."""
+
+    def __init__(self, channels: int, block: TransformerBlock, norm_groups: int) -> None:
+        super().__init__(channels, channels, block, norm_groups)
 
     def forward(self, x: Tensor, told: Told) -> Tensor:
         """Apply to (B F, C, H, W)."""
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # (B F, H W, C)
-        tokens = self.proj_out(self.block(self.proj_in(tokens), *told.contexts))
+        tokens = self.proj_out(self.block(self.proj_in(tokens), told))
         return x + tokens.transpose(1, 2).unflatten(2, x.shape[2:])
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stbench.backbones.layers import Rotary
 from stbench.backbones.vdm_unet.layers import (
     ConvBlock,
     FrameMask,
     ResNetBlock,
-    Rotary,
     SpaceTimeAttention,
     SpatialAttention,
     TemporalAttention,
@@ -105,18 +103,6 @@ def test_frames_apart_are_those_of_the_chosen_clips() -> None:
     frames = [attention(x[:, frame : frame + 1], FrameMask(bias[:, :1, :1])) for frame in range(3)]
     expected = torch.stack([together[0], torch.cat(frames, dim=1)[1]])
     torch.testing.assert_close(attention(x, one), expected)
-
-
-def test_rotary_turns_adjacent_pairs_by_the_frame_and_leaves_the_rest() -> None:
-    x = normal(3, 6)
-    rotated = Rotary(4)(x)
-    for frame in range(3):
-        for pair, frequency in enumerate((1, 10000**-0.5)):
-            turn = complex(math.cos(frame * frequency), math.sin(frame * frequency))
-            expected = complex(*x[frame, 2 * pair : 2 * pair + 2].tolist()) * turn
-            assert complex(*rotated[frame, 2 * pair : 2 * pair + 2].tolist()) == pytest.approx(expected, abs=1e-6)
-    assert torch.equal(rotated[:, 4:], x[:, 4:])
-    assert Rotary(4)(x.bfloat16()).dtype == torch.bfloat16
 
 
 def test_space_then_time_each_with_a_residual() -> None:

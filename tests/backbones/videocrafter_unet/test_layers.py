@@ -54,3 +54,14 @@ def test_a_residual_block_by_its_steps() -> None:
     torch.testing.assert_close(block(x, told(2, embedding)), expected, rtol=0, atol=1e-4)
     same = ResNetBlock(32, 32, embed_dim=8, temporal_conv=True, norm_groups=8, dropout=0.0)
     assert torch.equal(same(x, told(2, embedding)), x)  # it starts as the identity
+
+
+def test_an_embedding_is_projected_for_each_frame_or_once() -> None:
+    torch.manual_seed(0)
+    blocks = [ResNetBlock(32, 64, embed_dim=8, norm_groups=8, embeds_frames=each) for each in (True, False)]
+    nn.init.normal_(blocks[0].conv_out.weight, std=0.1)
+    blocks[1].load_state_dict(blocks[0].state_dict())
+    x = normal(4, 32, 3, 3)
+    for embedding in (normal(2, 8), normal(2, 2, 8)):
+        out, other = (block(x, told(2, embedding)) for block in blocks)
+        torch.testing.assert_close(out, other, rtol=0, atol=1e-5)

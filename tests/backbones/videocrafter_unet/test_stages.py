@@ -7,7 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stbench.backbones.videocrafter_unet.stages import (
+    ClipNorm,
     Downsample,
+    FrameNorm,
+    SinusoidMlp,
     Stage,
     Told,
     Upsample,
@@ -43,3 +46,22 @@ def test_resolution_is_halved_and_doubled() -> None:
     assert torch.equal(down(x, nothing), F.conv2d(x, down.conv.weight, down.conv.bias, stride=2, padding=1))
     doubled = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     assert torch.equal(up(x, nothing), F.conv2d(doubled, up.conv.weight, up.conv.bias, padding=1))
+
+
+def test_norms_of_frames_and_of_clips() -> None:
+    x = normal(6, 8, 2, 3)
+    torch.testing.assert_close(FrameNorm(4, 8)(x, 3), F.group_norm(x, 4))
+    pooled = x.reshape(2, 3, 4, 2, 2, 3)  # (B, F, groups, channels of a group, H, W)
+    axes = (1, 3, 4, 5)
+    deviations = pooled.var(axes, unbiased=False, keepdim=True).add(1e-5).sqrt()
+    expected = (pooled - pooled.mean(axes, keepdim=True)) / deviations
+    torch.testing.assert_close(ClipNorm(4, 8)(x, 3), expected.view_as(x))
+
+
+def test_what_clips_are_told_is_added_before_the_layers() -> None:
+    torch.manual_seed(0)
+    embed, frames, of_clip = SinusoidMlp(4, 6), torch.tensor([[1.0, 2.0], [3.0, 4.0]]), normal(2, 4)
+    told = embed(frames, of_clip)
+    hidden = F.silu(embed[0](embed.sinusoid(frames) + of_clip.reshape(2, 1, 4)))
+    torch.testing.assert_close(told, embed[2](hidden))
+    assert torch.equal(embed(frames, torch.zeros(2, 4)), embed(frames))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench.backbones.videocrafter_unet.stages import Told
-from stbench.backbones.videocrafter_unet.transformers import SpatialTransformer, TemporalTransformer
+from stbench.backbones.videocrafter_unet.transformers import SpatialBlock, SpatialTransformer, TemporalTransformer
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -20,7 +20,7 @@ def told(num_frames: int, *contexts: Tensor) -> Told:
 
 def test_both_transformers_start_as_the_identity() -> None:
     x = normal(6, 32, 2, 3)
-    spatial = SpatialTransformer(32, head_dim=8, context_dim=12, image_attention="none", norm_groups=8)
+    spatial = SpatialTransformer(32, SpatialBlock(32, head_dim=8, context_dim=12), 8)
     temporal = TemporalTransformer(32, 4, head_dim=8, context_dim=None, reach=0, causal=False, norm_groups=8)
     assert torch.equal(spatial(x, told(3, normal(6, 7, 12))), x)
     assert torch.equal(temporal(x, told(3)), x)
@@ -38,7 +38,7 @@ def test_without_positions_the_order_of_frames_does_not_count(reach: int, causal
 
 def test_pixels_see_each_other_in_space_and_frames_in_time() -> None:
     torch.manual_seed(0)
-    spatial = SpatialTransformer(32, head_dim=8, context_dim=12, image_attention="none", norm_groups=8)
+    spatial = SpatialTransformer(32, SpatialBlock(32, head_dim=8, context_dim=12), 8)
     temporal = TemporalTransformer(32, 4, head_dim=8, context_dim=None, reach=0, causal=False, norm_groups=8)
     context, x = normal(3, 7, 12), normal(3, 32, 2, 2)
     other = x.clone()
