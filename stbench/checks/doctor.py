@@ -7,7 +7,7 @@ import importlib.util
 import torch
 
 from stbench import paths
-from stbench.data.autoencoders import AUTOENCODERS, Autoencoder, build_autoencoder
+from stbench.data.autoencoders import AUTOENCODERS, ImageAutoencoder, build_autoencoder
 from stbench.errors import StbenchError
 from stbench.metrics.catalogue import DETECTORS
 from stbench.metrics.detectors import build_detector
@@ -86,7 +86,7 @@ def _attention(device: torch.device) -> list[tuple[str, str]]:
 def _weights() -> list[tuple[str, str]]:
     """What loads of the detectors and autoencoders, and how to get the others."""
     rows = []
-    with_weights = [name for name, kind in AUTOENCODERS.items() if kind is not Autoencoder]  # pixels as they are
+    with_weights = [name for name, kind in AUTOENCODERS.items() if issubclass(kind, ImageAutoencoder)]
     for name in (*DETECTORS, *with_weights):
         try:
             if name in DETECTORS:

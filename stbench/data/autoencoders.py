@@ -1,5 +1,7 @@
 """From clips to latents and back: pixels as they are, or a frozen image autoencoder applied to every frame.
 
+What a prior learns is no way back: the embedding of a clip's last frame, where what moves has come to.
+
 `sd-vae` is the KL autoencoder of Stable Diffusion (arXiv 2112.10752) as Latte uses it: latents are drawn from its
 posterior and multiplied by 0.18215. `taesd` is its small distilled counterpart. Both are loaded through diffusers from
 a folder on disk; nothing is downloaded.
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench import paths
+from stbench.data.embeddings import DIM, FrameEmbedding
 from stbench.errors import StbenchError, unknown_name
 from stbench.storage.hashing import file_sha256
 
@@ -28,16 +31,23 @@ class Autoencoder(nn.Module):
         name: as in `AUTOENCODERS`.
         channels: C of the latents.
         downsampling: pixels of a clip per pixel of its latents, along H and W.
+        makes_clips: whether there is a way back.
         weights_sha256: of config.json and the weights files laid end to end, None for pixels.
     """
 
     name = "pixels"
     channels = 3
     downsampling = 1
+    makes_clips = True
     weights_sha256: str | None = None
 
     def __init__(self, weights: str | None = None) -> None:
         super().__init__()
+
+    def latent_shape(self, num_frames: int, image_size: int) -> tuple[int, int, int, int]:
+        """(C, F, H, W) of the latents of one clip of so many frames of that height and width."""
+        side = image_size // self.downsampling
+        return self.channels, num_frames, side, side
 
     def encode(self, clips: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Clips (B, 3, F, H, W) in [-1, 1] to latents (B, C, F, H / downsampling, W / downsampling).
@@ -134,8 +144,37 @@ class Taesd(ImageAutoencoder):
     name, variable, model_class, posterior = "taesd", "STBENCH_TAESD", "AutoencoderTiny", False
 
 
+class Embedding(Autoencoder):
+    """The embedding of a clip's last frame, a vector of length sqrt(D), as a clip of D channels and one pixel.
+
+    Its values then have a variance of 1, as the noise has (DALLE2-pytorch's `image_embed_scale`).
+    """
+
+    name, channels, makes_clips = "embedding", DIM, False
+
+    def __init__(self, weights: str | None = None) -> None:
+        super().__init__()
+        self.embed = FrameEmbedding()
+
+    def latent_shape(self, num_frames: int, image_size: int) -> tuple[int, int, int, int]:
+        """(D, 1, 1, 1) of any clip."""
+        return self.channels, 1, 1, 1
+
+    def encode(self, clips: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Clips (B, 3, F, H, W) to (B, D, 1, 1, 1)."""
+        return self.embed(clips[:, :, -1])[:, :, None, None, None] * DIM**0.5
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Refuse.
+
+        Raises:
+            StbenchError: always.
+        """
+        raise StbenchError("autoencoder.name=embedding makes embeddings of clips, and no clips of them")
+
+
 # The configuration's `autoencoder.name`.
-AUTOENCODERS: dict[str, type[Autoencoder]] = {each.name: each for each in (Autoencoder, SdVae, Taesd)}
+AUTOENCODERS: dict[str, type[Autoencoder]] = {each.name: each for each in (Autoencoder, SdVae, Taesd, Embedding)}
 
 
 def build_autoencoder(name: str, weights: str | None = None) -> Autoencoder:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench import paths
+from stbench.data.embeddings import NameEmbedding
 from stbench.errors import StbenchError
 from stbench.storage.hashing import file_sha256
 
@@ -120,7 +121,7 @@ def caption_of(class_name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_\s]+", " ", class_name).strip().lower()
 
 
-def class_tokens(encoder: ClipText, class_names: Sequence[str]) -> Tensor:
+def class_tokens(encoder: ClipText | NameEmbedding, class_names: Sequence[str]) -> Tensor:
     """The tokens (num_classes + 1, L, D) of classes by their names; those of the null class are an empty text's."""
     return encoder([*map(caption_of, class_names), ""])
 

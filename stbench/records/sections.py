@@ -243,6 +243,20 @@ class MotionScores:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmbeddingCosines:
+    """How near embeddings of images are to each other: mean cosines of all pairs, None where there are none.
+
+    Sampled ones that come nearer to the real ones than those do to each other are too alike.
+    """
+
+    n_sampled: int
+    n_real: int
+    same_class: float | None  # a sampled and a real one of its class
+    real_same_class: float | None  # two real ones of a class
+    any_class: float | None  # a sampled and a real one, whatever their classes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fidelity:
     """How near frames come to those that they ought to be, where part of a clip is given: means over frames."""
 
@@ -287,6 +301,7 @@ class Quality:
     motion_real: MotionScores | None = None  # of the real clips
     fidelity: Fidelity | None = None  # of the frames that were made, where part of a clip was given
     fidelity_plain: Fidelity | None = None  # of what anyone makes of that part without a network
+    cosines: EmbeddingCosines | None = None  # of a prior, which makes embeddings
     refused: str | None = None  # why there is no FVD, one line
     label: str
     curve: tuple[CurvePoint, ...] = ()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stbench.records.sections import MotionScores, Quality, StageCost, Timing, Validation
+from stbench.records.sections import EmbeddingCosines, MotionScores, Quality, StageCost, Timing, Validation
 from stbench.reports.text import format_number
 
 if TYPE_CHECKING:
@@ -151,7 +151,17 @@ def print_quality(quality: Quality) -> None:
         if fidelity is not None:
             ssim = "" if fidelity.ssim is None else f", SSIM {fidelity.ssim:.3f}"
             table.append((title, f"PSNR {fidelity.psnr_db:.2f} dB{ssim}  ({fidelity.n_frames} frames)"))
+    if quality.cosines is not None:
+        table.append(("cosine to real embeddings", _cosines(quality.cosines)))
     print_rows([*table, ("protocol hash", quality.protocol_hash[:12])])
+
+
+def _cosines(found: EmbeddingCosines) -> str:
+    """How near sampled embeddings are to real ones, beside what one may expect."""
+    of_class, real, chance = (
+        "none" if each is None else f"{each:.3f}" for each in (found.same_class, found.real_same_class, found.any_class)
+    )
+    return f"{of_class} of the same class  (real ones among themselves {real}, of any class {chance})"
 
 
 def _shares(motion: MotionScores) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from stbench.data.autoencoders import Autoencoder
 from stbench.data.clips import ClipDataset
 from stbench.data.context import ClipText
+from stbench.data.embeddings import NameEmbedding
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector
 from stbench.runtime.code import code_of, code_sha256
@@ -36,7 +37,7 @@ def find_contents(
     validation_set: ClipDataset | None,
     autoencoder: Autoencoder,
     detector: Detector,
-    context_encoder: ClipText | None,
+    context_encoder: ClipText | NameEmbedding | None,
 ) -> Contents:
     """Find what a run is made of.
 

@@ -33,13 +33,13 @@ class Evaluation:
         quality: the record's section.
         real_features: (n_real, D), one row per real video, kept so that every interval can be recomputed.
         fake_features: (n_fake, D)
-        samples: the first few generated clips.
+        samples: the first few generated clips; None of what makes no clips.
     """
 
     quality: Quality
     real_features: NDArray[np.float32]
     fake_features: NDArray[np.float32]
-    samples: Clips
+    samples: Clips | None
 
 
 class Evaluator:

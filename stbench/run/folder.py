@@ -159,11 +159,13 @@ class RunFolder:
         """Keep the videos that could not be read, so that a resumed run tells of them too."""
         self._write("lost.json", list(videos.items()))
 
-    def write_clips(self, samples: Clips, real: Clips) -> dict[str, str]:
+    def write_clips(self, samples: Clips | None, real: Clips) -> dict[str, str]:
         """Keep clips for the report; returns the files' names for the record."""
-        samples.save(self.path / "samples.npz")
-        real.save(self.path / "real.npz")
-        return {"samples": "samples.npz", "real": "real.npz"}
+        kept = {"samples": samples, "real": real}
+        for name, clips in kept.items():
+            if clips:
+                clips.save(self.path / f"{name}.npz")
+        return {name: f"{name}.npz" for name, clips in kept.items() if clips}
 
     def write_step_samples(self, step: int, samples: Clips) -> None:
         """Keep clips that were drawn after so many steps, for the report."""

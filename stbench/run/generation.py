@@ -32,6 +32,7 @@ class SamplingSpec(Sampling):
     latent_shape: tuple[int, int, int, int]  # (C, F, H, W)
     batch_size: int  # how many are sampled at once
     shared_noise: bool = False  # one noise for all frames of a clip
+    candidate: int = 0  # which of the samples that there may be of one number
 
 
 class NoiseOfSamples:
@@ -41,11 +42,13 @@ class NoiseOfSamples:
         seed: of the sampling, not of the training.
         indices: which samples.
         shared: whether all frames of a clip have the same noise.
+        candidate: see `SamplingSpec`.
     """
 
-    def __init__(self, seed: int, indices: Sequence[int], shared: bool = False) -> None:
+    def __init__(self, seed: int, indices: Sequence[int], shared: bool = False, candidate: int = 0) -> None:
         self.shared = shared
-        self.generators = [generator(torch.device("cpu"), seed, "sample", index) for index in indices]
+        other = ("candidate", candidate) if candidate else ()
+        self.generators = [generator(torch.device("cpu"), seed, "sample", index, *other) for index in indices]
 
     def __call__(self, like: Tensor) -> Tensor:
         """The next noise of the shape of `like` (B, C, F, H, W), on its device."""
@@ -59,13 +62,14 @@ def labels_of_samples(indices: Sequence[int], num_classes: int) -> NDArray[np.in
     return np.asarray(indices, dtype=np.int64) % max(num_classes, 1)
 
 
-def describe_labels(num_classes: int, restoration: Restoration | None = None) -> str:
-    """What a protocol says of the classes that samples are asked for, and of what is given of a clip besides."""
+def describe_labels(num_classes: int, restoration: Restoration | None = None, candidates: int = 1) -> str:
+    """What a protocol says of what samples are told: their classes, and a part of a clip; and how one is chosen."""
     if restoration:
         noise = "; one noise for all frames" if restoration.shared_noise else ""
         labels = "those" if num_classes else "none"
         return f"{labels} of held-out clips, of which is given: {restoration.describe()}{noise}"
-    return f"{num_classes} classes in turn" if num_classes else "none"
+    chosen = f", the best of {candidates} by their text" if candidates > 1 else ""
+    return f"{num_classes} classes in turn{chosen}" if num_classes else "none"
 
 
 def _classes_in_turn(indices: range, num_classes: int) -> Conditioning:
@@ -85,8 +89,33 @@ def generate(
     """Sample clips 0 to `num_clips` - 1 in batches.
 
     Args:
-        backbone: in evaluation mode.
+        backbone: as of `generate_latents`, like all others but the autoencoder.
         autoencoder: decodes the latents.
+        runtime: see there.
+        spec: see there.
+        num_clips: see there.
+        seed: see there.
+        given: see there.
+
+    Yields:
+        Clips (B, F, H, W, 3), uint8, B at most `spec.batch_size`.
+    """
+    for latents in generate_latents(backbone, runtime, spec, num_clips, seed, given):
+        yield tensor_to_clips(autoencoder.decode(latents))
+
+
+def generate_latents(
+    backbone: nn.Module,
+    runtime: Runtime,
+    spec: SamplingSpec,
+    num_clips: int,
+    seed: int,
+    given: Iterator[Conditioning] | None = None,
+) -> Iterator[Tensor]:
+    """Sample the latents of clips 0 to `num_clips` - 1 in batches.
+
+    Args:
+        backbone: in evaluation mode.
         runtime: device and precision.
         spec: how to sample.
         num_clips: how many.
@@ -94,11 +123,11 @@ def generate(
         given: what the samples of each batch are told; None for the classes in turn.
 
     Yields:
-        Clips (B, F, H, W, 3), uint8, B at most `spec.batch_size`.
+        (B, C, F, H, W), float32, B at most `spec.batch_size`.
     """
     for start in range(0, num_clips, spec.batch_size):
         indices = range(start, min(start + spec.batch_size, num_clips))
-        noise = NoiseOfSamples(seed, indices, spec.shared_noise)
+        noise = NoiseOfSamples(seed, indices, spec.shared_noise, spec.candidate)
         conditioning = next(given) if given else _classes_in_turn(indices, spec.num_classes)
         with full_precision(runtime.device.type), runtime.autocast():  # float32 says what it is: no TF32 on a GPU
             latents = sample(
@@ -108,4 +137,4 @@ def generate(
                 spec,
                 draw_noise=noise,
             )
-        yield tensor_to_clips(autoencoder.decode(latents))
+        yield latents

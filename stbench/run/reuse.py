@@ -18,7 +18,8 @@ from stbench.records.schema import Record
 from stbench.records.sections import Quality, Validation
 from stbench.records.store import read_record
 from stbench.reports.media import make_sheet
-from stbench.run.evaluation import Evaluation, Evaluator
+from stbench.run.embeddings import NO_CLIPS, evaluator_of
+from stbench.run.evaluation import Evaluation
 from stbench.run.folder import RunFolder
 from stbench.run.given import given_clips, sample_clips
 from stbench.run.setup import Setup, prepare
@@ -142,6 +143,8 @@ def sample(
         raise StbenchError(f"num={num}: expected at least 1")
     trained = _opened(run, settings, trust_code)
     setup, batches = trained.setup, []
+    if not setup.autoencoder.makes_clips:
+        raise StbenchError(f"{trained.path}: {NO_CLIPS}: there is nothing to look at")
     channels, own_frames, height, width = setup.latent_shape
     spec = replace(setup.sampling, latent_shape=(channels, num_frames or own_frames, height, width))
     check_length(trained.backbone, spec, spec.latent_shape[1])
@@ -198,7 +201,7 @@ def _evaluated(trained: TrainedRun, out: Path | str | None) -> Figures:
     """The figures of a trained run, which `out` keeps where it is given."""
     no_validation = trained.setup.no_validation
     if out is None:
-        quality = Evaluator(trained.setup).evaluate(trained.backbone, "sampling").quality
+        quality = evaluator_of(trained.setup).evaluate(trained.backbone, "sampling").quality
         return Figures(quality, _validation(trained), no_validation)
     before = trained.record
     if before is None or not before.finished:
@@ -206,7 +209,7 @@ def _evaluated(trained: TrainedRun, out: Path | str | None) -> Figures:
     config = replace(trained.config, trained_as=before.group_hash[:12])
     folder = RunFolder(Path(out) / config.run_id)
     with locked(folder.path):
-        evaluator, validation = Evaluator(trained.setup), _validation(trained)
+        evaluator, validation = evaluator_of(trained.setup), _validation(trained)
         evaluation = evaluator.evaluate(trained.backbone, "sampling")
         alike = validation and before.validation and validation.protocol_hash == before.validation.protocol_hash
         diagnostics = before.diagnostics if alike else None

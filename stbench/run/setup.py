@@ -19,6 +19,7 @@ from stbench.backbones.trial import Task
 from stbench.data.autoencoders import Autoencoder, build_autoencoder
 from stbench.data.clips import ClipDataset
 from stbench.data.context import ClipText, class_tokens
+from stbench.data.embeddings import NameEmbedding
 from stbench.data.scanning import FolderDataset
 from stbench.diffusion.grid import TimestepGrid
 from stbench.diffusion.loss import find_objective
@@ -76,8 +77,7 @@ class Setup:
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
         """(C, F, H, W) of one clip's latents."""
-        side = self.dataset.image_size // self.autoencoder.downsampling
-        return self.autoencoder.channels, self.dataset.num_frames, side, side
+        return self.autoencoder.latent_shape(self.dataset.num_frames, self.dataset.image_size)
 
     @property
     def sampling(self) -> SamplingSpec:
@@ -92,7 +92,7 @@ class Setup:
             num_classes=self.dataset.num_classes,
             latent_shape=self.latent_shape,
             batch_size=evaluation.batch_size,
-            window=self.dataset.num_frames,
+            window=self.latent_shape[1],
             shared_noise=self.restoration is not None and self.restoration.shared_noise,
         )
 
@@ -258,7 +258,7 @@ def _restoration(settings: Settings, dataset: ClipDataset) -> Restoration | None
 
 def _check_sampling(setup: Setup, backbone: nn.Module) -> None:
     """Refuse what cannot be sampled, at the end or on the way, before a training."""
-    check_length(backbone, setup.sampling, setup.dataset.num_frames)
+    check_length(backbone, setup.sampling, setup.latent_shape[1])
     for key, sampling in (
         ("num_sampling_steps", setup.sampling),
         ("curve_sampling_steps", setup.during_training.sampling),
@@ -279,7 +279,9 @@ def _protocol_with_detector(name: str, weights: str | None) -> tuple[Protocol, D
     return protocol, detector
 
 
-def _context_encoder(settings: ContextConfig) -> ClipText | None:
+def _context_encoder(settings: ContextConfig) -> ClipText | NameEmbedding | None:
+    if settings.name == "toy-text":
+        return NameEmbedding()
     return ClipText(settings.weights) if settings.name == "clip-text" else None
 
 
@@ -297,6 +299,7 @@ def _check_fit(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder
             f"context.name={config.settings.context.name} needs the names of classes, and dataset "
             f"{config.dataset.name!r} has none"
         )
+    _check_candidates(config.settings, autoencoder)
     scale = config.settings.eval.cfg_scale
     if scale != 1 and not dataset.num_classes:
         raise StbenchError(
@@ -308,6 +311,22 @@ def _check_fit(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder
     ):
         if judged not in (OPEN, own):
             raise StbenchError(f"the protocol judges clips of {judged} {unit}: dataset.{setting}={own} does not fit")
+
+
+def _check_candidates(settings: Settings, autoencoder: Autoencoder) -> None:
+    """Refuse to choose among samples by their text where there is none, or no embedding to hold against it."""
+    if settings.eval.candidates == 1:
+        return
+    if autoencoder.makes_clips:
+        raise StbenchError(
+            f"eval.candidates={settings.eval.candidates} chooses among embeddings: autoencoder.name={autoencoder.name} "
+            "makes clips"
+        )
+    if settings.context.name == "class":
+        raise StbenchError(
+            f"eval.candidates={settings.eval.candidates} chooses by the text, which context.name=class has none of: "
+            "expected toy-text"
+        )
 
 
 def _reference_dataset(component: Component, dataset: ClipDataset, protocol: Protocol) -> ClipDataset:
@@ -370,7 +389,7 @@ def _filled_in(setup: Setup) -> Protocol:
             num_sampling_steps=evaluation.num_sampling_steps,
             cfg_scale=evaluation.cfg_scale,
             guided_channels=_guided_channels(setup),
-            class_labels=describe_labels(setup.dataset.num_classes, setup.restoration),
+            class_labels=describe_labels(setup.dataset.num_classes, setup.restoration, evaluation.candidates),
             sampling_precision=setup.runtime.precision,
             ema=True,
             autoencoder=setup.autoencoder.name,

@@ -16,6 +16,7 @@ from stbench.profiling.profile import measure_costs
 from stbench.progress import progress_bar, say
 from stbench.records.schema import SCORES, Record
 from stbench.records.sections import Cost, CurvePoint, Training
+from stbench.run.embeddings import evaluator_of
 from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
 from stbench.run.setup import Setup, prepare
@@ -106,9 +107,9 @@ class RunStages:
     def __init__(self, setup: Setup, folder: RunFolder) -> None:
         self.setup, self.folder = setup, folder
         self.settings = setup.config.settings
-        self.evaluator = self.curve_evaluator = Evaluator(setup)
+        self.evaluator = self.curve_evaluator = evaluator_of(setup)
         if setup.during_training.protocol != setup.protocol:
-            self.curve_evaluator = Evaluator(setup.during_training)
+            self.curve_evaluator = evaluator_of(setup.during_training)
         self.validator = Validator(setup, setup.validation_set) if setup.validation_set else None
         self.cost = folder.read_cost()
         self.state: TrainingState | None = None  # once there is one
@@ -304,7 +305,7 @@ class RunStages:
         for evaluator in self._owed(state.step):
             points, evaluation = self.folder.read_curve(), self._judge(state, evaluator)
             quality = evaluation.quality
-            if evaluator is self.curve_evaluator and state.step < self.settings.train.steps:
+            if evaluation.samples and evaluator is self.curve_evaluator and state.step < self.settings.train.steps:
                 self.folder.write_step_samples(state.step, evaluation.samples)
             if quality.fvd is not None:
                 point = CurvePoint(

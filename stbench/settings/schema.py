@@ -42,7 +42,11 @@ def setting(
 class AutoencoderConfig:
     """What turns clips into latents."""
 
-    name: str = setting("pixels", "pixels (none), or a frozen image autoencoder", choices=("pixels", "sd-vae", "taesd"))
+    name: str = setting(
+        "pixels",
+        "pixels (none), a frozen image autoencoder, or embedding: of the last frame, for priors",
+        choices=("pixels", "sd-vae", "taesd", "embedding"),
+    )
     weights: str | None = setting(None, "folder of the autoencoder's weights, diffusers layout", hashed=False)
 
 
@@ -52,8 +56,8 @@ class ContextConfig:
 
     name: str = setting(
         "class",
-        "class: a learned token each; clip-text: its name by CLIP's text encoder",
-        choices=("class", "clip-text"),
+        "class: a learned token each; clip-text: its name by CLIP's text encoder; toy-text: by a stand-in, for priors",
+        choices=("class", "clip-text", "toy-text"),
     )
     weights: str | None = setting(None, "folder of CLIP's weights, transformers layout", hashed=False)
 
@@ -132,6 +136,7 @@ class EvalConfig:
     untrained: bool = setting(
         True, "judge the network before its first step, too, as a reference for the final FVD", hashed=False
     )
+    candidates: int = setting(1, "of so many embeddings that a prior makes the nearest to its text", at_least=1)
     report_clips: int = setting(16, "samples kept for the report", at_least=1, hashed=False)
     detector_weights: str | None = setting(None, "weights file of the protocol's detector", hashed=False)
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stbench.data.autoencoders import AUTOENCODERS, FRAMES_AT_ONCE, build_autoencoder
+from stbench.data.embeddings import DIM, FrameEmbedding
 from stbench.errors import StbenchError
 from stbench.settings.schema import AutoencoderConfig
 
@@ -48,7 +49,7 @@ def taesd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_setting_knows_every_autoencoder_and_no_other() -> None:
     (choices,) = (each.metadata["choices"] for each in dataclasses.fields(AutoencoderConfig) if each.name == "name")
-    assert choices == tuple(AUTOENCODERS) == ("pixels", "sd-vae", "taesd")
+    assert choices == tuple(AUTOENCODERS) == ("pixels", "sd-vae", "taesd", "embedding")
     assert {name: each.name for name, each in AUTOENCODERS.items()} == {name: name for name in AUTOENCODERS}
 
 
@@ -56,6 +57,23 @@ def test_pixels_are_left_alone() -> None:
     pixels = build_autoencoder("pixels")
     assert (pixels.channels, pixels.downsampling, pixels.weights_sha256) == (3, 1, None)
     assert torch.equal(pixels.decode(pixels.encode(clips())), clips())
+
+
+def test_latents_of_pixels_and_of_an_embedding() -> None:
+    assert build_autoencoder("pixels").latent_shape(3, 16) == (3, 3, 16, 16)
+    assert build_autoencoder("embedding").latent_shape(3, 16) == (DIM, 1, 1, 1)
+
+
+def test_the_embedding_is_that_of_the_last_frame_as_long_as_noise() -> None:
+    autoencoder, other = build_autoencoder("embedding"), clips()
+    other[:, :, :-1] = 0
+    latents = autoencoder.encode(clips())
+    assert latents.shape == (2, DIM, 1, 1, 1)
+    assert torch.equal(autoencoder.encode(other), latents)
+    torch.testing.assert_close(latents.flatten(1).norm(dim=1), torch.full((2,), DIM**0.5))
+    torch.testing.assert_close(latents.flatten(1) / DIM**0.5, FrameEmbedding()(clips()[:, :, -1]))
+    with pytest.raises(StbenchError, match="makes embeddings of clips, and no clips of them"):
+        autoencoder.decode(latents)
 
 
 def test_sd_vae_encodes_each_frame_as_diffusers_does(sd_vae: Path) -> None:

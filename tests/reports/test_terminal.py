@@ -12,6 +12,7 @@ from stbench.checks.listing import print_listing
 from stbench.records.protocol import Protocol
 from stbench.records.sections import (
     CurvePoint,
+    EmbeddingCosines,
     Fidelity,
     MotionScores,
     Quality,
@@ -156,6 +157,14 @@ def test_stages_of_a_cascade_and_what_a_clip_of_them_took(capsys: pytest.Capture
         "upscale b 5 16x16 3 2.500 0.5",
         "together 4 2.5",
     ]
+
+
+def test_cosines_of_a_prior_stand_beside_what_one_may_expect(capsys: pytest.CaptureFixture[str]) -> None:
+    cosines = EmbeddingCosines(n_sampled=8, n_real=9, same_class=0.4662, real_same_class=None, any_class=-0.004)
+    print_quality(replace(QUALITY, cosines=cosines))
+    assert capsys.readouterr().out.splitlines()[2] == (
+        "cosine to real embeddings  0.466 of the same class  (real ones among themselves none, of any class -0.004)"
+    )
 
 
 def test_one_that_was_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,7 +132,7 @@ def other_value(key: str) -> Any:
         return "another"
     if isinstance(default, bool):
         return not default
-    return 7 if default is None else 1 if default == 0 else type(default)(default / 2)
+    return 7 if default in (None, 1) else 1 if default == 0 else type(default)(default / 2)
 
 
 @pytest.mark.parametrize("key", KNOWN)

@@ -52,12 +52,12 @@ class DiffusionPrior(nn.Module):
         super().__init__()
         if (num_frames, sample_size) != (1, 1):
             raise StbenchError(
-                f"a prior makes one embedding a clip, latents of one frame and one pixel: got {num_frames} frames of "
-                f"{sample_size}x{sample_size}"
+                f"a prior makes one embedding a clip (autoencoder.name=embedding): got latents of {num_frames} frames "
+                f"of {sample_size}x{sample_size}"
             )
-        check_whole(1, depth=depth, num_heads=num_heads, in_channels=in_channels)
+        check_whole(1, depth=depth, num_heads=num_heads, max_text_len=max_text_len, in_channels=in_channels)
         check_whole(2, head_dim=head_dim)
-        check_whole(0, max_text_len=max_text_len, num_timesteps=num_timesteps, num_classes=num_classes)
+        check_whole(0, num_timesteps=num_timesteps, num_classes=num_classes)
         if head_dim % 2:
             raise StbenchError(f"head_dim={head_dim} must be even: pairs of channels are rotated")
         if not num_timesteps and (in_channels < 4 or in_channels % 2):
@@ -138,7 +138,8 @@ class DiffusionPrior(nn.Module):
         """Whose noisy embedding is not shown (B, 1): drawn in training, and otherwise those without a text."""
         if self.training:
             return torch.rand(len(text), 1, device=text.device) < self.image_dropout
-        return ~text.flatten(1).any(dim=1, keepdim=True) & (self.image_dropout > 0)
+        told = text.flatten(1).any(dim=1, keepdim=True)
+        return ~told if self.image_dropout else torch.zeros_like(told)
 
     def _check_input(
         self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning, num_tokens: int

@@ -173,7 +173,7 @@ def test_wrong_input_is_refused_in_words(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_frames": 16, "sample_size": 32}, "one embedding a clip.*got 16 frames of 32x32"),
+        ({"num_frames": 16, "sample_size": 32}, "one embedding a clip.*got latents of 16 frames of 32x32"),
         ({"head_dim": 5}, "head_dim=5 must be even"),
         ({"num_timesteps": 0, "in_channels": 7}, "num_timesteps=0 makes sinusoids of D=7 channels"),
         ({"image_dropout": 2.0}, "image_dropout=2.0: expected a share from 0 to 1"),
