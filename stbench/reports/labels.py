@@ -13,7 +13,17 @@ from stbench.settings.schema import dotted_settings
 # What tells configurations apart best comes first; what is not named comes last, in alphabetical order.
 IMPORTANCE = (
     *("train.steps", "dataset.name", "variant.arguments", "train.lr", "train.batch_size", "train.joint_images"),
-    *("contents.init", "train", "diffusion", "autoencoder", "dataset.arguments", "eval", "protocol", "precision"),
+    *(
+        "contents.init_group",
+        "contents.init",
+        "train",
+        "diffusion",
+        "autoencoder",
+        "dataset.arguments",
+        "eval",
+        "protocol",
+        "precision",
+    ),
 )
 SPELLED_OUT = 3  # where at most so many settings differ, all are in the label, else as few as tell it apart
 LONGEST_NAME, LONGEST_VALUE = 40, 20  # characters
@@ -41,7 +51,10 @@ def label_configurations(configs: Mapping[str, Config]) -> dict[str, str]:
     for key, name in names.items():
         siblings = [settings[other] for other in names if names[other] == name]
         chosen = dict.fromkeys([*common, *_telling(siblings)])
-        words = [f"{_short(each)}={_value(settings[key][each])}" for each in chosen if each in settings[key]]
+        given = [
+            each for each in chosen if settings[key].get(each) is not None
+        ]  # others say what this one goes without
+        words = [f"{_short(each)}={_value(settings[key][each])}" for each in given]
         labels[key] = " ".join([name, *words])
     # Where one label stands for two, what sets them apart is not in their configurations, or is cut from it.
     counts = Counter(labels.values())
@@ -61,7 +74,9 @@ def distinctions(configs: Mapping[str, Config]) -> dict[str, str]:
 def labelled_settings(config: Config) -> dict[str, Any]:
     """The settings that may stand in a label, by their dotted names: those that can move a result."""
     unhashed = {key for key, declared in dotted_settings().items() if not declared.metadata["hashed"]}
-    return {key: value for key, value in flatten(config).items() if key not in UNLABELLED | unhashed}
+    flat = flatten(config)
+    of_seeds = UNLABELLED | ({"contents.init"} if flat.get("contents.init_group") else set())
+    return {key: value for key, value in flat.items() if key not in of_seeds | unhashed}
 
 
 def _telling(siblings: list[dict[str, Any]]) -> list[str]:

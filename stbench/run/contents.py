@@ -14,6 +14,7 @@ from stbench.data.context import ClipText
 from stbench.data.embeddings import NameEmbedding
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector
+from stbench.records.store import RECORD_NAME, read_record
 from stbench.runtime.code import code_of, code_sha256
 from stbench.settings.schema import Contents, RunConfig
 from stbench.settings.targets import is_foreign
@@ -65,14 +66,21 @@ def find_contents(
     )
     init, trained = config.settings.train.init, config.contents
     if trained is None:
-        return replace(found, init=file_sha256(weights_file(init)) if init else None)
+        return replace(found, init=file_sha256(weights_file(init)), init_group=_group_of(init)) if init else found
     for name, what in _KEPT.items():
         before, now = getattr(trained, name), getattr(found, name)
         if before != now:
             raise StbenchError(
                 f"{what}: not what the run was made of (contents.{name} is {_short(now)}, the run's {_short(before)})"
             )
-    return replace(found, init=trained.init)
+    return replace(found, init=trained.init, init_group=trained.init_group)
+
+
+def _group_of(source: str) -> str | None:
+    """The group of the run whose folder this is; None of a file, and of a run that is not finished."""
+    folder = Path(source).expanduser()
+    record = read_record(folder) if (folder / RECORD_NAME).exists() else None
+    return record.group_hash if record and record.finished else None
 
 
 def copy_code(config: RunConfig, folder: Path) -> None:

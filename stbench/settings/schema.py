@@ -196,6 +196,9 @@ class Contents:
     autoencoder: str | None = None  # weights and configuration
     context: str | None = None  # weights and configuration of what encodes the classes' names
     init: str | None = None  # the file that training starts from
+    init_group: str | None = (
+        None  # the `group_hash` of the finished run that it is of: each seed may start from its own
+    )
     variant_code: str | None = None
     dataset_code: str | None = None
     detector_code: str | None = None
@@ -235,9 +238,11 @@ class RunConfig:
 
     @property
     def group_hash(self) -> str:
-        """SHA-256 of what `config_hash` covers, but for the seed: runs of one group differ in nothing else."""
+        """SHA-256 of what `config_hash` covers, but for seeds, that of a run which training starts from among them."""
         content = self._hashed()
         del content["seed"]
+        if content["contents"]["init_group"]:
+            del content["contents"]["init"]
         return _sha256(content)
 
     def _hashed(self) -> dict[str, Any]:

@@ -42,6 +42,13 @@ def test_the_number_of_training_steps_is_in_every_label_where_it_differs() -> No
     assert labels(*runs) == ["latte1 steps=1200", "latte1 steps=200", "uvit steps=200"]
 
 
+def test_what_a_configuration_goes_without_is_not_in_its_label() -> None:
+    started = config(contents={"init": "ab" * 32, "init_group": "cd" * 32})
+    without, other = labels(config(contents={"init": None, "init_group": None}), started)
+    assert without == "latte1"
+    assert other.startswith("latte1 contents.init_group=cdcd")
+
+
 def test_up_to_three_settings_that_differ_within_a_variant_are_spelled_out_in_a_fixed_order() -> None:
     other = config(dataset__arguments__image_size=32, variant__arguments__size="XL", train__lr=0.1)
     assert labels(config(), other, config("latte2")) == [

@@ -308,6 +308,7 @@ def test_image_pretraining_by_a_run_of_the_image_model(tmp_path: Path, capsys: p
     image = run(resolve(["variant=dit", *SMOKE]), tmp_path)
     words = ["variant=latte1", *SMOKE, f"train.init={image}", "train.steps=0"]
     video = run(resolve(words), tmp_path)
+    assert read_record(video).config["contents"]["init_group"] == read_record(image).group_hash
     assert "into the spatial blocks" in " ".join(capsys.readouterr().err.split())
     (source, _), (loaded, _) = read_any_weights(image), read_any_weights(video)
     for theirs, ours in ((0, 0), (1, 2)):

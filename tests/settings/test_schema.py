@@ -168,6 +168,15 @@ def test_other_content_is_another_run_of_another_group(name: str) -> None:
     assert other.group_hash != base.group_hash
 
 
+def test_seeds_may_start_from_seeds() -> None:
+    started = [
+        dataclasses.replace(run_config(), contents=dataclasses.replace(CONTENTS, init=init * 64, init_group=group * 64))
+        for init, group in (("3", "5"), ("4", "5"), ("3", "6"))
+    ]
+    assert len({each.config_hash for each in started}) == 3
+    assert started[0].group_hash == started[1].group_hash != started[2].group_hash
+
+
 def test_a_run_whose_contents_were_not_found_has_no_hash() -> None:
     with pytest.raises(AssertionError, match="a run is known by its contents"):
         _ = dataclasses.replace(run_config(), contents=None).config_hash
