@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 from stbench.errors import StbenchError
@@ -99,6 +99,5 @@ def student_interval(
     estimate: float, standard_error: float, degrees_of_freedom: int, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
     """Student's interval, (low, high), around an estimate with this standard error, which may be 0."""
-    _, half_width = stats.t.interval(confidence, degrees_of_freedom)  # in standard errors
-    margin = float(half_width) * standard_error
+    margin = float(special.stdtrit(degrees_of_freedom, (1 + confidence) / 2)) * standard_error
     return estimate - margin, estimate + margin

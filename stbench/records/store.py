@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from stbench.errors import StbenchError
 from stbench.records.schema import REFERENCES, SCORES, WITH_INTERVAL, Record, flatten, value_at
 from stbench.records.sections import CostConditions, Quality
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RECORD_NAME = "result.json"
 CONFIG_NAME = "config.json"  # lies in every run's folder, from its beginning
@@ -147,6 +148,8 @@ def load_records(path: Path | str) -> pd.DataFrame:
     Raises:
         StbenchError: as `find_records`.
     """
+    import pandas as pd
+
     found = find_records([path])
     unreadable = [
         {"status": "unreadable", "reason": reason, "run_dir": str(file.parent)}
@@ -157,6 +160,8 @@ def load_records(path: Path | str) -> pd.DataFrame:
 
 def records_frame(stored: Iterable[StoredRecord]) -> pd.DataFrame:
     """Return one row a record; see `load_records`."""
+    import pandas as pd
+
     rows = [_row(item.record, item.run_dir) for item in stored]
     detectors = sorted({row["detector"] for row in rows if row["detector"]})
     qualities = [column for name in detectors for column in _quality_columns(name)]
