@@ -20,7 +20,8 @@ whose blocks return features of single frames, (B, F, ...), may list them in ord
 reads a context says in `context_shape` of which shape, (L, D) of one clip, its published costs are; None where the
 class stands in for it. One that gives its network inputs that no run has says which, and what they are given, in
 `fills_in`. One whose blocks stand in a table somewhere may list them by their names there in `named_blocks`: each is
-called with features (..., C, H, W) and returns such.
+called with features (..., C, H, W) and returns such. One that reads a first frame, a mask and a strength of motion as
+such, and needs no channels for them under `task=animate`, says so: `animates` is true.
 
 Letters used in every file here: B batch, C channels, F frames, H height, W width, N tokens of one frame, D width of a
 token, K images appended to a clip. `t` is only ever the diffusion timestep.
@@ -49,7 +50,7 @@ class Conditioning:
         concat: (B, E, F, H, W), what is given of the clip itself, concatenated with the noisy latents as channels.
         first_frame: (B, C, 1, H, W), clean latents of the frame that the clip goes on from.
         motion_mask: (B, 1, 1, H, W), 1 where the clip may move, 0 where it stays as that frame.
-        motion_strength: (B,), how much it moves (`videocrafter_unet.animate.motion_strength`).
+        motion_strength: (B,), how much it moves (`tasks.restorations.motion_strength`).
     """
 
     class_labels: Tensor | None = None

@@ -70,7 +70,7 @@ class Variant:
 
     def construct(self) -> nn.Module:
         """The network, on torch's current default device."""
-        return with_concat(self.component.construct, self.facts, self.concat_channels)
+        return with_concat(self.component, self.facts, self.concat_channels)
 
     def with_context(self) -> Variant:
         """The same with the context that the network's published costs refer to; what cannot be built has none."""

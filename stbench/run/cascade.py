@@ -28,7 +28,7 @@ from stbench.run.reuse import TrainedRun, load_run, sample
 from stbench.runtime.timing import Stopwatch
 from stbench.storage.clips import Clips
 from stbench.storage.files import check_folder, making, write_bytes, write_json
-from stbench.tasks.restorations import Restoration
+from stbench.tasks.restorations import Stage
 
 Frames = NDArray[np.uint8]
 """Clips (N, F, H, W, 3)."""
@@ -62,11 +62,11 @@ def cascade(runs: Sequence[TrainedRun | Path | str], num: int = 4, trust_code: b
         clips = sample(first, num)
     stages = [_cost(first, clips.clips, 1, watch.seconds)]
     for run in others:
-        restoration = _restoration(run)
-        windows = restoration.windows(clips.clips.shape[1], run.setup.dataset.num_frames)
+        stage = _stage(run)
+        windows = stage.windows(clips.clips.shape[1], run.setup.dataset.num_frames)
         with Stopwatch(run.setup.runtime.device) as watch:
             made = _made_of(run, clips, windows)
-        clips = replace(clips, clips=restoration.join(clips.clips, made, windows))
+        clips = replace(clips, clips=stage.join(clips.clips, made, windows))
         stages.append(_cost(run, clips.clips, len(windows), watch.seconds))
     return Cascaded(clips, tuple(stages))
 
@@ -99,6 +99,8 @@ def _check(runs: Sequence[TrainedRun]) -> None:
         own_frames, own_size = _frames_and_size(run)
         if run.setup.restoration is None:
             raise StbenchError(f"{run.path} is of task=generate: expected it at the beginning alone")
+        if not isinstance(run.setup.restoration, Stage):
+            raise StbenchError(f"{run.path} is of task={run.config.settings.task}, which is no stage of a cascade")
         if run.setup.dataset.num_classes and run.setup.dataset.class_names != classes:
             raise StbenchError(f"{run.path} knows other classes than {first.path}")
         if (given := run.setup.restoration.given_size(own_size)) != size:
@@ -116,8 +118,8 @@ def _frames_and_size(run: TrainedRun) -> tuple[int, int]:
     return run.setup.dataset.num_frames, run.setup.dataset.image_size
 
 
-def _restoration(run: TrainedRun) -> Restoration:
-    assert run.setup.restoration is not None  # refused by `_check`
+def _stage(run: TrainedRun) -> Stage:
+    assert isinstance(run.setup.restoration, Stage)  # or else refused by `_check`
     return run.setup.restoration
 
 
@@ -134,7 +136,7 @@ def _made_of(run: TrainedRun, clips: Clips, windows: Sequence[range]) -> Frames:
             batch = slice(start, start + spec.batch_size)
             with full_precision(device.type), torch.no_grad():
                 part = clips_to_tensor(parts[batch]).to(device)
-                concat = _restoration(run).concat(part, setup.dataset.num_frames, encode)
+                concat = _stage(run).concat(part, setup.dataset.num_frames, encode)
             yield Conditioning(torch.from_numpy(labels[batch]) if spec.num_classes else None, concat=concat)
 
     made = []

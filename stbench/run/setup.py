@@ -166,7 +166,7 @@ class Setup:
     def construct_unfrozen(self) -> nn.Module:
         """A fresh backbone on torch's current default device, its weights drawn from the run's seed."""
         torch.manual_seed(derived_seed(self.config.settings.seed, "weights"))
-        backbone = with_concat(self.config.variant.construct, self.backbone_arguments, self.task.concat_channels)
+        backbone = with_concat(self.config.variant, self.backbone_arguments, self.task.concat_channels)
         if self.class_tokens is not None:
             read_classes_as(backbone, self.class_tokens.to(torch.get_default_device()))
         return backbone

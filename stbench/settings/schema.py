@@ -18,7 +18,7 @@ OBJECTIVE_SAMPLERS = {
     "x0": _OF_SCHEDULES,
     "flow": ("euler", "fifo-euler", "fifo-euler-disjoint"),
 }
-TASKS = ("generate", "interpolate", "upscale")
+TASKS = ("generate", "interpolate", "upscale", "animate")
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 SAMPLERS = tuple(dict.fromkeys(name for names in OBJECTIVE_SAMPLERS.values() for name in names))
 
@@ -167,7 +167,7 @@ class Settings:
     eval: EvalConfig = field(default_factory=EvalConfig)
     interpolate: InterpolateConfig = field(default_factory=InterpolateConfig)
     upscale: UpscaleConfig = field(default_factory=UpscaleConfig)
-    task: str = setting("generate", "make clips from nothing, the frames between given ones, or pixels", choices=TASKS)
+    task: str = setting("generate", "make clips from nothing, frames between, pixels, or a still move", choices=TASKS)
     protocol: str = setting("builtin", "how quality is measured; see `stbench list protocols`")
     precision: str = setting("auto", "auto takes bfloat16 where it is fast", choices=("auto", "float32", "bfloat16"))
     attention: str = setting(

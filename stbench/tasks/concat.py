@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from stbench.backbones.base import UNCONDITIONAL, Conditioning
 from stbench.errors import StbenchError
+from stbench.settings.components import Component, load_target
 from stbench.storage.weights import load_strictly
+from stbench.tasks.restorations import Animation
 
 
 class WithConcat(nn.Module):
@@ -48,15 +50,19 @@ class WithConcat(nn.Module):
         Raises:
             StbenchError: without `conditioning.concat` of that shape.
         """
-        concat, (B, _, *size) = conditioning.concat, noisy_latents.shape
+        both = torch.cat([noisy_latents, self.checked(noisy_latents, conditioning.concat)], dim=1)
+        prediction = self.backbone(both, timesteps, replace(conditioning, concat=None))
+        parts = prediction.chunk(2 if self.learned_variance else 1, dim=1)
+        return torch.cat([part[:, : self.channels] for part in parts], dim=1)
+
+    def checked(self, noisy_latents: Tensor, concat: Tensor | None) -> Tensor:
+        """What is given beside (B, C, F, H, W), refused where its shape is another than (B, E, F, H, W)."""
+        B, _, *size = noisy_latents.shape
         expected = (B, self.concat_channels, *size)
         if concat is None or tuple(concat.shape) != expected:
             got = None if concat is None else tuple(concat.shape)
             raise StbenchError(f"conditioning.concat: expected (B, E, F, H, W) = {expected}, got {got}")
-        both = torch.cat([noisy_latents, concat.to(noisy_latents)], dim=1)
-        prediction = self.backbone(both, timesteps, replace(conditioning, concat=None))
-        parts = prediction.chunk(2 if self.learned_variance else 1, dim=1)
-        return torch.cat([part[:, : self.channels] for part in parts], dim=1)
+        return concat.to(noisy_latents)
 
     def start_from(self, state: Mapping[str, Tensor], origin: object) -> None:
         """Take the weights of a network to which nothing is given, and predict what it does, whatever is given.
@@ -89,21 +95,35 @@ class WithConcat(nn.Module):
         return places if own == given else places[places % (self.channels + self.concat_channels) < self.channels]
 
 
-Construct = Callable[[Mapping[str, Any]], nn.Module]
-"""Builds a backbone from the facts of a run."""
+class WithAnimation(WithConcat):
+    """A network with C channels that reads as such what `task=animate` gives (`animates`)."""
+
+    def forward(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning = UNCONDITIONAL) -> Tensor:
+        """See `WithConcat.forward`."""
+        concat = self.checked(noisy_latents, conditioning.concat)
+        first, mask, strength = concat.split([self.channels, 1, 1], dim=1)
+        told = replace(
+            conditioning,
+            concat=None,
+            first_frame=first[:, :, :1],
+            motion_mask=mask[:, :, :1],
+            motion_strength=strength[:, 0, 0, 0, 0],
+        )
+        return self.backbone(noisy_latents, timesteps, told)
 
 
-def with_concat(construct: Construct, facts: Mapping[str, Any], concat_channels: int) -> nn.Module:
+def with_concat(component: Component, facts: Mapping[str, Any], concat_channels: int) -> nn.Module:
     """Build a backbone with room for what is given of a clip; where that is nothing, as it is.
 
     Args:
-        construct: of the backbone.
+        component: of the backbone. One that says `animates` needs no room for what `task=animate` gives.
         facts: as of `RUN_FACTS`; their `in_channels` is C.
         concat_channels: E, 0 for nothing.
     """
     if not concat_channels:
-        return construct(facts)
+        return component.construct(facts)
     C = facts["in_channels"]
-    return WithConcat(
-        construct({**facts, "in_channels": C + concat_channels}), C, concat_channels, facts["learned_variance"]
-    )
+    shape = (C, concat_channels, facts["learned_variance"])
+    if concat_channels == Animation().num_channels(C) and getattr(load_target(component), "animates", False):
+        return WithAnimation(component.construct(facts), *shape)
+    return WithConcat(component.construct({**facts, "in_channels": C + concat_channels}), *shape)

@@ -2,7 +2,8 @@
 
 `interpolate` is Make-A-Video's frame interpolation (arXiv 2209.14792, section 3.3): some frames are given, the others
 masked, and one more channel says which is which. `upscale` is its super-resolution (section 3.2): a clip of fewer
-pixels is given, enlarged to the size that is asked for. `generate` gives nothing.
+pixels is given, enlarged to the size that is asked for. `animate` is AnimateAnything's task (arXiv 2311.12886): a first
+frame is given, where the clip moves and how much. `generate` gives nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ Encode = Callable[[Tensor], Tensor]
 Clips = NDArray[np.uint8]
 """(N, F, H, W, 3)."""
 
+MOVED = 0.1  # a change of a latent from the first frame's that counts as motion
+
 
 class Restoration(ABC):
     """A task in which a clip is to be made whole from a part of it: which part, and what is missing.
@@ -44,6 +47,30 @@ class Restoration(ABC):
     @abstractmethod
     def of(self, clips: Tensor, latents: Tensor, encode: Encode) -> Tensor:
         """What is told of real clips (B, 3, F, H, W) and their latents (B, C, F, H', W'): (B, E, F, H', W')."""
+
+    @abstractmethod
+    def plain(self, clips: Tensor) -> Tensor:
+        """What anyone makes of the given part of clips (B, 3, F, H, W) without a network: as many clips."""
+
+    @abstractmethod
+    def made(self, num_frames: int) -> list[int]:
+        """The frames that are to be made, of which there is at least a part missing."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What is given, in words."""
+
+    @abstractmethod
+    def check_fit(self, num_frames: int, image_size: int) -> None:
+        """Refuse clips of which nothing could be given, or everything.
+
+        Raises:
+            StbenchError: naming both numbers.
+        """
+
+
+class Stage(Restoration):
+    """A restoration that finishes what another run made: a stage of a cascade."""
 
     @abstractmethod
     def given_size(self, image_size: int) -> int:
@@ -78,29 +105,9 @@ class Restoration(ABC):
             (N, `num_joined` of F', H, W, 3)
         """
 
-    @abstractmethod
-    def plain(self, clips: Tensor) -> Tensor:
-        """What anyone makes of the given part of clips (B, 3, F, H, W) without a network: as many clips."""
-
-    @abstractmethod
-    def made(self, num_frames: int) -> list[int]:
-        """The frames that are to be made, of which there is at least a part missing."""
-
-    @abstractmethod
-    def describe(self) -> str:
-        """What is given, in words."""
-
-    @abstractmethod
-    def check_fit(self, num_frames: int, image_size: int) -> None:
-        """Refuse clips of which nothing could be given, or everything.
-
-        Raises:
-            StbenchError: naming both numbers.
-        """
-
 
 @dataclass(frozen=True)
-class Interpolation(Restoration):
+class Interpolation(Stage):
     """Every n-th frame and the last one are given, the others are black, and a mask says which.
 
     Attributes:
@@ -124,17 +131,17 @@ class Interpolation(Restoration):
         return torch.cat([latents * mask, mask.expand_as(latents[:, :1])], dim=1)
 
     def given_size(self, image_size: int) -> int:
-        """See `Restoration.given_size`."""
+        """See `Stage.given_size`."""
         return image_size
 
     def concat(self, part: Tensor, num_frames: int, encode: Encode) -> Tensor:
-        """See `Restoration.concat`."""
+        """See `Stage.concat`."""
         clips = part.new_zeros(*part.shape[:2], num_frames, *part.shape[3:])
         clips[:, :, self.mask(num_frames) == 1] = part
         return self.of(clips, encode(clips), encode)
 
     def windows(self, num_given: int, num_frames: int) -> list[range]:
-        """Neighbours share a frame; see `Restoration.windows`."""
+        """Neighbours share a frame; see `Stage.windows`."""
         steps, rest = divmod(num_frames - 1, self.keep_every)  # from one given frame of a window to the next
         if rest:
             raise StbenchError(
@@ -150,11 +157,11 @@ class Interpolation(Restoration):
         return [range(start, start + steps + 1) for start in range(0, num_given - 1, steps)]
 
     def num_joined(self, num_given: int) -> int:
-        """See `Restoration.num_joined`."""
+        """See `Stage.num_joined`."""
         return (num_given - 1) * self.keep_every + 1
 
     def join(self, given: Clips, made: Clips, windows: Sequence[range]) -> Clips:
-        """See `Restoration.join`; the given frames stay as they are."""
+        """See `Stage.join`; the given frames stay as they are."""
         joined = np.empty((len(given), self.num_joined(given.shape[1]), *given.shape[2:]), np.uint8)
         for number, window in enumerate(windows):
             start = window.start * self.keep_every
@@ -188,7 +195,7 @@ class Interpolation(Restoration):
 
 
 @dataclass(frozen=True)
-class Upscaling(Restoration):
+class Upscaling(Stage):
     """A smaller clip is given: the mean of each square of pixels, enlarged by bilinear interpolation.
 
     Attributes:
@@ -209,26 +216,26 @@ class Upscaling(Restoration):
         return encode(self.plain(clips))
 
     def given_size(self, image_size: int) -> int:
-        """See `Restoration.given_size`."""
+        """See `Stage.given_size`."""
         return image_size // self.factor
 
     def concat(self, part: Tensor, num_frames: int, encode: Encode) -> Tensor:
-        """See `Restoration.concat`."""
+        """See `Stage.concat`."""
         return encode(self.enlarged(part))
 
     def windows(self, num_given: int, num_frames: int) -> list[range]:
-        """The last one goes over frames again where they do not come out even; see `Restoration.windows`."""
+        """The last one goes over frames again where they do not come out even; see `Stage.windows`."""
         if num_given < num_frames:
             raise StbenchError(f"is given {num_frames} frames at once: expected clips of no fewer, got {num_given}")
         starts = [*range(0, num_given - num_frames, num_frames), num_given - num_frames]
         return [range(start, start + num_frames) for start in starts]
 
     def num_joined(self, num_given: int) -> int:
-        """See `Restoration.num_joined`."""
+        """See `Stage.num_joined`."""
         return num_given
 
     def join(self, given: Clips, made: Clips, windows: Sequence[range]) -> Clips:
-        """See `Restoration.join`."""
+        """See `Stage.join`."""
         joined = np.empty((*given.shape[:2], *made.shape[3:]), np.uint8)
         for number, window in enumerate(windows):
             joined[:, window.start : window.stop] = made[:, number]
@@ -265,6 +272,52 @@ class Upscaling(Restoration):
             )
 
 
+@dataclass(frozen=True)
+class Animation(Restoration):
+    """The first frame is given, where the clip leaves it, and how much it moves."""
+
+    def num_channels(self, latent_channels: int) -> int:
+        """The latents', that of the mask and that of the strength."""
+        return latent_channels + 2
+
+    def of(self, clips: Tensor, latents: Tensor, encode: Encode) -> Tensor:
+        """For every frame the first one's latents, a mask that is 1 where any frame differs, and the strength."""
+        first = latents[:, :, :1]
+        mask = ((latents - first).abs().amax(dim=(1, 2), keepdim=True) > MOVED).to(latents)  # (B, 1, 1, H, W)
+        strength = motion_strength(latents)[:, None, None, None, None]
+        whole = [each.expand_as(latents[:, :1]) for each in (mask, strength)]
+        return torch.cat([first.expand_as(latents), *whole], dim=1)
+
+    def plain(self, clips: Tensor) -> Tensor:
+        """The first frame stands still."""
+        return clips[:, :, :1].expand_as(clips)
+
+    def made(self, num_frames: int) -> list[int]:
+        """All but the first."""
+        return list(range(1, num_frames))
+
+    def describe(self) -> str:
+        """What is given, in words."""
+        return "the first frame, where the clip leaves it, and how much it moves"
+
+    def check_fit(self, num_frames: int, image_size: int) -> None:
+        """See `Restoration.check_fit`."""
+        if num_frames < 2:
+            raise StbenchError(f"task=animate: of dataset.num_frames={num_frames} nothing is left to make")
+
+
+def motion_strength(latents: Tensor) -> Tensor:
+    """How much clips move: 10 times the sum over their frames of the mean change from each to the next.
+
+    Args:
+        latents: (B, C, F, H, W), in AnimateAnything as Stable Diffusion's autoencoder scales them.
+
+    Returns:
+        (B,)
+    """
+    return 10 * latents.diff(dim=2).abs().mean(dim=(1, 3, 4)).sum(dim=1)
+
+
 def restoration_of(settings: Settings) -> Restoration | None:
     """The restoration of a run's task; None for `generate`.
 
@@ -279,4 +332,4 @@ def restoration_of(settings: Settings) -> Restoration | None:
         return Interpolation(settings.interpolate.keep_every)
     if settings.task == "upscale":
         return Upscaling(settings.upscale.factor, settings.upscale.shared_noise)
-    return None
+    return Animation() if settings.task == "animate" else None

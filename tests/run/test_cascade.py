@@ -18,18 +18,19 @@ from stbench.settings.resolve import resolve
 BRIEF = ["variant=latte1", "train.steps=1", "eval.num_clips=2", "eval.untrained=false", "eval.cfg_scale=2"]
 DECODER = ["dataset.num_frames=5", "dataset.image_size=8"]
 INTERPOLATION = ["task=interpolate", "interpolate.keep_every=2", "dataset.num_frames=5", "dataset.image_size=8"]
+ANIMATION = ["task=animate", "dataset.num_frames=5", "dataset.image_size=8"]
 UPSCALING = ["task=upscale", "upscale.factor=2", "dataset.num_frames=6", "dataset.image_size=16"]
 
 
 @pytest.fixture(scope="module")
 def runs(smoke: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Trained for a step: 5 frames of 8x8, the 2 between 3 of them, 6 frames of 16x16."""
+    """Trained for a step: 5 frames of 8x8, the 2 between 3 of them, 6 frames of 16x16; 4 of 8x8 behind a given one."""
     out = tmp_path_factory.mktemp("cascade")
-    return [run(resolve([*smoke, *BRIEF, *own]), out) for own in (DECODER, INTERPOLATION, UPSCALING)]
+    return [run(resolve([*smoke, *BRIEF, *own]), out) for own in (DECODER, INTERPOLATION, UPSCALING, ANIMATION)]
 
 
 def test_clips_go_through_every_stage(runs: list[Path], tmp_path: Path) -> None:
-    picture, made = cascade_to([str(path) for path in runs], 2, tmp_path / "out")
+    picture, made = cascade_to([str(path) for path in runs[:3]], 2, tmp_path / "out")
     assert picture.read_bytes()[:4] == b"RIFF"
     assert [stage.shape for stage in made.stages] == [(2, 5, 8, 8), (2, 9, 8, 8), (2, 9, 16, 16)]
     assert [stage.windows for stage in made.stages] == [1, 2, 2]
@@ -40,14 +41,14 @@ def test_clips_go_through_every_stage(runs: list[Path], tmp_path: Path) -> None:
 
 
 def test_a_clip_does_not_depend_on_how_many_there_are(runs: list[Path]) -> None:
-    one, two = cascade(runs, 1).clips, cascade(runs, 2).clips
+    one, two = cascade(runs[:3], 1).clips, cascade(runs[:3], 2).clips
     assert one.labels.tolist() == two.labels[:1].tolist()
     assert np.abs(one.clips.astype(int) - two.clips[:1]).max() <= 1  # rounding, as batches differ
 
 
 def test_costs_are_those_of_all_network_evaluations(runs: list[Path]) -> None:
-    stages = cascade(runs, 1).stages
-    for path, stage in zip(runs, stages, strict=True):
+    stages = cascade(runs[:3], 1).stages
+    for path, stage in zip(runs[:3], stages, strict=True):
         record = load_run(path).record
         assert record and record.counts
         steps = record.config["eval"]["num_sampling_steps"]
@@ -61,6 +62,7 @@ def test_costs_are_those_of_all_network_evaluations(runs: list[Path]) -> None:
         ((0,), "a cascade takes a run of task=generate, and behind it those of other tasks"),
         ((1, 0), "is of task=interpolate: expected a run of task=generate at the beginning"),
         ((0, 0), "is of task=generate: expected it at the beginning alone"),
+        ((0, 3), "is of task=animate, which is no stage of a cascade"),
         ((0, 2), "is given 6 frames at once: expected clips of no fewer, got 5"),
         ((0, 1, 2, 1), "is given frames of 8x8 pixels: those before it are 16x16"),
     ],

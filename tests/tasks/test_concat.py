@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from stbench.backbones.base import Conditioning
-from stbench.backbones.trial import fill_zeros
+from stbench.backbones.contract import refuse_broken
+from stbench.backbones.trial import Task, fill_zeros
 from stbench.errors import StbenchError
+from stbench.runtime.device import Runtime
 from stbench.settings.components import load_component
-from stbench.tasks.concat import WithConcat, with_concat
+from stbench.tasks.concat import WithAnimation, WithConcat, with_concat
 
 FACTS = {"in_channels": 3, "sample_size": 8, "num_frames": 4, "num_classes": 0}
 
@@ -23,7 +25,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def build(name: str, concat_channels: int, learned_variance: bool) -> torch.nn.Module:
     component, _ = load_component("variant", name).with_preset("smoke")
     torch.manual_seed(0)
-    network = with_concat(component.construct, {**FACTS, "learned_variance": learned_variance}, concat_channels)
+    network = with_concat(component, {**FACTS, "learned_variance": learned_variance}, concat_channels)
     fill_zeros(network)
     return network.eval()
 
@@ -66,3 +68,37 @@ def test_it_starts_as_the_network_to_which_nothing_is_given(name: str, learned_v
     torch.testing.assert_close(prediction, expected, rtol=0, atol=1e-5)
     with pytest.raises(StbenchError, match="narrow"):
         network.start_from({name: tensor[..., :1] for name, tensor in plain.state_dict().items()}, "narrow")
+
+
+def test_a_network_that_animates_reads_what_is_given_as_such() -> None:
+    network, x, concat = build("animate_anything", 5, False), noise(3), noise(5)
+    assert isinstance(network, WithAnimation)
+    first, mask, strength = concat[:, :3, :1], concat[:, 3:4, :1], concat[:, 4, 0, 0, 0]
+    told = Conditioning(first_frame=first, motion_mask=mask, motion_strength=strength)
+    timesteps = torch.tensor([10, 500])
+    expected = network.backbone(x, timesteps, told)
+    assert torch.equal(network(x, timesteps, Conditioning(concat=concat)), expected)
+    assert (network.backbone(x, timesteps) - expected).abs().max() > 1e-3
+
+
+def test_of_another_task_it_is_given_channels_as_all_are() -> None:
+    network = build("animate_anything", 4, False)
+    assert not isinstance(network, WithAnimation)
+    assert network(noise(3), torch.tensor([10, 500]), Conditioning(concat=noise(4))).shape == noise(3).shape
+
+
+def test_told_mask_and_strength_it_keeps_the_contract() -> None:
+    component, _ = load_component("variant", "animate_anything").with_preset("smoke")
+    component = component.with_arguments({"motion": True})
+    task = Task(
+        latent_shape=(3, 4, 8, 8),
+        num_classes=5,
+        learned_variance=False,
+        whole_timesteps=False,
+        batch_size=2,
+        joint_images=0,
+        runtime=Runtime(torch.device("cpu"), "float32", "math"),
+        concat_channels=5,
+    )
+    facts = {**FACTS, "num_classes": 5, "learned_variance": False}
+    assert not refuse_broken(lambda: with_concat(component, facts, 5), task, "animate_anything")

@@ -12,9 +12,18 @@ from torch import Tensor
 
 from stbench.errors import StbenchError
 from stbench.settings.schema import InterpolateConfig, Settings, UpscaleConfig
-from stbench.tasks.restorations import Interpolation, Restoration, Upscaling, restoration_of
+from stbench.tasks.restorations import (
+    Animation,
+    Interpolation,
+    Restoration,
+    Stage,
+    Upscaling,
+    motion_strength,
+    restoration_of,
+)
 
-RESTORATIONS = (Interpolation(3), Upscaling(2))
+STAGES = (Interpolation(3), Upscaling(2))
+RESTORATIONS = (*STAGES, Animation())
 
 
 def as_they_are(clips: Tensor) -> Tensor:
@@ -76,6 +85,7 @@ def test_without_a_network_frames_between_are_blends_and_given_ones_stay(clips: 
     ("restoration", "num_frames", "image_size", "told"),
     [
         (Interpolation(4), 2, 8, r"interpolate\.keep_every=4: of dataset\.num_frames=2 nothing is left to make"),
+        (Animation(), 1, 8, r"task=animate: of dataset\.num_frames=1 nothing is left to make"),
         (Upscaling(3), 8, 16, r"upscale\.factor=3 does not divide dataset\.image_size=16: the nearest size is 15"),
     ],
 )
@@ -91,13 +101,14 @@ def test_a_task_has_its_restoration() -> None:
     settings = Settings(interpolate=InterpolateConfig(keep_every=2), task="interpolate")
     assert restoration_of(settings) == Interpolation(2)
     assert restoration_of(Settings(task="upscale", upscale=UpscaleConfig(2, shared_noise=True))) == Upscaling(2, True)
+    assert restoration_of(Settings(task="animate")) == Animation()
     assert restoration_of(Settings()) is None
     with pytest.raises(StbenchError, match=r"interpolate\.keep_every is of task=interpolate, and this is"):
         restoration_of(replace(settings, task="generate"))
 
 
-@pytest.mark.parametrize("restoration", RESTORATIONS)
-def test_a_network_is_told_the_same_of_a_part_as_of_the_clip(restoration: Restoration, clips: Tensor) -> None:
+@pytest.mark.parametrize("restoration", STAGES)
+def test_a_network_is_told_the_same_of_a_part_as_of_the_clip(restoration: Stage, clips: Tensor) -> None:
     whole = clips[:, :, :7]  # frames 0, 3 and 6 are given
     part = whole[:, :, ::3] if isinstance(restoration, Interpolation) else Upscaling(2).shrunk(whole)
     told = restoration.concat(part, 7, as_they_are)
@@ -113,7 +124,7 @@ def test_a_network_is_told_the_same_of_a_part_as_of_the_clip(restoration: Restor
     ],
 )
 def test_windows_cover_every_frame_and_join_to_one_clip(
-    restoration: Restoration, num_given: int, expected: list[range]
+    restoration: Stage, num_given: int, expected: list[range]
 ) -> None:
     windows = restoration.windows(num_given, 7)
     assert windows == expected
@@ -138,6 +149,32 @@ def test_windows_cover_every_frame_and_join_to_one_clip(
         (Upscaling(2), 6, "is given 7 frames at once: expected clips of no fewer, got 6"),
     ],
 )
-def test_frames_that_cannot_be_shared_out_are_refused(restoration: Restoration, num_given: int, told: str) -> None:
+def test_frames_that_cannot_be_shared_out_are_refused(restoration: Stage, num_given: int, told: str) -> None:
     with pytest.raises(StbenchError, match=re.escape(told)):
         restoration.windows(num_given, 7)
+
+
+def test_of_an_animation_is_given_the_first_frame_and_where_the_clip_leaves_it() -> None:
+    clips = torch.randn(2, 3, 1, 8, 8, generator=torch.Generator().manual_seed(0)).repeat(1, 1, 5, 1, 1)
+    clips[0, 1, 3, 2, 4] += 1  # one channel, of one frame
+    clips[1, :, 1:, :, 6:] += 0.01  # too little to count
+    given = Animation().of(clips, clips, as_they_are)
+    assert torch.equal(given[:, :3], clips[:, :, :1].expand_as(clips))
+    assert given[:, 3].nonzero().tolist() == [[0, frame, 2, 4] for frame in range(5)]
+    assert torch.equal(given[:, 4], motion_strength(clips)[:, None, None, None].expand(2, 5, 8, 8))
+    assert torch.equal(Animation().plain(clips), clips[:, :, :1].expand_as(clips))
+    assert Animation().made(5) == [1, 2, 3, 4]
+
+
+def test_strength_of_a_clip_by_its_formula() -> None:
+    clips = torch.randn(2, 4, 5, 3, 6)
+    expected = [
+        10 * sum(float((clip[:, f + 1] - clip[:, f]).abs().mean()) for f in range(4)) for clip in clips.unbind(0)
+    ]
+    torch.testing.assert_close(motion_strength(clips), torch.tensor(expected))
+
+
+def test_strength_of_steady_change() -> None:
+    ramp = 0.25 * torch.arange(5.0)[None, None, :, None, None].expand(1, 4, 5, 2, 2)
+    torch.testing.assert_close(motion_strength(torch.cat([ramp, -2 * ramp])), torch.tensor([10.0, 20.0]))
+    assert not motion_strength(torch.ones(1, 4, 3, 2, 2)).any()

@@ -19,18 +19,6 @@ from stbench.backbones.videocrafter_unet.stages import Enter, SinusoidMlp, Told
 from stbench.errors import StbenchError
 
 
-def motion_strength(latents: Tensor) -> Tensor:
-    """How much clips move: 10 times the sum over their frames of the mean change from each to the next.
-
-    Args:
-        latents: (B, C, F, H, W), as a Stable Diffusion autoencoder scales them.
-
-    Returns:
-        (B,)
-    """
-    return 10 * latents.diff(dim=2).abs().mean(dim=(1, 3, 4)).sum(dim=1)
-
-
 class MaskedEnter(Enter):
     """As `Enter`, or by a convolution of its own where a mask stands before the channels of the latents."""
 
@@ -52,7 +40,8 @@ class AnimateUNet(VideoCrafterUNet):
 
     enter = MaskedEnter
     published_layout = DiffusersLayout()
-    fills_in = "the first frame with zeros"
+    animates = True
+    fills_in = "the first frame with zeros, where no task gives one"
 
     def __init__(
         self,
@@ -64,7 +53,7 @@ class AnimateUNet(VideoCrafterUNet):
         head_dim: int = 64,  # channels of a head
         norm_groups: int = 32,  # of every group norm
         context_dim: int = 1024,  # D of the context
-        motion: bool = True,  # what reads mask and strength is trained: a run must tell both
+        motion: bool = True,  # a run tells mask and strength, as task=animate does; what it does not need is frozen
         in_channels: int = 4,  # C of the latents
         num_classes: int = 0,  # whose tokens take the place of a context; the label `num_classes` is the null class
         learned_variance: bool = False,  # predict 2C channels, noise and variance
@@ -84,9 +73,9 @@ class AnimateUNet(VideoCrafterUNet):
         )
         self.strength_proj = nn.Linear(dim, dim, bias=False)
         self.motion_embed = SinusoidMlp(dim, 4 * dim).requires_grad_(False)  # of the authors' files; nothing reads it
-        if not motion:
-            self.strength_proj.requires_grad_(False)
-            self.get_submodule("encoder.0.0.masked").requires_grad_(False)
+        self.strength_proj.requires_grad_(motion)
+        self.get_submodule("encoder.0.0.masked").requires_grad_(motion)
+        self.get_submodule("encoder.0.0.conv").requires_grad_(not motion)
 
     def forward(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning = UNCONDITIONAL) -> Tensor:
         """Predict noise (and variance) of a batch of clips.

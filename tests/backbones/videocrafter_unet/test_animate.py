@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stbench.backbones.base import Conditioning
 from stbench.backbones.published import load_published, to_published
 from stbench.backbones.trial import fill_zeros
-from stbench.backbones.videocrafter_unet.animate import AnimateUNet, motion_strength
+from stbench.backbones.videocrafter_unet.animate import AnimateUNet
 from stbench.backbones.videocrafter_unet.network import VideoCrafterUNet
 from stbench.errors import StbenchError
 
@@ -167,12 +167,13 @@ def test_a_timestep_for_each_frame() -> None:
 
 
 @pytest.mark.parametrize("motion", [True, False])
-def test_what_reads_mask_and_strength_is_trained_on_request(motion: bool) -> None:
+def test_what_a_run_does_not_need_is_frozen(motion: bool) -> None:
     network = AnimateUNet(**TINY, motion=motion)
-    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-    readers = {"encoder.0.0.masked.weight", "encoder.0.0.masked.bias", "strength_proj.weight"}
-    assert readers & trained == (readers if motion else set())
-    assert not any(name.startswith("motion_embed") for name in trained)
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    unread = {f"motion_embed.{index}.{kind}" for index in (0, 2) for kind in ("weight", "bias")}
+    convolution = "conv" if motion else "masked"
+    unread |= {f"encoder.0.0.{convolution}.{kind}" for kind in ("weight", "bias")}
+    assert frozen == (unread if motion else unread | {"strength_proj.weight"})
 
 
 @pytest.mark.parametrize(
@@ -191,20 +192,3 @@ def test_wrong_input(name: str, shape: tuple[int, ...], message: str) -> None:
 def test_timesteps_are_refused_by_the_frames_that_the_caller_knows() -> None:
     with pytest.raises(StbenchError, match=r"expected \(B,\) = \(2,\) or \(B, F\) = \(2, 3\), got \(2, 4\)"):
         AnimateUNet(**TINY)(normal(2, 4, 3, 8, 8), torch.zeros(2, 4))
-
-
-# The strength of clips
-
-
-def test_strength_of_a_clip_by_its_formula() -> None:
-    clips = normal(2, 4, 5, 3, 6)
-    expected = [
-        10 * sum(float((clip[:, f + 1] - clip[:, f]).abs().mean()) for f in range(4)) for clip in clips.unbind(0)
-    ]
-    torch.testing.assert_close(motion_strength(clips), torch.tensor(expected))
-
-
-def test_strength_of_steady_change() -> None:
-    ramp = 0.25 * torch.arange(5.0)[None, None, :, None, None].expand(1, 4, 5, 2, 2)
-    torch.testing.assert_close(motion_strength(torch.cat([ramp, -2 * ramp])), torch.tensor([10.0, 20.0]))
-    assert not motion_strength(torch.ones(1, 4, 3, 2, 2)).any()
