@@ -298,7 +298,7 @@ def sample(
 def cascade(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Runs' folders: one of task=generate, then interpolate or upscale."),
+        typer.Argument(metavar="RUN...", help="Runs' folders: a prior or none, one of task=generate, then the others."),
     ],
     num: Annotated[int, typer.Option("--num", help="How many clips.", min=1)] = 4,
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("cascade"),

@@ -224,11 +224,27 @@ def read_classes_as(backbone: nn.Module, tokens: Tensor) -> None:
     Raises:
         StbenchError: it reads no context, or one of another width.
     """
+    for reader in _context_readers(backbone):
+        reader.read_classes_as(tokens)
+
+
+def check_context_width(backbone: nn.Module, width: int) -> None:
+    """Refuse a network that reads no context of this width.
+
+    Raises:
+        StbenchError: naming both widths.
+    """
+    for reader in _context_readers(backbone):
+        if reader.width != width:
+            name = type(backbone).__name__
+            raise StbenchError(f"{name} reads tokens of {reader.width} channels: the context's have {width}")
+
+
+def _context_readers(backbone: nn.Module) -> list[ContextTokens]:
     readers = [module for module in backbone.modules() if isinstance(module, ContextTokens)]
     if not readers:
         raise StbenchError(f"{type(backbone).__name__} reads no context: set context.name=class")
-    for reader in readers:
-        reader.read_classes_as(tokens)
+    return readers
 
 
 class Mlp(nn.Sequential):

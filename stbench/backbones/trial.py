@@ -35,6 +35,7 @@ class Task:
         whole_timesteps: timesteps are integers from 0 to 999, or else numbers from 0 to 1000 ("flow").
         batch_size: clips of a training step.
         joint_images: images appended to each clip in training.
+        context_shape: (L, D) of what is read of the clip's frames; None where a class stands in for it.
         concat_channels: of what is given of the clip; 0 for nothing.
         runtime: device, precision and attention backend.
     """
@@ -46,6 +47,7 @@ class Task:
     batch_size: int
     joint_images: int
     runtime: Runtime
+    context_shape: tuple[int, int] | None = None
     concat_channels: int = 0
 
     @property
@@ -138,10 +140,12 @@ class Trial:
         if self.task.num_classes:
             labels = index % self.task.num_classes
             image_labels = (labels[:, None] + torch.arange(num_images)) % self.task.num_classes if num_images else None
-        concat = None
+        context = concat = None
+        if self.task.context_shape:
+            context = torch.stack([torch.randn(self.task.context_shape, generator=draw) for draw in draws])
         if self.task.concat_channels:
             concat = torch.stack([torch.randn(self.task.concat_channels, F, H, W, generator=draw) for draw in draws])
-        conditioning = Conditioning(labels, num_images=num_images, image_labels=image_labels, concat=concat)
+        conditioning = Conditioning(labels, context, num_images=num_images, image_labels=image_labels, concat=concat)
         device = self.task.runtime.device
         dtype = torch.int64 if self.task.whole_timesteps else torch.float32
         return Inputs(latents.to(device), timesteps.to(device, dtype), conditioning.to(device))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench import paths
-from stbench.data.embeddings import NameEmbedding
+from stbench.data.embeddings import SIDE, FrameEmbedding, NameEmbedding
 from stbench.errors import StbenchError
 from stbench.storage.hashing import file_sha256
 
@@ -99,6 +99,45 @@ class ClipImage(ClipEncoder):
         return self.model((resized.clamp(0, 1) - mean) / std).last_hidden_state
 
 
+class FrameContext(nn.Module):
+    """The tokens of a clip's last frame, which a network reads that makes the clip: an image's embedding is one token.
+
+    Attributes:
+        weights_sha256: of the encoder.
+        shape: (L, D) of one clip.
+    """
+
+    def __init__(self, encoder: ClipImage | FrameEmbedding) -> None:
+        super().__init__()
+        self.encoder, self.weights_sha256 = encoder, encoder.weights_sha256
+        _, num_tokens, width = self(torch.zeros(1, 3, 1, SIDE, SIDE)).shape
+        self.shape = (num_tokens, width)
+
+    @torch.no_grad()
+    def forward(self, clips: Tensor) -> Tensor:
+        """Encode clips (B, 3, F, H, W) as (B, L, D)."""
+        tokens = self.encoder(clips[:, :, -1])
+        return tokens.view(len(tokens), -1, tokens.shape[-1])
+
+
+ContextEncoder = ClipText | NameEmbedding | FrameContext
+
+
+def context_encoder(name: str, weights: str | None = None) -> ContextEncoder | None:
+    """What encodes the context of `context.name`; None where classes are learned.
+
+    Raises:
+        StbenchError: CLIP's weights or transformers are missing.
+    """
+    encoders: dict[str, Callable[[], ContextEncoder]] = {
+        "clip-text": lambda: ClipText(weights),
+        "toy-text": NameEmbedding,
+        "clip-image": lambda: FrameContext(ClipImage(weights)),
+        "toy-image": lambda: FrameContext(FrameEmbedding()),
+    }
+    return encoders[name]() if name in encoders else None
+
+
 def find_clip(weights: str | None = None) -> Path:
     """The folder of CLIP's weights.
 
@@ -130,5 +169,5 @@ def _import_transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise StbenchError("context.name=clip-text needs transformers: pip install 'stbench[clip]'") from error
+        raise StbenchError("CLIP needs transformers: pip install 'stbench[clip]'") from error
     return transformers

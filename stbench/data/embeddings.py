@@ -22,9 +22,14 @@ CPU = torch.device("cpu")
 
 
 class FrameEmbedding(nn.Module):
-    """Frames to unit vectors; of one colour all over there is none, but zeros."""
+    """Frames to unit vectors; of one colour all over there is none, but zeros.
+
+    Attributes:
+        weights_sha256: None, as there are no weights.
+    """
 
     projection: Tensor
+    weights_sha256: str | None = None
 
     def __init__(self) -> None:
         super().__init__()

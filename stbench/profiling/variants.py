@@ -55,7 +55,7 @@ class Variant:
         joint_images: images that a training step appends to each clip.
         freeze: as of `train.freeze`.
         preset: that was applied to the component, if any.
-        context_shape: of one clip's context; None in a run, whose datasets have none.
+        context_shape: of one clip's context; None in a run whose classes stand in for it.
         concat_channels: of what a run gives of a clip, 0 for nothing.
     """
 

@@ -315,7 +315,7 @@ class StageCost:
     Attributes:
         run: its folder.
         task: as of the run.
-        shape: (N, F, H, W) of the clips that it made.
+        shape: (N, F, H, W) of the clips that it made; (N, 1, 1, 1) of embeddings.
         windows: how often its network's clips follow each other in one of these.
         gmacs: 10^9 multiply-accumulates of one clip: all network evaluations of all its windows.
         seconds: of all clips, with the autoencoder, from an idle device to an idle device.

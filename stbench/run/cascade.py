@@ -1,7 +1,8 @@
 """A cascade as Make-A-Video's (arXiv 2209.14792, section 3): clips of one run, finished by others.
 
-The first run makes clips from nothing. Each of the others makes of them what its task makes of a real clip: the frames
-between, or the pixels. A stage whose clips are shorter than what it is given goes over that in windows.
+A run of task=generate makes clips from nothing, or of the embeddings that a prior before it makes of texts. Each of the
+others makes of them what its task makes of a real clip: the frames between, or the pixels. A stage whose clips are
+shorter than what it is given goes over that in windows.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from stbench.backbones.base import Conditioning
 from stbench.data.loading import clips_to_tensor
@@ -23,7 +25,8 @@ from stbench.profiling.counts import count
 from stbench.progress import progress_bar
 from stbench.records.sections import StageCost
 from stbench.reports.media import make_sheet
-from stbench.run.generation import generate
+from stbench.run.embeddings import sample_embeddings
+from stbench.run.generation import generate, labels_of_samples
 from stbench.run.reuse import TrainedRun, load_run, sample
 from stbench.runtime.timing import Stopwatch
 from stbench.storage.clips import Clips
@@ -43,12 +46,12 @@ class Cascaded:
 
 
 def cascade(runs: Sequence[TrainedRun | Path | str], num: int = 4, trust_code: bool = False) -> Cascaded:
-    """Make clips by a run of `task=generate` and finish them by runs of other tasks, in their order.
+    """Make clips by a run of `task=generate`, behind a prior or not, and finish them by runs of other tasks.
 
     Clip i is a function of the weights, their `eval.seed` and i, whatever `num` is.
 
     Args:
-        runs: trained runs, or what `load_run` takes, the one that makes clips from nothing first.
+        runs: trained runs, or what `load_run` takes, in their order.
         num: how many clips.
         trust_code: as of `load_run`.
 
@@ -57,17 +60,23 @@ def cascade(runs: Sequence[TrainedRun | Path | str], num: int = 4, trust_code: b
     """
     trained = [run if isinstance(run, TrainedRun) else load_run(run, trust_code=trust_code) for run in runs]
     _check(trained)
-    first, *others = trained
-    with Stopwatch(first.setup.runtime.device) as watch:
-        clips = sample(first, num)
-    stages = [_cost(first, clips.clips, 1, watch.seconds)]
+    embeddings, stages = None, []
+    if _is_prior(trained[0]):
+        prior, *trained = trained
+        with Stopwatch(prior.setup.runtime.device) as watch:
+            embeddings = sample_embeddings(prior.backbone, prior.setup, num)
+        stages.append(_cost(prior, (num, 1, 1, 1), 1, watch.seconds))
+    decoder, *others = trained
+    with Stopwatch(decoder.setup.runtime.device) as watch:
+        clips = sample(decoder, num) if embeddings is None else _decoded(decoder, embeddings)
+    stages.append(_cost(decoder, clips.clips.shape[:4], 1, watch.seconds))
     for run in others:
         stage = _stage(run)
         windows = stage.windows(clips.clips.shape[1], run.setup.dataset.num_frames)
         with Stopwatch(run.setup.runtime.device) as watch:
             made = _made_of(run, clips, windows)
         clips = replace(clips, clips=stage.join(clips.clips, made, windows))
-        stages.append(_cost(run, clips.clips, len(windows), watch.seconds))
+        stages.append(_cost(run, clips.clips.shape[:4], len(windows), watch.seconds))
     return Cascaded(clips, tuple(stages))
 
 
@@ -90,6 +99,9 @@ def _check(runs: Sequence[TrainedRun]) -> None:
     """Refuse runs that are no cascade, or of which one cannot take what the one before it makes."""
     if len(runs) < 2:
         raise StbenchError("a cascade takes a run of task=generate, and behind it those of other tasks")
+    if _is_prior(runs[0]):
+        prior, *runs = runs
+        _check_reads(runs[0], prior)
     first, *others = runs
     if first.setup.restoration is not None:
         task = first.config.settings.task
@@ -98,9 +110,11 @@ def _check(runs: Sequence[TrainedRun]) -> None:
     for run in others:
         own_frames, own_size = _frames_and_size(run)
         if run.setup.restoration is None:
-            raise StbenchError(f"{run.path} is of task=generate: expected it at the beginning alone")
+            raise StbenchError(f"{run.path} is of task={_task(run)}: expected it at the beginning alone")
         if not isinstance(run.setup.restoration, Stage):
             raise StbenchError(f"{run.path} is of task={run.config.settings.task}, which is no stage of a cascade")
+        if run.setup.frame_context:
+            raise StbenchError(f"{run.path} reads a frame of the finished clip, which is not there yet")
         if run.setup.dataset.num_classes and run.setup.dataset.class_names != classes:
             raise StbenchError(f"{run.path} knows other classes than {first.path}")
         if (given := run.setup.restoration.given_size(own_size)) != size:
@@ -112,6 +126,35 @@ def _check(runs: Sequence[TrainedRun]) -> None:
         except StbenchError as error:
             raise StbenchError(f"{run.path} {error}") from error
         num_frames, size = run.setup.restoration.num_joined(num_frames), own_size
+
+
+def _is_prior(run: TrainedRun) -> bool:
+    return not run.setup.autoencoder.makes_clips
+
+
+def _task(run: TrainedRun) -> str:
+    return "prior" if _is_prior(run) else run.config.settings.task
+
+
+def _check_reads(decoder: TrainedRun, prior: TrainedRun) -> None:
+    """Refuse a decoder that does not read what a prior makes: embeddings of the encoder that the prior learned."""
+    if decoder.config.settings.context.name != "toy-image":
+        raise StbenchError(
+            f"{decoder.path} does not read the embeddings that {prior.path} makes: expected a run of "
+            f"context.name=toy-image, got {decoder.config.settings.context.name}"
+        )
+    if decoder.setup.dataset.class_names != prior.setup.dataset.class_names:
+        raise StbenchError(f"{decoder.path} knows other classes than {prior.path}")
+
+
+def _decoded(decoder: TrainedRun, embeddings: Tensor) -> Clips:
+    """The clips of embeddings (N, D), their classes in turn."""
+    setup, spec, number = decoder.setup, decoder.setup.sampling, len(embeddings)
+    given = (Conditioning(context=part[:, None]) for part in embeddings.split(spec.batch_size))
+    seed = setup.config.settings.eval.seed
+    made = generate(decoder.backbone, setup.autoencoder, setup.runtime, spec, number, seed, given)
+    labels = labels_of_samples(range(number), setup.dataset.num_classes)
+    return Clips(np.concatenate(list(made)), labels, setup.dataset.class_names)
 
 
 def _frames_and_size(run: TrainedRun) -> tuple[int, int]:
@@ -149,14 +192,15 @@ def _made_of(run: TrainedRun, clips: Clips, windows: Sequence[range]) -> Frames:
     return joined.reshape(len(clips.clips), len(windows), *joined.shape[1:])
 
 
-def _cost(run: TrainedRun, made: Frames, windows: int, seconds: float) -> StageCost:
+def _cost(run: TrainedRun, shape: tuple[int, ...], windows: int, seconds: float) -> StageCost:
     setup, guided = run.setup, run.config.settings.eval.cfg_scale != 1
-    calls = windows * calls_per_clip(setup.sampling, setup.dataset.num_frames) * (2 if guided else 1)
+    drawn = windows * run.config.settings.eval.candidates
+    calls = drawn * calls_per_clip(setup.sampling, setup.dataset.num_frames) * (2 if guided else 1)
     gmacs = calls * count(setup.construct_unfrozen, setup.workload, with_fvcore=False).gmacs
-    num, num_frames, height, width, _ = made.shape
+    num, num_frames, height, width = shape
     return StageCost(
         run=str(run.path),
-        task=run.config.settings.task,
+        task=_task(run),
         shape=(num, num_frames, height, width),
         windows=windows,
         gmacs=gmacs,

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from stbench.data.autoencoders import Autoencoder
 from stbench.data.clips import ClipDataset
-from stbench.data.context import ClipText
-from stbench.data.embeddings import NameEmbedding
+from stbench.data.context import ContextEncoder
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector
 from stbench.records.store import RECORD_NAME, read_record
@@ -26,7 +25,7 @@ from stbench.training.start import weights_file
 _KEPT = {
     "videos": "the videos of dataset.root",
     "autoencoder": "the autoencoder's weights",
-    "context": "the weights of the text encoder",
+    "context": "the weights of the context's encoder",
     "variant_code": "the code of the backbone",
     "dataset_code": "the code of the dataset",
 }
@@ -38,7 +37,7 @@ def find_contents(
     validation_set: ClipDataset | None,
     autoencoder: Autoencoder,
     detector: Detector,
-    context_encoder: ClipText | NameEmbedding | None,
+    context_encoder: ContextEncoder | None,
 ) -> Contents:
     """Find what a run is made of.
 
@@ -48,7 +47,7 @@ def find_contents(
         validation_set: what it is validated on.
         autoencoder: what makes its latents.
         detector: what judges it.
-        context_encoder: what encodes its classes' names, if anything does.
+        context_encoder: what encodes its classes' names or its frames, if anything does.
 
     Raises:
         StbenchError: `train.init` names no weights, or a trained run was made of something else.

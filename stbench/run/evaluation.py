@@ -93,16 +93,18 @@ class Evaluator:
     @cached_property
     def fidelity_plain(self) -> Fidelity | None:
         """How near one comes without a network to the clips that the task gives a part of; None without a task."""
-        if self.given is None:
+        restoration = self.setup.restoration
+        if self.given is None or restoration is None:
             return None
         tally = FidelityTally(self._made_frames)
         for batch in self.given.batches():
-            tally.add(tensor_to_clips(self.given.restoration.plain(batch.clips)), tensor_to_clips(batch.clips))
+            tally.add(tensor_to_clips(restoration.plain(batch.clips)), tensor_to_clips(batch.clips))
         return tally.scores()
 
     @property
     def _made_frames(self) -> list[int]:
-        return self.given.restoration.made(self.setup.dataset.num_frames) if self.given else []
+        restoration = self.setup.restoration
+        return restoration.made(self.setup.dataset.num_frames) if restoration else []
 
     @cached_property
     def _real(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -62,12 +62,14 @@ def labels_of_samples(indices: Sequence[int], num_classes: int) -> NDArray[np.in
     return np.asarray(indices, dtype=np.int64) % max(num_classes, 1)
 
 
-def describe_labels(num_classes: int, restoration: Restoration | None = None, candidates: int = 1) -> str:
+def describe_told(num_classes: int, restoration: Restoration | None, context: str, candidates: int) -> str:
     """What a protocol says of what samples are told: their classes, and a part of a clip; and how one is chosen."""
-    if restoration:
-        noise = "; one noise for all frames" if restoration.shared_noise else ""
+    given = [restoration.describe()] if restoration else []
+    given += [f"its last frame, by {context}"] if context.endswith("image") else []
+    if given:
+        noise = "; one noise for all frames" if restoration and restoration.shared_noise else ""
         labels = "those" if num_classes else "none"
-        return f"{labels} of held-out clips, of which is given: {restoration.describe()}{noise}"
+        return f"{labels} of held-out clips, of which is given: {' and '.join(given)}{noise}"
     chosen = f", the best of {candidates} by their text" if candidates > 1 else ""
     return f"{num_classes} classes in turn{chosen}" if num_classes else "none"
 

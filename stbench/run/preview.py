@@ -84,6 +84,7 @@ def variant_of(setup: Setup) -> Variant:
         task.joint_images,
         config.settings.train.freeze,
         config.preset,
+        context_shape=task.context_shape,
         concat_channels=task.concat_channels,
     )
 
@@ -145,7 +146,7 @@ def forecast(setup: Setup) -> Forecast:
     return Forecast(
         config=setup.config,
         latent_shape=setup.latent_shape,
-        num_classes=setup.dataset.num_classes,
+        num_classes=setup.num_classes,
         num_tokens=num_tokens,
         counts=counts,
         memory=footprint(setup.construct_backbone, setup.workload, settings.train.batch_size),

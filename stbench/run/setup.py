@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 from stbench.backbones.base import RUN_FACTS
 from stbench.backbones.freezing import freeze
-from stbench.backbones.layers import read_classes_as
+from stbench.backbones.layers import check_context_width, read_classes_as
 from stbench.backbones.trial import Task
 from stbench.data.autoencoders import Autoencoder, build_autoencoder
 from stbench.data.clips import ClipDataset
-from stbench.data.context import ClipText, class_tokens
-from stbench.data.embeddings import NameEmbedding
+from stbench.data.context import FrameContext, class_tokens, context_encoder
 from stbench.data.scanning import FolderDataset
 from stbench.diffusion.grid import TimestepGrid
 from stbench.diffusion.loss import find_objective
@@ -31,12 +30,12 @@ from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
 from stbench.records.protocol import OPEN, Protocol
 from stbench.run.contents import find_contents
-from stbench.run.generation import SamplingSpec, describe_labels
+from stbench.run.generation import SamplingSpec, describe_told
 from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime
 from stbench.runtime.seeds import derived_seed
 from stbench.settings.components import Component, load_target
-from stbench.settings.schema import ContextConfig, EvalConfig, RunConfig, Settings
+from stbench.settings.schema import EvalConfig, RunConfig, Settings
 from stbench.tasks.concat import with_concat
 from stbench.tasks.restorations import Restoration, restoration_of
 
@@ -60,6 +59,7 @@ class Setup:
         detector: clips to features.
         protocol: how quality is measured, everything filled in.
         class_tokens: (num_classes + 1, L, D), what cross-attention reads of each class; None where it learns that.
+        frame_context: what makes the context of clips that cross-attention reads instead; None where it reads classes.
     """
 
     config: RunConfig
@@ -72,12 +72,18 @@ class Setup:
     detector: Detector
     protocol: Protocol
     class_tokens: Tensor | None = None
+    frame_context: FrameContext | None = None
     restoration: Restoration | None = None
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
         """(C, F, H, W) of one clip's latents."""
         return self.autoencoder.latent_shape(self.dataset.num_frames, self.dataset.image_size)
+
+    @property
+    def num_classes(self) -> int:
+        """How many the backbone is told apart: none where it reads what clips show."""
+        return 0 if self.frame_context else self.dataset.num_classes
 
     @property
     def sampling(self) -> SamplingSpec:
@@ -89,7 +95,7 @@ class Setup:
             num_sampling_steps=evaluation.num_sampling_steps,
             cfg_scale=evaluation.cfg_scale,
             guided_channels=evaluation.guided_channels,
-            num_classes=self.dataset.num_classes,
+            num_classes=self.num_classes,
             latent_shape=self.latent_shape,
             batch_size=evaluation.batch_size,
             window=self.latent_shape[1],
@@ -101,7 +107,7 @@ class Setup:
         """The facts of the run that a backbone's constructor may ask for."""
         channels, num_frames, side, _ = self.latent_shape
         learned_variance = find_objective(self.config.settings.diffusion.objective).learned_variance
-        values = (channels, side, num_frames, self.dataset.num_classes, learned_variance)
+        values = (channels, side, num_frames, self.num_classes, learned_variance)
         return dict(zip(RUN_FACTS, values, strict=True))
 
     @property
@@ -111,12 +117,13 @@ class Setup:
         objective = find_objective(settings.diffusion.objective)
         return Task(
             latent_shape=self.latent_shape,
-            num_classes=self.dataset.num_classes,
+            num_classes=self.num_classes,
             learned_variance=objective.learned_variance,
             whole_timesteps=objective.whole_timesteps,
             batch_size=settings.train.batch_size,
             joint_images=settings.train.joint_images,
             runtime=self.runtime,
+            context_shape=self.frame_context.shape if self.frame_context else None,
             concat_channels=self.restoration.num_channels(self.autoencoder.channels) if self.restoration else 0,
         )
 
@@ -135,6 +142,7 @@ class Setup:
         return Workload(
             task.latent_shape,
             task.num_classes,
+            context_shape=task.context_shape,
             joint_images=task.joint_images,
             whole_timesteps=task.whole_timesteps,
             concat_channels=task.concat_channels,
@@ -220,7 +228,8 @@ def prepare(config: RunConfig, parts: Parts | None = None) -> Setup:
     detector.check_num_frames(dataset.num_frames, "dataset.num_frames")
     try_detector(detector, dataset.num_frames, dataset.image_size)
     validation_set, no_validation = _validation_set(dataset, settings.eval)
-    encoder = once(_context_encoder, settings.context)
+    encoder = once(context_encoder, settings.context.name, settings.context.weights)
+    frame_context, texts = (encoder, None) if isinstance(encoder, FrameContext) else (None, encoder)
     contents = find_contents(config, dataset, validation_set, autoencoder, detector, encoder)
     setup = Setup(
         config=replace(config, contents=contents),
@@ -232,11 +241,14 @@ def prepare(config: RunConfig, parts: Parts | None = None) -> Setup:
         autoencoder=autoencoder.to(runtime.device),
         detector=detector.to(runtime.device),
         protocol=protocol,
-        class_tokens=class_tokens(encoder, dataset.class_names) if encoder else None,
+        class_tokens=class_tokens(texts, dataset.class_names) if texts else None,
+        frame_context=frame_context.to(runtime.device) if frame_context else None,
         restoration=_restoration(settings, dataset),
     )
     with torch.device("meta"):  # figures that do not fit together are refused before any work
         backbone = setup.construct_backbone()
+    if frame_context:
+        check_context_width(backbone, frame_context.shape[-1])
     _check_sampling(setup, backbone)
     return replace(setup, protocol=_filled_in(setup))
 
@@ -279,12 +291,6 @@ def _protocol_with_detector(name: str, weights: str | None) -> tuple[Protocol, D
     return protocol, detector
 
 
-def _context_encoder(settings: ContextConfig) -> ClipText | NameEmbedding | None:
-    if settings.name == "toy-text":
-        return NameEmbedding()
-    return ClipText(settings.weights) if settings.name == "clip-text" else None
-
-
 def _check_fit(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder, protocol: Protocol) -> None:
     """Refuse settings that a dataset's clips do not fit, and a dataset without any."""
     if not len(dataset):
@@ -294,14 +300,20 @@ def _check_fit(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder
             f"dataset.image_size={dataset.image_size} is not a multiple of {autoencoder.downsampling}, "
             f"by which autoencoder.name={autoencoder.name} shrinks"
         )
-    if config.settings.context.name != "class" and not dataset.num_classes:
+    of_frames = config.settings.context.name.endswith("image")
+    if config.settings.context.name != "class" and not of_frames and not dataset.num_classes:
         raise StbenchError(
             f"context.name={config.settings.context.name} needs the names of classes, and dataset "
             f"{config.dataset.name!r} has none"
         )
     _check_candidates(config.settings, autoencoder)
     scale = config.settings.eval.cfg_scale
-    if scale != 1 and not dataset.num_classes:
+    if of_frames and config.settings.train.joint_images:
+        raise StbenchError(
+            f"train.joint_images={config.settings.train.joint_images}: context.name={config.settings.context.name} is "
+            "of clips alone"
+        )
+    if scale != 1 and not dataset.num_classes and not of_frames:
         raise StbenchError(
             f"eval.cfg_scale={scale} needs classes, and dataset {config.dataset.name!r} has none: expected 1"
         )
@@ -322,10 +334,10 @@ def _check_candidates(settings: Settings, autoencoder: Autoencoder) -> None:
             f"eval.candidates={settings.eval.candidates} chooses among embeddings: autoencoder.name={autoencoder.name} "
             "makes clips"
         )
-    if settings.context.name == "class":
+    if not settings.context.name.endswith("text"):
         raise StbenchError(
-            f"eval.candidates={settings.eval.candidates} chooses by the text, which context.name=class has none of: "
-            "expected toy-text"
+            f"eval.candidates={settings.eval.candidates} chooses by the text, which context.name="
+            f"{settings.context.name} has none of: expected toy-text"
         )
 
 
@@ -389,7 +401,9 @@ def _filled_in(setup: Setup) -> Protocol:
             num_sampling_steps=evaluation.num_sampling_steps,
             cfg_scale=evaluation.cfg_scale,
             guided_channels=_guided_channels(setup),
-            class_labels=describe_labels(setup.dataset.num_classes, setup.restoration, evaluation.candidates),
+            class_labels=describe_told(
+                setup.num_classes, setup.restoration, setup.config.settings.context.name, evaluation.candidates
+            ),
             sampling_precision=setup.runtime.precision,
             ema=True,
             autoencoder=setup.autoencoder.name,

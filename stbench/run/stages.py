@@ -122,13 +122,14 @@ class RunStages:
             config=self.settings.train,
             diffusion=self.settings.diffusion,
             seed=self.settings.seed,
-            num_classes=setup.dataset.num_classes,
+            num_classes=setup.num_classes,
             runtime=setup.runtime,
             autoencoder=setup.autoencoder,
             folder=folder.path,
             config_hash=setup.config.config_hash,
             architecture=setup.architecture,
             restoration=setup.restoration,
+            frame_context=setup.frame_context,
         )
 
     @contextlib.contextmanager

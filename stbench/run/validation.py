@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from statistics import mean
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,27 @@ class ValidationProtocol:
     version: int = VALIDATION_VERSION
 
 
+class HeldOut(NamedTuple):
+    """Held-out clips as latents, and what a network is told of them.
+
+    Attributes:
+        latents: (n, C, F, H, W), the mean where they have a distribution.
+        labels: (n,)
+        context: (n, L, D)
+        concat: (n, E, F, H, W)
+    """
+
+    latents: Tensor
+    labels: Tensor | None
+    context: Tensor | None
+    concat: Tensor | None
+
+    def told(self, clips: Tensor) -> Conditioning:
+        """What is told of some of the clips."""
+        labels, context, concat = (None if each is None else each[clips] for each in self[1:])
+        return Conditioning(labels, context, concat=concat)
+
+
 class Validator:
     """Measures the validation loss of a run's network, as often as one likes.
 
@@ -76,8 +98,9 @@ class Validator:
         last = setup.config.settings.train.steps
         self.steps = frozenset((0, last, *range(0, last, settings.validation_every or max(1, last))))
         # Of a task that makes whole clips nothing is said, as it was before there were others.
-        task = {"restoration": setup.restoration.describe()} if setup.restoration else {}
-        self.protocol_hash = sha256_of({**asdict(self._protocol()), **task})
+        told = {"restoration": setup.restoration.describe()} if setup.restoration else {}
+        told |= {"context": setup.config.settings.context.name} if setup.frame_context else {}
+        self.protocol_hash = sha256_of({**asdict(self._protocol()), **told})
 
     def validate(self, backbone: nn.Module, step: int) -> ValidationPoint:
         """The validation loss of a backbone in evaluation mode after so many steps.
@@ -125,8 +148,8 @@ class Validator:
         """The errors (B,) float64 of some of the pairs of clip and draw."""
         setup, settings = self.setup, self.setup.config.settings
         device, draws = setup.runtime.device, self.grid.draws
-        latents, labels, concats = self._clips
-        chosen = latents[part // draws]  # (B, C, F, H, W)
+        held_out, clips = self._clips, part // draws
+        chosen = held_out.latents[clips]  # (B, C, F, H, W)
         noise = torch.stack([self._noise(*divmod(pair, draws)) for pair in part.tolist()])
         timesteps = self.grid.timesteps[part]
         whole = find_objective(settings.diffusion.objective).whole_timesteps
@@ -136,10 +159,7 @@ class Validator:
                 chosen.to(device),
                 (timesteps.long() if whole else timesteps.float()).to(device),
                 noise.to(device),
-                Conditioning(
-                    class_labels=None if labels is None else labels[part // draws],
-                    concat=None if concats is None else concats[part // draws],
-                ).to(device),
+                held_out.told(clips).to(device),
                 settings.diffusion.objective,
             )
         return terms.mse.double().cpu()
@@ -150,27 +170,26 @@ class Validator:
         return torch.randn(self.setup.latent_shape, generator=random)
 
     @cached_property
-    def _clips(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Of the held-out clips latents (n, C, F, H, W), labels (n,), and what the task gives of them (n, E, F, H, W).
-
-        Latents are the mean where they have a distribution.
-        """
+    def _clips(self) -> HeldOut:
+        """The held-out clips."""
         parts = zip(*self._encoded(), strict=True)
-        latents, labels, concats = (None if part[0] is None else torch.cat(part) for part in parts)
+        latents, *told = (None if part[0] is None else torch.cat(part) for part in parts)
         assert latents is not None
         if len(latents) < self.grid.num_clips:
             raise StbenchError(f"only {len(latents)} of {self.grid.num_clips} held-out clips can be read")
-        return latents, labels, concats
+        return HeldOut(latents, *told)
 
-    def _encoded(self) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+    def _encoded(self) -> Iterator[HeldOut]:
         setup, settings, device = self.setup, self.setup.config.settings, self.setup.runtime.device
         wanted, workers = self.grid.num_clips, settings.train.num_workers
         for batch in evaluation_clips(self.dataset, wanted, CLIP_SEED, settings.eval.batch_size, workers):
             clips = batch.clips.to(device)
             with full_precision(device.type), torch.no_grad():
                 latents = setup.autoencoder.encode(clips)
+                context = setup.frame_context(clips).cpu() if setup.frame_context else None
                 given = setup.restoration.of(clips, latents, setup.autoencoder.encode) if setup.restoration else None
-            yield latents.cpu(), batch.labels, None if given is None else given.cpu()
+            labels = batch.labels if setup.num_classes else None
+            yield HeldOut(latents.cpu(), labels, context, None if given is None else given.cpu())
 
     def _protocol(self) -> ValidationProtocol:
         setup, settings = self.setup, self.setup.config.settings
@@ -179,7 +198,7 @@ class Validator:
             precision=setup.runtime.precision,
             clips=clip_facts(self.dataset, setup.config.dataset),
             num_clips=self.grid.num_clips,
-            num_classes=setup.dataset.num_classes,
+            num_classes=setup.num_classes,
             autoencoder=setup.autoencoder.name,
             autoencoder_sha256=setup.autoencoder.weights_sha256,
             draws=self.grid.draws,

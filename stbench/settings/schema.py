@@ -56,8 +56,9 @@ class ContextConfig:
 
     name: str = setting(
         "class",
-        "class: a learned token each; clip-text: its name by CLIP's text encoder; toy-text: by a stand-in, for priors",
-        choices=("class", "clip-text", "toy-text"),
+        "class: a learned token each; clip-text, toy-text: its name, by CLIP or the built-in stand-in; "
+        "clip-image, toy-image: the clip's last frame, by these",
+        choices=("class", "clip-text", "toy-text", "clip-image", "toy-image"),
     )
     weights: str | None = setting(None, "folder of CLIP's weights, transformers layout", hashed=False)
 

@@ -20,6 +20,7 @@ from torch import nn
 
 from stbench.backbones.base import Conditioning
 from stbench.data.autoencoders import Autoencoder
+from stbench.data.context import FrameContext
 from stbench.data.loading import Batch
 from stbench.diffusion.loss import LossTerms, diffusion_loss, sample_timesteps
 from stbench.runtime.device import Runtime
@@ -46,6 +47,7 @@ class TrainingJob:
         runtime: device and precision.
         autoencoder: turns clips into latents.
         restoration: its task, where a part of every clip is given; None where clips are made whole.
+        frame_context: makes the context of clips; None where the backbone reads classes.
         folder: the run's folder; checkpoints and the loss curve go there.
         config_hash: of the run, for its checkpoints.
         architecture: what the backbone is, for its checkpoints.
@@ -61,6 +63,7 @@ class TrainingJob:
     config_hash: str
     architecture: Mapping[str, Any]
     restoration: Restoration | None = None
+    frame_context: FrameContext | None = None
 
     @property
     def loss_curve(self) -> Path:
@@ -176,7 +179,8 @@ def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> Los
     encode = partial(job.autoencoder.encode, generator=random)
     latents = encode(clips)  # (B, C, F, H, W)
     concat = job.restoration.of(clips, latents, encode) if job.restoration else None  # (B, E, F, H, W)
-    labels = None if batch.labels is None else batch.labels.to(device)  # (B,)
+    context = job.frame_context(clips) if job.frame_context else None  # (B, L, D)
+    labels = batch.labels.to(device) if batch.labels is not None and job.num_classes else None  # (B,)
 
     # The images of joint training: random frames of random clips of the batch, each with the label of its clip.
     (B, _, F, _, _), K = latents.shape, job.config.joint_images
@@ -189,7 +193,7 @@ def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> Los
         image_labels = None if labels is None else labels[chosen]  # (B, K)
 
     # A share of the labels becomes the null class (arXiv 2207.12598, algorithm 1): those of the images first, as in
-    # Latte's code all K of a clip or none, then those of the clips.
+    # Latte's code all K of a clip or none, then those of the clips; a share of the contexts becomes zeros.
     dropped_share, null_class = job.config.class_dropout, job.num_classes
     if image_labels is not None:
         dropped = torch.rand((B, 1), generator=random, device=device) < dropped_share
@@ -197,10 +201,13 @@ def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> Los
     if labels is not None:
         dropped = torch.rand(labels.shape, generator=random, device=device) < dropped_share
         labels = torch.where(dropped, null_class, labels)
+    if context is not None:
+        dropped = torch.rand((B, 1, 1), generator=random, device=device) < dropped_share
+        context = torch.where(dropped, 0, context)
 
     objective, density, shift = job.diffusion.objective, job.diffusion.timestep_density, job.diffusion.timestep_shift
     timesteps = sample_timesteps(objective, len(latents), random, device, density, shift)
     noise = torch.randn(latents.shape, generator=random, device=device)
-    conditioning = Conditioning(class_labels=labels, num_images=K, image_labels=image_labels, concat=concat)
+    conditioning = Conditioning(labels, context, num_images=K, image_labels=image_labels, concat=concat)
     with job.runtime.autocast():
         return diffusion_loss(backbone, latents, timesteps, noise, conditioning, objective)

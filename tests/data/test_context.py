@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,12 +12,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from stbench.data.context import PIXEL_MEAN, PIXEL_STD, ClipImage, ClipText, caption_of, class_tokens
+from stbench.data.context import (
+    PIXEL_MEAN,
+    PIXEL_STD,
+    ClipImage,
+    ClipText,
+    FrameContext,
+    caption_of,
+    class_tokens,
+    context_encoder,
+)
+from stbench.data.embeddings import DIM, FrameEmbedding, NameEmbedding
 from stbench.errors import StbenchError
 from stbench.records.store import read_record
 from stbench.run.setup import prepare
 from stbench.run.stages import run
 from stbench.settings.resolve import resolve
+from stbench.settings.schema import ContextConfig
 
 transformers = pytest.importorskip("transformers", reason="pip install 'stbench[clip]'")
 
@@ -65,6 +77,29 @@ def test_frames_become_the_tokens_of_their_patches(clip: Path) -> None:
     torch.testing.assert_close(tokens, expected, rtol=0, atol=1e-5)
     assert tokens.shape == (3, 1 + 4, 32)
     assert ClipImage(str(clip))(frames[:, :, :, :9]).shape == (3, 5, 32)  # made squares
+
+
+def test_the_context_of_a_clip_is_its_last_frame_s(clip: Path) -> None:
+    clips = torch.rand(2, 3, 4, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    by_clip, by_stand_in = (context_encoder(name, str(clip)) for name in ("clip-image", "toy-image"))
+    assert isinstance(by_clip, FrameContext)
+    assert isinstance(by_stand_in, FrameContext)
+    assert (by_clip.shape, by_stand_in.shape) == ((5, 32), (1, DIM))
+    assert torch.equal(by_clip(clips), ClipImage(str(clip))(clips[:, :, -1]))
+    assert torch.equal(by_stand_in(clips)[:, 0], FrameEmbedding()(clips[:, :, -1]))
+    assert by_clip.weights_sha256 == ClipText(str(clip)).weights_sha256
+
+
+def test_every_context_that_the_setting_names(clip: Path) -> None:
+    (choices,) = (each.metadata["choices"] for each in dataclasses.fields(ContextConfig) if each.name == "name")
+    kinds = {name: type(context_encoder(name, str(clip))) for name in choices}
+    assert kinds == {
+        "class": type(None),
+        "clip-text": ClipText,
+        "toy-text": NameEmbedding,
+        "clip-image": FrameContext,
+        "toy-image": FrameContext,
+    }
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,40 @@ def test_clips_go_through_every_stage(runs: list[Path], tmp_path: Path) -> None:
     assert [stage["task"] for stage in steps] == ["generate", "interpolate", "upscale"]
 
 
+@pytest.fixture(scope="module")
+def behind_a_prior(smoke: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A prior of two candidates, and a decoder that reads its embeddings, of 5 frames of 8x8."""
+    out = tmp_path_factory.mktemp("behind")
+    brief = [*smoke, *BRIEF[1:]]
+    prior = ["variant=prior", "eval.candidates=2", "eval.num_sampling_steps=3"]
+    decoder = ["variant=videocrafter_unet", "variant.context_dim=64", "context.name=toy-image", *DECODER]
+    return [run(resolve([*brief, *own]), out) for own in (prior, decoder)]
+
+
+def test_a_prior_comes_before_a_decoder_that_reads_its_embeddings(runs: list[Path], behind_a_prior: list[Path]) -> None:
+    made = cascade([*behind_a_prior, *runs[1:3]], 2)
+    assert [stage.task for stage in made.stages] == ["prior", "generate", "interpolate", "upscale"]
+    assert [stage.shape for stage in made.stages[:2]] == [(2, 1, 1, 1), (2, 5, 8, 8)]
+    assert made.clips.clips.shape == (2, 9, 16, 16, 3)
+    assert made.clips.labels.tolist() == [0, 1]
+    record = load_run(behind_a_prior[0]).record
+    assert record and record.counts
+    assert made.stages[0].gmacs == pytest.approx(2 * 2 * 3 * record.counts.gmacs)  # guidance, candidates, steps
+    alone = cascade([*behind_a_prior, *runs[1:3]], 1).clips
+    assert np.abs(alone.clips.astype(int) - made.clips.clips[:1]).max() <= 1  # rounding, as batches differ
+
+
+def test_runs_that_do_not_fit_a_prior_are_refused(runs: list[Path], behind_a_prior: list[Path]) -> None:
+    prior, decoder = behind_a_prior
+    for order, message in (
+        ([prior, runs[0]], "expected a run of context.name=toy-image, got class"),
+        ([decoder, prior], "is of task=prior: expected it at the beginning alone"),
+        ([prior], "a cascade takes a run of task=generate, and behind it those of other tasks"),
+    ):
+        with pytest.raises(StbenchError, match=re.escape(message)):
+            cascade(order)
+
+
 def test_a_clip_does_not_depend_on_how_many_there_are(runs: list[Path]) -> None:
     one, two = cascade(runs[:3], 1).clips, cascade(runs[:3], 2).clips
     assert one.labels.tolist() == two.labels[:1].tolist()

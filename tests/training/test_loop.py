@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from stbench.backbones.base import Conditioning
 from stbench.data.autoencoders import Autoencoder
+from stbench.data.context import FrameContext
+from stbench.data.embeddings import DIM, FrameEmbedding
 from stbench.data.loading import Batch, training_batches
 from stbench.data.synthetic.shapes import Shapes
 from stbench.runtime.device import Runtime
@@ -71,6 +73,17 @@ def test_loss_curve_and_checkpoints(tmp_path: Path) -> None:
         "step-00000002.safetensors",
         "step-00000004.safetensors",
     ]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_network_that_reads_frames_is_told_no_class_and_now_and_then_nothing(tmp_path: Path, share: float) -> None:
+    work = replace(job(tmp_path, class_dropout=share), num_classes=0, frame_context=FrameContext(FrameEmbedding()))
+    for _, _, conditioning in run(work).seen:
+        assert conditioning.class_labels is None
+        assert conditioning.context is not None
+        assert conditioning.context.shape == (6, 1, DIM)
+        lengths = conditioning.context.norm(dim=-1)
+        torch.testing.assert_close(lengths, torch.full_like(lengths, 1 - share))
 
 
 def test_the_whole_text_of_a_loss_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
