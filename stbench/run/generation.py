@@ -22,6 +22,7 @@ from stbench.diffusion.samplers import Sampling, sample
 from stbench.metrics.detectors.base import full_precision
 from stbench.runtime.device import Runtime
 from stbench.runtime.seeds import generator
+from stbench.settings.schema import FRAME_CONTEXTS
 from stbench.tasks.restorations import Restoration
 
 
@@ -65,7 +66,7 @@ def labels_of_samples(indices: Sequence[int], num_classes: int) -> NDArray[np.in
 def describe_told(num_classes: int, restoration: Restoration | None, context: str, candidates: int) -> str:
     """What a protocol says of what samples are told: their classes, and a part of a clip; and how one is chosen."""
     given = [restoration.describe()] if restoration else []
-    given += [f"its last frame, by {context}"] if context.endswith("image") else []
+    given += [f"its last frame, by {context}"] if context in FRAME_CONTEXTS else []
     if given:
         noise = "; one noise for all frames" if restoration and restoration.shared_noise else ""
         labels = "those" if num_classes else "none"

@@ -35,7 +35,7 @@ from stbench.runtime.attention.attend import set_attention_backend
 from stbench.runtime.device import Runtime, choose_runtime
 from stbench.runtime.seeds import derived_seed
 from stbench.settings.components import Component, load_target
-from stbench.settings.schema import EvalConfig, RunConfig, Settings
+from stbench.settings.schema import FRAME_CONTEXTS, TEXT_CONTEXTS, EvalConfig, RunConfig, Settings
 from stbench.tasks.concat import with_concat
 from stbench.tasks.restorations import Restoration, restoration_of
 
@@ -300,20 +300,10 @@ def _check_fit(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder
             f"dataset.image_size={dataset.image_size} is not a multiple of {autoencoder.downsampling}, "
             f"by which autoencoder.name={autoencoder.name} shrinks"
         )
-    of_frames = config.settings.context.name.endswith("image")
-    if config.settings.context.name != "class" and not of_frames and not dataset.num_classes:
-        raise StbenchError(
-            f"context.name={config.settings.context.name} needs the names of classes, and dataset "
-            f"{config.dataset.name!r} has none"
-        )
+    _check_context(config, dataset)
     _check_candidates(config.settings, autoencoder)
     scale = config.settings.eval.cfg_scale
-    if of_frames and config.settings.train.joint_images:
-        raise StbenchError(
-            f"train.joint_images={config.settings.train.joint_images}: context.name={config.settings.context.name} is "
-            "of clips alone"
-        )
-    if scale != 1 and not dataset.num_classes and not of_frames:
+    if scale != 1 and not dataset.num_classes and config.settings.context.name not in FRAME_CONTEXTS:
         raise StbenchError(
             f"eval.cfg_scale={scale} needs classes, and dataset {config.dataset.name!r} has none: expected 1"
         )
@@ -325,6 +315,17 @@ def _check_fit(config: RunConfig, dataset: ClipDataset, autoencoder: Autoencoder
             raise StbenchError(f"the protocol judges clips of {judged} {unit}: dataset.{setting}={own} does not fit")
 
 
+def _check_context(config: RunConfig, dataset: ClipDataset) -> None:
+    """Refuse a context that the clips, or the images beside them, do not have."""
+    context, joint_images = config.settings.context.name, config.settings.train.joint_images
+    if context in TEXT_CONTEXTS and not dataset.num_classes:
+        raise StbenchError(
+            f"context.name={context} needs the names of classes, and dataset {config.dataset.name!r} has none"
+        )
+    if context in FRAME_CONTEXTS and joint_images:
+        raise StbenchError(f"train.joint_images={joint_images}: context.name={context} is of clips alone")
+
+
 def _check_candidates(settings: Settings, autoencoder: Autoencoder) -> None:
     """Refuse to choose among samples by their text where there is none, or no embedding to hold against it."""
     if settings.eval.candidates == 1:
@@ -334,7 +335,7 @@ def _check_candidates(settings: Settings, autoencoder: Autoencoder) -> None:
             f"eval.candidates={settings.eval.candidates} chooses among embeddings: autoencoder.name={autoencoder.name} "
             "makes clips"
         )
-    if not settings.context.name.endswith("text"):
+    if settings.context.name not in TEXT_CONTEXTS:
         raise StbenchError(
             f"eval.candidates={settings.eval.candidates} chooses by the text, which context.name="
             f"{settings.context.name} has none of: expected toy-text"

@@ -18,6 +18,8 @@ OBJECTIVE_SAMPLERS = {
     "x0": _OF_SCHEDULES,
     "flow": ("euler", "fifo-euler", "fifo-euler-disjoint"),
 }
+# What a network reads: the classes' names, or the clips' frames; "class" is neither.
+TEXT_CONTEXTS, FRAME_CONTEXTS = ("clip-text", "toy-text"), ("clip-image", "toy-image")
 TASKS = ("generate", "interpolate", "upscale", "animate")
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 SAMPLERS = tuple(dict.fromkeys(name for names in OBJECTIVE_SAMPLERS.values() for name in names))
@@ -58,7 +60,7 @@ class ContextConfig:
         "class",
         "class: a learned token each; clip-text, toy-text: its name, by CLIP or the built-in stand-in; "
         "clip-image, toy-image: the clip's last frame, by these",
-        choices=("class", "clip-text", "toy-text", "clip-image", "toy-image"),
+        choices=("class", *TEXT_CONTEXTS, *FRAME_CONTEXTS),
     )
     weights: str | None = setting(None, "folder of CLIP's weights, transformers layout", hashed=False)
 
