@@ -22,6 +22,7 @@ VARIANTS = sorted(paths.config_files("variants"))
 # Networks of other packages attend in their own way, of which the closed form, a lower bound, knows nothing.
 FOREIGN = [name for name in VARIANTS if "diffusers_adapter" in load_component("variant", name).target]
 OWN = [name for name in VARIANTS if name not in FOREIGN]
+EMBEDDING = (64, 1, 1, 1)  # what a prior makes; all others make clips
 # Large ones of Stable Diffusion's kind, whose layers are those of `videocrafter_unet` and `videocrafter1_unet`.
 ALIKE = ("animate_anything", "animatediff_unet", "dynamicrafter", "stylecrafter", "tuneavideo")
 
@@ -30,10 +31,9 @@ ALIKE = ("animate_anything", "animatediff_unet", "dynamicrafter", "stylecrafter"
 @pytest.mark.parametrize("training", [False, True], ids=["forward", "training"])
 def test_closed_form_and_torch_agree_at_full_size(name: str, training: bool) -> None:
     component = load_component("variant", name)
-    facts = dict(zip(RUN_FACTS, (4, 32, 16, 0, True), strict=True))
-    counted = count_operations(
-        lambda: component.construct(facts), lambda: Workload((4, 16, 32, 32)).inputs(1), training
-    )
+    C, F, H, _ = latents = EMBEDDING if name == "prior" else (4, 16, 32, 32)
+    facts = dict(zip(RUN_FACTS, (C, H, F, 0, True), strict=True))
+    counted = count_operations(lambda: component.construct(facts), lambda: Workload(latents).inputs(1), training)
     assert counted.incomplete == []
     assert counted.gmacs_by_counter["closed_form"] == pytest.approx(counted.gmacs, rel=1e-3)
     assert sum(counted.gmacs_by_part.values()) == pytest.approx(counted.gmacs)
@@ -42,8 +42,9 @@ def test_closed_form_and_torch_agree_at_full_size(name: str, training: bool) -> 
 @pytest.mark.parametrize("name", OWN)
 def test_all_three_agree_in_the_smoke_preset(name: str) -> None:
     component, _ = load_component("variant", name).with_preset("smoke")
-    facts = dict(zip(RUN_FACTS, (4, 16, 4, 3, True), strict=True))
-    workload = Workload((4, 4, 16, 16), num_classes=3)
+    C, F, H, _ = latents = EMBEDDING if name == "prior" else (4, 4, 16, 16)
+    facts = dict(zip(RUN_FACTS, (C, H, F, 3, True), strict=True))
+    workload = Workload(latents, num_classes=3)
     counted = count(lambda: component.construct(facts), workload)
     assert counted.incomplete == ()
     assert set(counted.gmacs_by_counter) == {"closed_form", "torch", "fvcore"}
