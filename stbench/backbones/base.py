@@ -21,7 +21,8 @@ reads a context says in `context_shape` of which shape, (L, D) of one clip, its 
 class stands in for it. One that gives its network inputs that no run has says which, and what they are given, in
 `fills_in`. One whose blocks stand in a table somewhere may list them by their names there in `named_blocks`: each is
 called with features (..., C, H, W) and returns such. One that reads a first frame, a mask and a strength of motion as
-such, and needs no channels for them under `task=animate`, says so: `animates` is true.
+such, and needs no channels for them under `task=animate`, says so: `animates` is true. One that reads the frame rate of
+clips says so: `reads_frame_rate` is true.
 
 Letters used in every file here: B batch, C channels, F frames, H height, W width, N tokens of one frame, D width of a
 token, K images appended to a clip. `t` is only ever the diffusion timestep.
@@ -67,6 +68,10 @@ class Conditioning:
         """The same conditioning on another device."""
         tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **tensors)  # type: ignore[arg-type]
+
+    def at_rate(self, fps: float | None, batch_size: int) -> Conditioning:
+        """The same for so many clips of so many frames per second; None where that is not told."""
+        return replace(self, fps=None if fps is None else torch.full((batch_size,), fps))
 
 
 UNCONDITIONAL = Conditioning()

@@ -37,6 +37,7 @@ class Task:
         joint_images: images appended to each clip in training.
         context_shape: (L, D) of what is read of the clip's frames; None where a class stands in for it.
         concat_channels: of what is given of the clip; 0 for nothing.
+        fps: frames per second of the clips; None where they are not told.
         runtime: device, precision and attention backend.
     """
 
@@ -49,6 +50,7 @@ class Task:
     runtime: Runtime
     context_shape: tuple[int, int] | None = None
     concat_channels: int = 0
+    fps: float | None = None
 
     @property
     def attention(self) -> str:
@@ -146,6 +148,7 @@ class Trial:
         if self.task.concat_channels:
             concat = torch.stack([torch.randn(self.task.concat_channels, F, H, W, generator=draw) for draw in draws])
         conditioning = Conditioning(labels, context, num_images=num_images, image_labels=image_labels, concat=concat)
+        conditioning = conditioning.at_rate(self.task.fps, batch_size)
         device = self.task.runtime.device
         dtype = torch.int64 if self.task.whole_timesteps else torch.float32
         return Inputs(latents.to(device), timesteps.to(device, dtype), conditioning.to(device))

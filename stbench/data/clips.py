@@ -164,6 +164,11 @@ class ClipDataset(ABC):
         """Number of classes, 0 when the dataset is unconditional."""
         return len(self.class_names)
 
+    @property
+    def frame_rate(self) -> float | None:
+        """Frames per second of the videos; None where that is not known, or differs between them."""
+        return None
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -178,6 +183,18 @@ class ClipDataset(ABC):
     @abstractmethod
     def content(self) -> object:
         """Return, as something JSON can hold, what decides the videos' content; its hash is `manifest_sha256`."""
+
+    def fps_of(self, index: int, draw: int) -> float | None:
+        """Return the frames per second of that clip, where a network is told them; None where it is not."""
+        return None
+
+    def at_stride(self, frame_stride: int) -> ClipDataset:
+        """Return the same videos, at least, read at another stride.
+
+        Raises:
+            StbenchError: an impossible stride, no video is long enough, or this is not to be had.
+        """
+        raise StbenchError(f"{type(self).__name__} is read at one stride: it has no at_stride of its own")
 
     def validation_set(self, num_videos: int) -> ClipDataset:
         """Return videos that are never trained on: the same whatever `seed` is, and `num_videos` where one may choose.

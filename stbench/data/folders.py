@@ -33,6 +33,11 @@ class UCF101(FolderDataset):
 
     split: str = "all"
 
+    @property
+    def frame_rate(self) -> float:
+        """That of the paper."""
+        return 25.0
+
     def _find(self) -> list[tuple[Path, int]]:
         by_class = {folder: _ucf_videos(folder) for folder in folders_in(self.folder)}
         classes = [folder for folder, videos in by_class.items() if videos]

@@ -39,10 +39,12 @@ class Batch:
     Attributes:
         clips: float32 (B,C,F,H,W) in [-1,1], C = 3.
         labels: int64 (B,), or None when the dataset is unconditional.
+        fps: float32 (B,), frames per second, or None where a network is not told them.
     """
 
     clips: Tensor
     labels: Tensor | None
+    fps: Tensor | None = None
 
 
 def clips_to_tensor(clips: NDArray[np.uint8] | Tensor) -> Tensor:
@@ -86,9 +88,13 @@ def training_batches(
     plan = partial(_training_plan, len(dataset), batch_size, seed)
     steps = range(first_step, first_step + num_steps)
     for step, (clips, labels, lost) in zip(steps, _load(dataset, plan, steps, num_workers), strict=True):
+        indices, draws = plan(step)
         if lost:
-            clips, labels = _with_stand_ins(dataset, plan(step), clips, labels, list(lost))
-        yield Batch(clips_to_tensor(clips), labels if dataset.num_classes else None)
+            clips, labels, indices = _with_stand_ins(dataset, (indices, draws), clips, labels, list(lost))
+        rates = [rate for each in zip(indices, draws, strict=True) if (rate := dataset.fps_of(*each)) is not None]
+        yield Batch(
+            clips_to_tensor(clips), labels if dataset.num_classes else None, torch.tensor(rates) if rates else None
+        )
 
 
 def evaluation_clips(
@@ -210,20 +216,21 @@ def _naming_lost_workers(items: Iterable[_Item]) -> Iterator[_Item]:
 
 def _with_stand_ins(
     dataset: ClipDataset, plan: _Plan, clips: Tensor, labels: Tensor, places: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Put a readable clip into each of the empty places of a batch."""
-    rows = list(zip(clips, labels, strict=True))
+) -> tuple[Tensor, Tensor, list[int]]:
+    """Put a readable clip into each of the empty places of a batch; says of which videos the clips are then."""
+    rows, (planned, draws) = list(zip(clips, labels, strict=True)), plan
+    indices = list(planned)
     for place in places:  # in rising order
-        clip = _stand_in(dataset, plan[0][place], plan[1][place])
+        indices[place], clip = _stand_in(dataset, planned[place], draws[place])
         rows.insert(place, (torch.tensor(clip.frames), torch.tensor(clip.label)))
-    return torch.stack([frames for frames, _ in rows]), torch.stack([label for _, label in rows])
+    return torch.stack([frames for frames, _ in rows]), torch.stack([label for _, label in rows]), indices
 
 
-def _stand_in(dataset: ClipDataset, index: int, draw: int) -> Clip:
-    """The clip of the next video of the dataset that can be read."""
+def _stand_in(dataset: ClipDataset, index: int, draw: int) -> tuple[int, Clip]:
+    """The next video of the dataset that can be read, and its clip."""
     for other in (*range(index + 1, len(dataset)), *range(index)):
         try:
-            return dataset.clip(other, draw)
+            return other, dataset.clip(other, draw)
         except UnreadableVideoError as error:
             dataset.lose(Dropped(dataset.video_id(other), error.reason))
     raise StbenchError(f"none of {len(dataset)} videos can be read: {dataset.lost[dataset.video_id(index)]}")

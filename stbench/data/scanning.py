@@ -25,6 +25,7 @@ from stbench.data.video import (
     MissingFramesError,
     UnreadableVideoError,
     count_frames,
+    frame_rate,
     image_files,
     is_image,
     is_video,
@@ -196,6 +197,16 @@ class FolderDataset(ClipDataset):
         ClipDataset.__post_init__(other)
         other._choose_videos()
         return other
+
+    @property
+    def frame_rate(self) -> float | None:
+        """That of the files, where all have the same; folders of images have none."""
+        rates = {frame_rate(video.path) for video in self._usable}
+        return rates.pop() if len(rates) == 1 else None
+
+    def at_stride(self, frame_stride: int) -> FolderDataset:
+        """See `ClipDataset.at_stride`; the videos that are held out of training are among them."""
+        return self.with_reading(frame_stride=frame_stride, spatial_rule=self.spatial_rule, seed=self.seed)
 
     def validation_set(self, num_videos: int) -> FolderDataset:
         """Return the videos that `held_out` keeps from training, or else those of the official test split.

@@ -117,6 +117,15 @@ def frame_size(path: Path) -> tuple[int, int]:
         return context.width, context.height
 
 
+def frame_rate(path: Path) -> float | None:
+    """Return the mean frames per second that the container declares; None of a folder of images, or where none are."""
+    if path.is_dir():
+        return None
+    with _opened(path) as container:
+        rate = container.streams.video[0].average_rate
+    return float(rate) if rate else None
+
+
 def check_whole(path: Path) -> None:
     """Refuse a file that was cut off, or a folder of numbered images in which a number is missing.
 

@@ -33,6 +33,7 @@ class SamplingSpec(Sampling):
     latent_shape: tuple[int, int, int, int]  # (C, F, H, W)
     batch_size: int  # how many are sampled at once
     shared_noise: bool = False  # one noise for all frames of a clip
+    fps: float | None = None  # frames per second that every sample is told
     candidate: int = 0  # which of the samples that there may be of one number
 
 
@@ -63,16 +64,19 @@ def labels_of_samples(indices: Sequence[int], num_classes: int) -> NDArray[np.in
     return np.asarray(indices, dtype=np.int64) % max(num_classes, 1)
 
 
-def describe_told(num_classes: int, restoration: Restoration | None, context: str, candidates: int) -> str:
-    """What a protocol says of what samples are told: their classes, and a part of a clip; and how one is chosen."""
+def describe_told(
+    num_classes: int, restoration: Restoration | None, context: str, candidates: int, fps: float | None
+) -> str:
+    """What a protocol says of what samples are told: classes, a part of a clip, a rate; and how one is chosen."""
+    rate = "" if fps is None else f"; {fps:g} frames per second"
     given = [restoration.describe()] if restoration else []
     given += [f"its last frame, by {context}"] if context in FRAME_CONTEXTS else []
     if given:
         noise = "; one noise for all frames" if restoration and restoration.shared_noise else ""
         labels = "those" if num_classes else "none"
-        return f"{labels} of held-out clips, of which is given: {' and '.join(given)}{noise}"
+        return f"{labels} of held-out clips, of which is given: {' and '.join(given)}{noise}{rate}"
     chosen = f", the best of {candidates} by their text" if candidates > 1 else ""
-    return f"{num_classes} classes in turn{chosen}" if num_classes else "none"
+    return (f"{num_classes} classes in turn{chosen}" if num_classes else "none") + rate
 
 
 def _classes_in_turn(indices: range, num_classes: int) -> Conditioning:
@@ -131,7 +135,8 @@ def generate_latents(
     for start in range(0, num_clips, spec.batch_size):
         indices = range(start, min(start + spec.batch_size, num_clips))
         noise = NoiseOfSamples(seed, indices, spec.shared_noise, spec.candidate)
-        conditioning = next(given) if given else _classes_in_turn(indices, spec.num_classes)
+        told = next(given) if given else _classes_in_turn(indices, spec.num_classes)
+        conditioning = told.at_rate(spec.fps, len(indices))
         with full_precision(runtime.device.type), runtime.autocast():  # float32 says what it is: no TF32 on a GPU
             latents = sample(
                 backbone,

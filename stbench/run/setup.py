@@ -20,6 +20,7 @@ from stbench.data.autoencoders import Autoencoder, build_autoencoder
 from stbench.data.clips import ClipDataset
 from stbench.data.context import FrameContext, class_tokens, context_encoder
 from stbench.data.scanning import FolderDataset
+from stbench.data.strides import MixedStrides
 from stbench.diffusion.grid import TimestepGrid
 from stbench.diffusion.loss import find_objective
 from stbench.diffusion.samplers import check_length, check_sampling, guided_channel_count, is_queue
@@ -50,7 +51,8 @@ class Setup:
     Attributes:
         config: the resolved configuration, with what the run is made of.
         runtime: device, precision and attention backend.
-        dataset: clips to train on.
+        dataset: clips such as are to be made.
+        training_set: clips to train on: those of `dataset`, or of its videos at the strides of `train.frame_strides`.
         reference: the same videos as the protocol reads them, which generated clips are compared with.
         validation_set: held-out videos, read as those to train on; None without a validation loss.
         restoration: its task, where a part of every clip is given; None where clips are made whole.
@@ -65,6 +67,7 @@ class Setup:
     config: RunConfig
     runtime: Runtime
     dataset: ClipDataset
+    training_set: ClipDataset
     reference: ClipDataset
     validation_set: ClipDataset | None
     no_validation: str | None
@@ -86,6 +89,11 @@ class Setup:
         return 0 if self.frame_context else self.dataset.num_classes
 
     @property
+    def fps(self) -> float | None:
+        """Frames per second of the clips of `dataset`, where the backbone is told them; None where it is not."""
+        return self.training_set.fps if isinstance(self.training_set, MixedStrides) else None
+
+    @property
     def sampling(self) -> SamplingSpec:
         """How this run samples."""
         evaluation = self.config.settings.eval
@@ -100,6 +108,7 @@ class Setup:
             batch_size=evaluation.batch_size,
             window=self.latent_shape[1],
             shared_noise=self.restoration is not None and self.restoration.shared_noise,
+            fps=self.fps,
         )
 
     @property
@@ -125,6 +134,7 @@ class Setup:
             runtime=self.runtime,
             context_shape=self.frame_context.shape if self.frame_context else None,
             concat_channels=self.restoration.num_channels(self.autoencoder.channels) if self.restoration else 0,
+            fps=self.fps,
         )
 
     @property
@@ -235,6 +245,7 @@ def prepare(config: RunConfig, parts: Parts | None = None) -> Setup:
         config=replace(config, contents=contents),
         runtime=runtime,
         dataset=dataset,
+        training_set=_training_set(settings, dataset),
         reference=reference,
         validation_set=validation_set,
         no_validation=no_validation,
@@ -249,8 +260,24 @@ def prepare(config: RunConfig, parts: Parts | None = None) -> Setup:
         backbone = setup.construct_backbone()
     if frame_context:
         check_context_width(backbone, frame_context.shape[-1])
+    if setup.fps and not getattr(backbone, "reads_frame_rate", False):
+        raise StbenchError(
+            f"train.frame_strides: variant {config.variant.name!r} reads no frame rate: expected one that does, such "
+            "as videocrafter_unet, or pseudo3d_unet with variant.frame_rate=true"
+        )
     _check_sampling(setup, backbone)
     return replace(setup, protocol=_filled_in(setup))
+
+
+def _training_set(settings: Settings, dataset: ClipDataset) -> ClipDataset:
+    """The clips to train on; refused where the dataset cannot be read at the strides that are asked for."""
+    strides = settings.train.frame_strides
+    if strides is None:
+        return dataset
+    try:
+        return MixedStrides(dataset, strides)
+    except StbenchError as error:
+        raise StbenchError(f"train.frame_strides={list(strides)}: {error}") from error
 
 
 def _restoration(settings: Settings, dataset: ClipDataset) -> Restoration | None:
@@ -403,7 +430,11 @@ def _filled_in(setup: Setup) -> Protocol:
             cfg_scale=evaluation.cfg_scale,
             guided_channels=_guided_channels(setup),
             class_labels=describe_told(
-                setup.num_classes, setup.restoration, setup.config.settings.context.name, evaluation.candidates
+                setup.num_classes,
+                setup.restoration,
+                setup.config.settings.context.name,
+                evaluation.candidates,
+                setup.fps,
             ),
             sampling_precision=setup.runtime.precision,
             ema=True,

@@ -215,7 +215,7 @@ class RunStages:
         config = self.settings.train
         self._evaluate_on_the_way(state)  # the untrained network, or a point that a killed run still owes
         batches = training_batches(
-            self.setup.dataset,
+            self.setup.training_set,
             config.batch_size,
             self.settings.seed,
             first_step=state.step,
@@ -287,7 +287,7 @@ class RunStages:
                 attention_choices=runtime.attention_choices.rows(),
                 device=str(runtime.device),
                 freed_memory=runtime.freed_memory,
-                dropped_videos=self.setup.dataset.describe().dropped_by_reason,
+                dropped_videos=self.setup.training_set.describe().dropped_by_reason,
                 lost_videos={**self.lost, **self.setup.reference.lost, **held_out},
             ),
             no_validation=self.setup.no_validation,

@@ -98,7 +98,8 @@ class Validator:
         last = setup.config.settings.train.steps
         self.steps = frozenset((0, last, *range(0, last, settings.validation_every or max(1, last))))
         # Of a task that makes whole clips nothing is said, as it was before there were others.
-        told = {"restoration": setup.restoration.describe()} if setup.restoration else {}
+        told: dict[str, object] = {"restoration": setup.restoration.describe()} if setup.restoration else {}
+        told |= {"fps": setup.fps} if setup.fps else {}
         told |= {"context": setup.config.settings.context.name} if setup.frame_context else {}
         self.protocol_hash = sha256_of({**asdict(self._protocol()), **told})
 
@@ -159,7 +160,7 @@ class Validator:
                 chosen.to(device),
                 (timesteps.long() if whole else timesteps.float()).to(device),
                 noise.to(device),
-                held_out.told(clips).to(device),
+                held_out.told(clips).at_rate(setup.fps, len(part)).to(device),
                 settings.diffusion.objective,
             )
         return terms.mse.double().cpu()

@@ -100,6 +100,9 @@ class TrainConfig:
     gradient_clip_norm: float | None = setting(1.0, "largest gradient norm; null: no limit", more_than=0)
     gradient_clip_from_step: int = setting(0, "first step whose gradient is clipped", at_least=0)
     class_dropout: float = setting(0.1, "share of labels replaced by the null class", at_least=0, at_most=1)
+    frame_strides: tuple[int, ...] | None = setting(
+        None, "strides of which each clip is read at one, its frame rate being told; null: dataset.frame_stride, untold"
+    )
     joint_images: int = setting(0, "random frames appended to each clip as images", at_least=0)
     init: str | None = setting(
         None, "weights to start from: a published file, a run, or safetensors; what is in them is hashed", hashed=False

@@ -41,6 +41,11 @@ class WithConcat(nn.Module):
         """See `backbones.base`."""
         return getattr(self.backbone, "frame_blocks", ())
 
+    @property
+    def reads_frame_rate(self) -> bool:
+        """See `backbones.base`."""
+        return getattr(self.backbone, "reads_frame_rate", False)
+
     def forward(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning = UNCONDITIONAL) -> Tensor:
         """Predict noise (and variance) of (B, C, F, H, W) with `conditioning.concat` (B, E, F, H, W) beside it.
 

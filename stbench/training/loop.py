@@ -208,6 +208,7 @@ def _loss(backbone: nn.Module, job: TrainingJob, batch: Batch, step: int) -> Los
     objective, density, shift = job.diffusion.objective, job.diffusion.timestep_density, job.diffusion.timestep_shift
     timesteps = sample_timesteps(objective, len(latents), random, device, density, shift)
     noise = torch.randn(latents.shape, generator=random, device=device)
-    conditioning = Conditioning(labels, context, num_images=K, image_labels=image_labels, concat=concat)
+    fps = batch.fps.to(device) if batch.fps is not None else None  # (B,)
+    conditioning = Conditioning(labels, context, fps, num_images=K, image_labels=image_labels, concat=concat)
     with job.runtime.autocast():
         return diffusion_loss(backbone, latents, timesteps, noise, conditioning, objective)

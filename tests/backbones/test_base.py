@@ -110,3 +110,10 @@ def test_families_do_not_know_each_other() -> None:
     for path in root.rglob("*.py"):
         imported = set(re.findall(r"stbench\.backbones\.(\w+)", path.read_text(encoding="utf-8")))
         assert imported & families <= {path.relative_to(root).parts[0]}, path
+
+
+def test_all_clips_have_one_rate_or_none() -> None:
+    told = Conditioning(class_labels=torch.tensor([1, 2]), fps=torch.tensor([3.0, 4.0]))
+    assert torch.equal(torch.tensor([7.5, 7.5]), told.at_rate(7.5, 2).fps)  # type: ignore[arg-type]
+    assert told.at_rate(None, 2).fps is None
+    assert told.at_rate(None, 2).class_labels is told.class_labels

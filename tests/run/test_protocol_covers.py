@@ -6,6 +6,7 @@ not to. A new setting or argument fails here until it has its line.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from stbench.backbones.trial import fill_zeros
 from stbench.data.loading import evaluation_clips
 from stbench.metrics.detectors import Detector
 from stbench.metrics.detectors.shapes3d import BUILTIN_WEIGHTS
@@ -103,6 +105,7 @@ OF_A_TASK = {
     "upscale.factor": ("upscale", "2"),
     "upscale.shared_noise": ("upscale", "true"),
 }
+OF_FRAME_RATES = {"train.frame_strides"}
 OF_A_PRIOR = {"eval.candidates"}  # tests/run/test_embeddings.py
 CANNOT_MOVE_THE_FIGURE = MAKES_THE_WEIGHTS | IS_WORK_OR_ANOTHER_FIGURE
 
@@ -167,7 +170,8 @@ def base() -> Figure:
 def test_every_setting_has_its_line() -> None:
     """Which table it belongs to: could it move the FVD of given weights?"""
     tables = (MOVES_THE_FIGURE, MAKES_THE_WEIGHTS, IS_WORK_OR_ANOTHER_FIGURE, NEEDS_FILES, MAKES_THE_NETWORK)
-    assert sorted(key for table in (*tables, OF_A_TASK, OF_A_PRIOR) for key in table) == sorted(dotted_settings())
+    others = (OF_A_TASK, OF_FRAME_RATES, OF_A_PRIOR)
+    assert sorted(key for table in (*tables, *others) for key in table) == sorted(dotted_settings())
 
 
 @pytest.mark.parametrize("key", MOVES_THE_FIGURE)
@@ -199,6 +203,29 @@ def test_what_a_task_gives_moves_its_figures_and_their_hashes(key: str) -> None:
     moves = key != "upscale.shared_noise"  # of the sampling alone
     assert (second.validation.protocol_hash != first.validation.protocol_hash) == moves
     assert (second.validation.loss != pytest.approx(first.validation.loss, rel=1e-5)) == moves
+
+
+def test_the_frame_rate_that_is_told_moves_figures_and_their_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Behind norms of gains as small as those of `give_weights` nothing is left of a frame rate.
+    monkeypatch.setattr(sys.modules[__name__], "give_weights", fill_zeros)
+    network = {"variant": "pseudo3d_unet", "variant.frame_rate": "true"}
+    untold, told, others, slower = (
+        figure(**network, **more)
+        for more in (
+            {},
+            {"train.frame_strides": "[1,2]"},
+            {"train.frame_strides": "[3]"},  # of training alone
+            {"train.frame_strides": "[1,2]", "dataset.frame_stride": "2"},
+        )
+    )
+    assert told.equals(others)
+    assert told.protocol_hash == others.protocol_hash
+    assert told.validation == others.validation
+    for other in (untold, slower):
+        assert not np.allclose(told.fake, other.fake, rtol=1e-3, atol=1e-3)
+        assert told.protocol_hash != other.protocol_hash
+        assert told.validation.protocol_hash != other.validation.protocol_hash
+        assert told.validation.loss != pytest.approx(other.validation.loss, rel=1e-5)
 
 
 def check_validation(key: str, base: Figure, other: Figure) -> None:

@@ -223,3 +223,29 @@ def test_a_dataset_without_videos_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("stbench.data.synthetic.Shapes.__len__", lambda _: 0)
     with pytest.raises(StbenchError, match=r"^dataset 'shapes' has no videos$"):
         prepare(resolve(["variant=latte1", "dataset=shapes", "preset=smoke", "device=cpu"]))
+
+
+def test_samples_are_told_the_frame_rate_of_the_dataset_where_training_tells_several() -> None:
+    words = ["variant=pseudo3d_unet", "variant.frame_rate=true", *SMOKE, "dataset.frame_stride=2"]
+    setup, untold = (prepare(resolve([*words, *more])) for more in (["train.frame_strides=[1,4]"], []))
+    assert (setup.fps, setup.sampling.fps, setup.task.fps) == (4, 4, 4)
+    assert setup.protocol.class_labels == "4 classes in turn; 4 frames per second"
+    assert {setup.training_set.fps_of(index, 0) for index in range(40)} == {8, 2}
+    assert (untold.fps, untold.protocol.class_labels) == (None, "4 classes in turn")
+    assert untold.training_set is untold.dataset
+
+
+@pytest.mark.parametrize("variant", ["latte1", "pseudo3d_unet", "lvdm_unet"])
+@pytest.mark.parametrize("task", ["generate", "interpolate"])
+def test_a_network_that_reads_no_frame_rate_is_refused_by_name(variant: str, task: str) -> None:
+    with pytest.raises(StbenchError, match=rf"^train\.frame_strides: variant '{variant}' reads no frame rate"):
+        prepare(resolve([f"variant={variant}", *SMOKE, "train.frame_strides=[1,2]", f"task={task}"]))
+
+
+def test_a_dataset_without_a_frame_rate_is_refused_by_name(tmp_path: Path) -> None:
+    for index in range(9):
+        (tmp_path / "video").mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "video" / f"{index}.png")
+    words = ["variant=videocrafter_unet", *SMOKE[1:], "dataset=video_folder", f"dataset.root={tmp_path}"]
+    with pytest.raises(StbenchError, match=r"^train\.frame_strides=\[1\]: VideoFolder does not know one frame rate of"):
+        prepare(resolve([*words, "train.frame_strides=[1]"]))

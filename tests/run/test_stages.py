@@ -19,7 +19,7 @@ from stbench.reports.report import write_report
 from stbench.run import stages
 from stbench.run.evaluation import Evaluation, Evaluator
 from stbench.run.folder import RunFolder
-from stbench.run.reuse import evaluate_again
+from stbench.run.reuse import evaluate_again, load_run
 from stbench.run.setup import prepare
 from stbench.run.stages import RunStages, run
 from stbench.run.validation import Validator
@@ -314,3 +314,17 @@ def test_image_pretraining_by_a_run_of_the_image_model(tmp_path: Path, capsys: p
     for theirs, ours in ((0, 0), (1, 2)):
         assert torch.equal(loaded[f"blocks.{ours}.mlp.0.weight"], source[f"blocks.{theirs}.mlp.0.weight"])
     assert read_record(video).training.steps == 0
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_run_at_several_strides(tmp_path: Path) -> None:
+    """As Make-A-Video trains its interpolation: told the frame rate of every clip."""
+    words = ["variant=pseudo3d_unet", "variant.frame_rate=true", "task=interpolate", "train.frame_strides=[1,2]"]
+    config = resolve([*words, *SMOKE, "train.steps=2"])
+    folder = run(config, tmp_path)
+    assert read_record(folder).finished
+    assert read_record(folder).config["train"]["frame_strides"] == [1, 2]
+    trained = load_run(folder)
+    assert trained.setup.fps == 8
+    assert trained.backbone.backbone.fps_embed[-1].weight.abs().max() > 0
+    assert run(config, tmp_path, resume=True) == folder

@@ -16,6 +16,7 @@ from stbench.data.autoencoders import Autoencoder
 from stbench.data.context import FrameContext
 from stbench.data.embeddings import DIM, FrameEmbedding
 from stbench.data.loading import Batch, training_batches
+from stbench.data.strides import MixedStrides
 from stbench.data.synthetic.shapes import Shapes
 from stbench.runtime.device import Runtime
 from stbench.settings.schema import DiffusionConfig, TrainConfig
@@ -300,6 +301,16 @@ def test_without_classes_there_are_no_labels(tmp_path: Path) -> None:
     training_step(new_state(network, work.config), work, replace(batch, labels=None))
     _, _, conditioning = network.seen[0]
     assert (conditioning.class_labels, conditioning.image_labels, conditioning.num_images) == (None, None, 2)
+
+
+def test_the_network_is_told_the_frame_rate_of_each_clip(tmp_path: Path) -> None:
+    work, network = job(tmp_path, steps=1), Recorder()
+    (batch,) = training_batches(MixedStrides(DATASET, (1, 4)), 6, 0, 0, 1)
+    training_step(new_state(network, work.config), work, batch)
+    _, _, conditioning = network.seen[0]
+    assert conditioning.fps is not None
+    assert sorted(set(conditioning.fps.tolist())) == [2, 8]
+    assert run(job(tmp_path)).seen[0][2].fps is None
 
 
 def test_no_limit_leaves_the_gradient_as_it_is(tmp_path: Path) -> None:

@@ -196,6 +196,7 @@ class Model:
         fills_in: the inputs that no run has, and what they are given.
         most_frames: what its configuration calls the largest number of frames, where it has one.
         per_frame: whether tokens may have timesteps of their own.
+        reads_frame_rate: whether it is told frames per second.
     """
 
     context_width: str
@@ -204,6 +205,7 @@ class Model:
     fills_in: str = "nothing: latents, timesteps and context are all it takes"
     most_frames: str | None = None
     per_frame: bool = False
+    reads_frame_rate: bool = False
 
 
 MODELS = {
@@ -215,6 +217,7 @@ MODELS = {
         _call_svd,
         "the latents of the conditioning image, C more input channels, with zeros; added_time_ids with "
         "conditioning.fps - 1 (6 where there is none), motion bucket 127, noise augmentation 0.02",
+        reads_frame_rate=True,
     ),
     "UNetMotionModel": Model(
         "cross_attention_dim",

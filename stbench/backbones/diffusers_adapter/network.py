@@ -70,6 +70,11 @@ class DiffusersAdapter(nn.Module):
         return self.rule.per_frame and cell(self.model.config)[0] == 1
 
     @property
+    def reads_frame_rate(self) -> bool:
+        """Whether the model is told frames per second."""
+        return self.rule.reads_frame_rate
+
+    @property
     def context_shape(self) -> tuple[int, int] | None:
         """Of the context that published costs refer to; a network with classes has them in its place."""
         return None if self.context.class_embed else (self.context_tokens, self.context.width)

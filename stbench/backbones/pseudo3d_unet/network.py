@@ -151,6 +151,7 @@ class Pseudo3DUNet(nn.Module):
         token_shift: bool = False,  # see `FeedForward`: as in the re-implementation, not in the paper
         temporal: str = "attention",  # what attends over time: see `stbench.backbones.temporal`
         gate_start: float = 0.0,  # of "dual_channel": logit of the spatial channel's share in the mixture
+        frame_rate: bool = False,  # whether the frame rate is looked at; 0 stands for a clip that does not tell
         enable_time: bool = True,  # False leaves all temporal layers out: the image network, applied to each frame
         in_channels: int = 4,  # C of the latents
         num_classes: int = 0,  # 0 for an unconditional network; the label `num_classes` is the null class
@@ -200,6 +201,16 @@ class Pseudo3DUNet(nn.Module):
         for level in figures.attention_levels:  # drawn last: which levels attend changes no other initial weight
             self.downs[level].attention = attention(widths[level + 1])
             self.ups[-1 - level].attention = attention(widths[level])
+        self.fps_embed: nn.Module | None = None
+        if frame_rate:
+            self.fps_embed = nn.Sequential(TimestepLinear(figures.dim, embed_dim), nn.Linear(embed_dim, embed_dim))
+            for parameter in self.fps_embed[-1].parameters():  # it counts for nothing before it is trained
+                nn.init.zeros_(parameter)
+
+    @property
+    def reads_frame_rate(self) -> bool:
+        """See `backbones.base`."""
+        return self.fps_embed is not None
 
     def forward(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: Conditioning = UNCONDITIONAL) -> Tensor:
         """Predict noise (and variance) of a batch of clips.
@@ -207,7 +218,7 @@ class Pseudo3DUNet(nn.Module):
         Args:
             noisy_latents: (B, C, F, H, W), H and W multiples of 2^levels; an image has F = 1.
             timesteps: (B,)
-            conditioning: class labels (B,).
+            conditioning: class labels (B,), and with `frame_rate` fps (B,).
 
         Returns:
             (B, C or 2C, F, H, W)
@@ -216,6 +227,9 @@ class Pseudo3DUNet(nn.Module):
         embedding = self.timestep_embed(timesteps)  # (B, E)
         if self.class_embed is not None:
             embedding = embedding + self.class_embed(conditioning.class_labels)
+        if self.fps_embed is not None:
+            fps = conditioning.fps
+            embedding = embedding + self.fps_embed(torch.zeros_like(timesteps) if fps is None else fps)
         x = self.conv_in(noisy_latents.permute(0, 2, 3, 4, 1))  # (B, F, H, W, D)
         skips = []
         for down in self.downs:
@@ -243,5 +257,7 @@ class Pseudo3DUNet(nn.Module):
             raise StbenchError(
                 f"this Pseudo3DUNet has {self.num_classes} classes: conditioning.class_labels (B,) is missing"
             )
+        if self.fps_embed is not None and conditioning.fps is not None and conditioning.fps.shape != shape[:1]:
+            raise StbenchError(f"conditioning.fps: expected (B,) = ({shape[0]},), got {tuple(conditioning.fps.shape)}")
         if conditioning.num_images:
             raise StbenchError("Pseudo3DUNet has no image-video joint training: set train.joint_images=0")

@@ -144,6 +144,11 @@ class VideoCrafterUNet(StagedUNet):
         return ScaleEncoder(self.context_dim, len(looking)) if looking else None
 
     @property
+    def reads_frame_rate(self) -> bool:
+        """See `backbones.base`."""
+        return self.fps_embed is not None
+
+    @property
     def context_shape(self) -> tuple[int, int] | None:
         """(L, D) that published costs refer to; None where the class stands in for a context."""
         of_image = {"none": 0, "style": STYLE_TOKENS}.get(self.image_attention, IMAGE_TOKENS)

@@ -18,6 +18,7 @@ SCENE_STREAM = 0
 COLOR_STREAM = 16
 # The seed of the videos that nothing is trained on: the last of those that `noise.uniform` tells apart.
 HELD_OUT_SEED = 2**48 - 1
+FRAME_RATE = 8.0  # frames per second, as reports show them
 # Clips are drawn a few at a time, so that the arrays at work stay within a core's cache.
 _PIXELS_AT_ONCE = 2**17
 
@@ -43,6 +44,11 @@ class SyntheticDataset(ClipDataset):
         check_whole(1, "dataset.", length=self.length)
         self.time = np.arange(self.num_frames, dtype=np.float32) * self.frame_stride
 
+    @property
+    def frame_rate(self) -> float:
+        """Nominal: time is counted in frames."""
+        return FRAME_RATE
+
     def __len__(self) -> int:
         return self.length
 
@@ -63,6 +69,10 @@ class SyntheticDataset(ClipDataset):
         at_once = max(1, _PIXELS_AT_ONCE // (self.num_frames * self.image_size**2))
         parts = [self._draw(videos[first : first + at_once]) for first in range(0, len(videos), at_once)]
         return np.concatenate([to_uint8(part) for part in parts]), self._labels(videos)
+
+    def at_stride(self, frame_stride: int) -> SyntheticDataset:
+        """See `ClipDataset.at_stride`."""
+        return replace(self, frame_stride=frame_stride)
 
     def validation_set(self, num_videos: int) -> SyntheticDataset:
         """Return the first `num_videos` of another seed, which are nobody's training videos, the classes in turn."""

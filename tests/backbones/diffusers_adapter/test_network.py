@@ -100,6 +100,7 @@ def called(variant: str, conditioning: Conditioning, **config: Any) -> tuple[Mod
 
 
 def test_svd_is_told_the_frame_rate_and_gets_no_image() -> None:
+    assert [tiny(variant).reads_frame_rate for variant in ("svd", "wan")] == [True, False]
     labels = torch.tensor([0, 5])
     model, latents = called("svd", Conditioning(class_labels=labels, fps=torch.tensor([8, 25])))
     frames, timesteps, context, times = model.given

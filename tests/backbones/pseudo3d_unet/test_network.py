@@ -273,6 +273,7 @@ def test_arguments_and_their_defaults() -> None:
         "token_shift": False,
         "temporal": "attention",
         "gate_start": 0.0,
+        "frame_rate": False,
         "enable_time": True,
         "in_channels": 4,
         "num_classes": 0,
@@ -328,3 +329,28 @@ def test_impossible_figures(arguments: dict[str, Any], message: str) -> None:
 def test_wrong_input(shape: tuple[int, ...], conditioning: Conditioning, message: str) -> None:
     with pytest.raises(StbenchError, match=message):
         Pseudo3DUNet(**TINY, num_classes=2)(torch.randn(shape), TIMESTEPS, conditioning)
+
+
+# The frame rate
+
+
+def test_the_frame_rate_counts_for_nothing_before_it_is_trained_and_then_for_its_own_clip(fill_zeros: Any) -> None:
+    networks = []
+    for frame_rate in (False, True):
+        torch.manual_seed(0)
+        networks.append(Pseudo3DUNet(**TINY, frame_rate=frame_rate).eval())
+    plain, told = networks
+    x, rates = torch.randn(2, 4, 3, 8, 8), Conditioning(fps=torch.tensor([8.0, 4.0]))
+    assert (plain.reads_frame_rate, told.reads_frame_rate) == (False, True)
+    fill_zeros(plain, keep_temporal=False)
+    missing, unknown = told.load_state_dict(plain.state_dict(), strict=False)
+    assert not unknown
+    assert all(name.startswith("fps_embed.") for name in missing)
+    assert torch.equal(told(x, TIMESTEPS, rates), plain(x, TIMESTEPS, rates))
+    fill_zeros(told, keep_temporal=False)
+    out, other = told(x, TIMESTEPS, rates), told(x, TIMESTEPS, Conditioning(fps=torch.tensor([8.0, 2.0])))
+    assert torch.equal(out[0], other[0])
+    assert (out[1] - other[1]).abs().max() > 1e-4
+    assert torch.equal(told(x, TIMESTEPS), told(x, TIMESTEPS, Conditioning(fps=torch.zeros(2))))
+    with pytest.raises(StbenchError, match=r"conditioning\.fps: expected \(B,\) = \(2,\), got \(3,\)"):
+        told(x, TIMESTEPS, Conditioning(fps=torch.ones(3)))

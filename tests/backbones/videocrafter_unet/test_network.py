@@ -186,6 +186,7 @@ def test_the_frame_rate_is_told_or_the_default() -> None:
     assert (out[1] - other[1]).abs().max() > 1e-4
     blind = filled(default_fps=None)
     assert blind.fps_embed is None
+    assert (network.reads_frame_rate, blind.reads_frame_rate) == (True, False)
     assert torch.equal(blind(x, TIMESTEPS, told()), blind(x, TIMESTEPS, told(fps=torch.tensor([8, 24]))))
 
 
