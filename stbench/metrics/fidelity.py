@@ -1,8 +1,7 @@
 """How near made frames come to those that were there: PSNR and SSIM (Wang et al., IEEE TIP 13(4), 2004).
 
 Only of tasks in which a clip is given in part, so that there is one right answer to be near to; a distance of
-distributions is blind to that, and these two to anything but that. LPIPS is not here: torchmetrics takes its networks
-from torchvision, which does not install beside a CPU build of torch.
+distributions is blind to that, and these two to anything but that. LPIPS stands beside them where its weights are.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stbench.metrics.lpips import LEAST_SIZE, find_lpips
 from stbench.records.sections import Fidelity
 
 LEAST_ERROR = 1 / 12  # squared, of a level: what rounding to 8 bit leaves of any error, so that PSNR is finite
@@ -28,7 +28,8 @@ class FidelityTally:
     """
 
     def __init__(self, frames: Sequence[int]) -> None:
-        self.frames = list(frames)
+        self.frames, self.perceptual = list(frames), find_lpips() if frames else None
+        self._lpips: list[Tensor] = []
         self._psnr: list[Tensor] = []
         self._ssim: list[Tensor] = []
 
@@ -45,14 +46,19 @@ class FidelityTally:
             )
             assert isinstance(found, Tensor)
             self._ssim.append(found)
+        if self.perceptual and min(ours.shape[-2:]) >= LEAST_SIZE:
+            self._lpips.append(self.perceptual(ours.float() / 127.5 - 1, theirs.float() / 127.5 - 1))
 
     def scores(self) -> Fidelity | None:
         """What was found; None of no clips."""
         if not self._psnr:
             return None
         psnr = torch.cat(self._psnr)
-        ssim = torch.cat(self._ssim).mean().item() if self._ssim else None
-        return Fidelity(n_frames=len(psnr), psnr_db=psnr.mean().item(), ssim=ssim)
+        ssim, lpips = (torch.cat(found).mean().item() if found else None for found in (self._ssim, self._lpips))
+        weights = self.perceptual.weights_sha256 if self.perceptual and self._lpips else None
+        return Fidelity(
+            n_frames=len(psnr), psnr_db=psnr.mean().item(), ssim=ssim, lpips=lpips, lpips_weights_sha256=weights
+        )
 
     def _single(self, clips: NDArray[np.uint8]) -> Tensor:
         """The frames that count, each by itself, with levels from 0 to 255."""

@@ -105,6 +105,7 @@ MEASURES = {
             positive=False,
         ),
         _share("ssim", "SSIM", "quality.fidelity.ssim"),
+        Measure(name="lpips", title="LPIPS", path="quality.fidelity.lpips", kind="quality", positive=False),
         Measure(name="params", title="parameters (M)", path="counts.params_total", kind="exact", scale=1e-6),
         Measure(
             name="params_trainable",

@@ -263,6 +263,8 @@ class Fidelity:
     n_frames: int
     psnr_db: float  # peak signal-to-noise ratio of 8-bit frames
     ssim: float | None = None  # structural similarity; None where frames are smaller than its window
+    lpips: float | None = None  # distance for AlexNet; None where its weights are not, or frames are too small
+    lpips_weights_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

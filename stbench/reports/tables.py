@@ -100,7 +100,7 @@ def _fidelity_columns() -> Columns:
 
         return shown
 
-    return {MEASURES["psnr_db"].title: cell("psnr_db"), MEASURES["ssim"].title: cell("ssim")}
+    return {MEASURES[name].title: cell(name) for name in ("psnr_db", "ssim", "lpips")}
 
 
 def validation_table(groups: Sequence[Group]) -> pd.DataFrame:

@@ -149,8 +149,9 @@ def print_quality(quality: Quality) -> None:
             table.append((title, _shares(motion)))
     for title, fidelity in (("fidelity", quality.fidelity), ("fidelity, no network", quality.fidelity_plain)):
         if fidelity is not None:
-            ssim = "" if fidelity.ssim is None else f", SSIM {fidelity.ssim:.3f}"
-            table.append((title, f"PSNR {fidelity.psnr_db:.2f} dB{ssim}  ({fidelity.n_frames} frames)"))
+            others = {"SSIM": fidelity.ssim, "LPIPS": fidelity.lpips}
+            beside = "".join(f", {name} {value:.3f}" for name, value in others.items() if value is not None)
+            table.append((title, f"PSNR {fidelity.psnr_db:.2f} dB{beside}  ({fidelity.n_frames} frames)"))
     if quality.cosines is not None:
         table.append(("cosine to real embeddings", _cosines(quality.cosines)))
     print_rows([*table, ("protocol hash", quality.protocol_hash[:12])])

@@ -26,6 +26,7 @@ from stbench.diffusion.loss import find_objective
 from stbench.diffusion.samplers import check_length, check_sampling, guided_channel_count, is_queue
 from stbench.errors import StbenchError
 from stbench.metrics.detectors import Detector, build_detector, try_detector
+from stbench.metrics.lpips import find_lpips
 from stbench.metrics.protocol import SamplingFacts, clip_facts, filled_in, get_protocol
 from stbench.profiling.workbench import Conditions, Subject
 from stbench.profiling.workload import Workload
@@ -286,6 +287,7 @@ def _restoration(settings: Settings, dataset: ClipDataset) -> Restoration | None
     if restoration is None:
         return None
     restoration.check_fit(dataset.num_frames, dataset.image_size)
+    find_lpips()  # a file that is none is refused before any work
     if settings.train.joint_images:
         raise StbenchError(f"train.joint_images={settings.train.joint_images}: task={settings.task} knows clips alone")
     if is_queue(settings.eval.sampler):

@@ -20,7 +20,7 @@ VALIDATION: dict[str, Any] = {
     "curve": [{"step": 0, "loss": 1.0, "buckets": [1.0, 1.0]}, {"step": 40, "loss": 0.25, "buckets": [0.4, 0.1]}],
 }
 MOTION = {"n_clips": 8, "direction": 0.75, "speed": 0.5, "color": 1.0, "shape": 0.875, "all": 0.375}
-FIDELITY = {"n_frames": 12, "psnr_db": 21.5, "ssim": 0.75}
+FIDELITY = {"n_frames": 12, "psnr_db": 21.5, "ssim": 0.75, "lpips": 0.25}
 
 
 @pytest.fixture

@@ -139,10 +139,10 @@ def test_scores_of_motion_stand_beside_those_of_real_clips(capsys: pytest.Captur
 
 
 def test_fidelity_stands_beside_that_of_no_network(capsys: pytest.CaptureFixture[str]) -> None:
-    made, plain = Fidelity(n_frames=24, psnr_db=21.456, ssim=0.75), Fidelity(n_frames=24, psnr_db=18.2)
+    made, plain = Fidelity(n_frames=24, psnr_db=21.456, ssim=0.75, lpips=0.2), Fidelity(n_frames=24, psnr_db=18.2)
     print_quality(replace(QUALITY, fidelity=made, fidelity_plain=plain))
     printed = capsys.readouterr().out
-    assert "fidelity              PSNR 21.46 dB, SSIM 0.750  (24 frames)" in printed
+    assert "fidelity              PSNR 21.46 dB, SSIM 0.750, LPIPS 0.200  (24 frames)" in printed
     assert "fidelity, no network  PSNR 18.20 dB  (24 frames)" in printed
 
 

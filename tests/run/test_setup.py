@@ -249,3 +249,11 @@ def test_a_dataset_without_a_frame_rate_is_refused_by_name(tmp_path: Path) -> No
     words = ["variant=videocrafter_unet", *SMOKE[1:], "dataset=video_folder", f"dataset.root={tmp_path}"]
     with pytest.raises(StbenchError, match=r"^train\.frame_strides=\[1\]: VideoFolder does not know one frame rate of"):
         prepare(resolve([*words, "train.frame_strides=[1]"]))
+
+
+def test_weights_of_lpips_that_are_none_are_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STBENCH_LPIPS", "nowhere.pth")
+    words = ["variant=latte1", "dataset=shapes", "preset=smoke", "device=cpu"]
+    prepare(resolve(words))
+    with pytest.raises(StbenchError, match=r"nowhere\.pth does not exist"):
+        prepare(resolve([*words, "task=upscale"]))
