@@ -214,14 +214,21 @@ def _make_room(figure: Figure, notes: Sequence[Annotation], outside: bool) -> No
 
 def _free_place(box: Bbox, sides: Sequence[float], taken: Sequence[Bbox], page: Bbox) -> tuple[float, float]:
     """The shift to the side and the rise, in pixels, to the nearest place on the page that overlaps nothing."""
-    rises = sorted(range(-int(page.height), int(page.height), 2), key=abs)
+    rises = np.array(sorted(range(-int(page.height), int(page.height), 2), key=abs))
     middle = (box.y0 + box.y1) / 2
     page = Bbox.from_extents(page.x0, min(page.y0, middle - box.height), page.x1, max(page.y1, middle + box.height))
-    for shift, rise in ((shift, rise) for rise in rises for shift in sides):
-        moved = box.translated(shift, rise)
-        on_page = page.x0 <= moved.x0 and moved.x1 <= page.x1 and page.y0 <= moved.y0 and moved.y1 <= page.y1
-        if on_page and not any(moved.overlaps(other) for other in taken):
-            return shift, rise
+    bottoms, tops = box.y0 + rises, box.y1 + rises
+    on_page = (page.y0 <= bottoms) & (tops <= page.y1)
+    extents = np.array([other.extents for other in taken]).reshape(-1, 4)
+    free = np.zeros((len(rises), len(sides)), dtype=bool)
+    for number, shift in enumerate(sides):
+        left, right = box.x0 + shift, box.x1 + shift
+        if page.x0 <= left and right <= page.x1:
+            _, low, _, high = extents[(extents[:, 0] <= right) & (left <= extents[:, 2])].T
+            hit = (low <= tops[:, None]) & (bottoms[:, None] <= high)  # (rises, others)
+            free[:, number] = on_page & ~hit.any(axis=1)
+    for rise, side in np.argwhere(free)[:1]:
+        return sides[side], float(rises[rise])
     return sides[0], 0.0
 
 
