@@ -47,10 +47,12 @@ def label_configurations(configs: Mapping[str, Config]) -> dict[str, str]:
         key: _cut(str(flat.get("variant.name") or "unnamed variant"), LONGEST_NAME) for key, flat in settings.items()
     }
     common = ["train.steps"] if len({flat.get("train.steps") for flat in settings.values()}) > 1 else []
+    telling = {
+        name: _telling([settings[key] for key, own in names.items() if own == name]) for name in set(names.values())
+    }
     labels = {}
     for key, name in names.items():
-        siblings = [settings[other] for other in names if names[other] == name]
-        chosen = dict.fromkeys([*common, *_telling(siblings)])
+        chosen = dict.fromkeys([*common, *telling[name]])
         given = [
             each for each in chosen if settings[key].get(each) is not None
         ]  # others say what this one goes without
